@@ -1,0 +1,129 @@
+"""The encryption context: a few named texts that are stored beside the data, authenticated, and part of the key.
+
+A context separates tenants. A value sealed under ``tenant_id="acme"`` is encrypted with a data key of its own, carries the
+context readably in its header, and is refused by a reader that expects another one. Since it is readable in every row, use
+an opaque id and never an e-mail address.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from .encoding import decode_pairs, encode_pairs, utf8
+from .errors import ConfigurationError, MalformedEnvelope
+
+MAX_PAIRS = 16
+"""Most pairs in one context."""
+
+MAX_VALUE = 1024
+"""Longest context value, in bytes of UTF-8."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}", re.ASCII)
+
+
+class EncryptionContext:
+    """A checked context: a read-only mapping together with its canonical encoding.
+
+    Attributes:
+        pairs: The names and values, read-only.
+        encoded: ``pairs(...)`` of the wire format; zero bytes for the empty context.
+    """
+
+    __slots__ = ("encoded", "pairs")
+
+    def __init__(self, pairs: Mapping[str, str], encoded: bytes) -> None:
+        self.pairs: Mapping[str, str] = MappingProxyType(dict(pairs))
+        self.encoded = encoded
+
+    @classmethod
+    def of(cls, pairs: Mapping[str, str]) -> EncryptionContext:
+        """Checks a mapping and encodes it.
+
+        Args:
+            pairs: At most 16 pairs. Names match ``[a-z][a-z0-9_.-]{0,63}``; values are str of 1 to 1024 bytes of UTF-8.
+
+        Raises:
+            TypeError: If it is no mapping of str to str. Numbers are not converted: ``1`` and ``"1"`` must not be two
+                spellings of one tenant.
+            ConfigurationError: If a limit is exceeded.
+        """
+        if not isinstance(pairs, Mapping):
+            raise TypeError(f"an encryption context is a mapping of str to str, not {type(pairs).__name__}")
+        for name, value in pairs.items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise TypeError(f"encryption context {name!r}: names and values must be str, not {type(value).__name__}")
+        if problem := _problem(pairs):
+            raise ConfigurationError(problem)
+        return cls(pairs, encode_pairs(pairs))
+
+    def __repr__(self) -> str:
+        return f"EncryptionContext({', '.join(sorted(self.pairs))})"
+
+
+def _problem(pairs: Mapping[str, str]) -> str | None:
+    if len(pairs) > MAX_PAIRS:
+        return f"an encryption context has at most {MAX_PAIRS} pairs, not {len(pairs)}"
+    for name, value in pairs.items():
+        if not _NAME.fullmatch(name):
+            return f"encryption context name {name!r} must match {_NAME.pattern}"
+        if not 1 <= len(utf8(value)) <= MAX_VALUE:
+            return f"encryption context {name!r}: the value must be 1 to {MAX_VALUE} bytes long"
+    return None
+
+
+@lru_cache(maxsize=1024)
+def parse_context(encoded: bytes) -> EncryptionContext:
+    """Reads a context as it stands in a header. Bounded cache: headers are chosen by whoever writes rows.
+
+    Raises:
+        MalformedEnvelope: If it is not exactly what `EncryptionContext.of` would have encoded.
+    """
+    pairs = decode_pairs(encoded)
+    if _problem(pairs):
+        raise MalformedEnvelope("the encryption context in the header exceeds a limit")
+    return EncryptionContext(pairs, encoded)
+
+
+NO_CONTEXT = EncryptionContext({}, b"")
+"""The empty context: what a value is sealed under when nothing was said."""
+
+current: ContextVar[EncryptionContext | None] = ContextVar("encrypted_serde_context", default=None)
+"""The innermost `encryption_context`, or None where there is none."""
+
+
+@contextmanager
+def encryption_context(pairs: Mapping[str, str] | None = None, /, **named: str) -> Iterator[None]:
+    """Seals everything written in the block under this context, and expects it of everything read.
+
+    The innermost block counts, whole: nothing is merged with an outer one. An empty ``encryption_context()`` therefore
+    means "no context", while outside any block a reader accepts the context that is stored with the value. The block is
+    seen by threads and tasks that copy the caller's context variables, as asyncio tasks and LangGraph's executors do.
+
+    Args:
+        pairs: The context as a mapping, for names that are no Python identifiers.
+        **named: The context by name, e.g. ``tenant_id="acme"``.
+
+    Raises:
+        TypeError: If a value is not a str.
+        ConfigurationError: If a name, a value or the number of pairs is out of bounds, or a name is given twice.
+
+    Example:
+        ```python
+        with encryption_context(tenant_id="acme"):
+            graph.invoke(inputs, config)
+        ```
+    """
+    given: dict[str, Any] = {} if pairs is None else dict(pairs)
+    if twice := given.keys() & named.keys():
+        raise ConfigurationError(f"encryption context names given twice: {', '.join(sorted(twice))}")
+    token = current.set(EncryptionContext.of({**given, **named}))
+    try:
+        yield
+    finally:
+        current.reset(token)

@@ -1,0 +1,131 @@
+"""The two byte encodings that everything else is built from, and strict base64url.
+
+``LP(x)`` is a length-prefixed field, ``pairs(m)`` a canonical map of text to text. Both are injective: two different inputs
+never share an encoding. That is what allows them to be fed to HKDF and to stand in associated data. Parsers accept exactly
+what the encoders produce and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+
+from .errors import ConfigurationError, MalformedEnvelope
+
+MAX_FIELD = 0xFFFF
+"""Longest field, in bytes: its length must fit two bytes."""
+
+
+def lp(field: bytes) -> bytes:
+    """Encodes one field as a 2-byte big-endian length followed by the field.
+
+    Args:
+        field: At most 65535 bytes.
+
+    Raises:
+        ConfigurationError: If the field is longer.
+    """
+    if len(field) > MAX_FIELD:
+        raise ConfigurationError(f"a field of {len(field)} bytes is too long: the limit is {MAX_FIELD} bytes")
+    return len(field).to_bytes(2, "big") + field
+
+
+def lps(fields: Iterable[str]) -> bytes:
+    """Encodes several text fields, one ``LP`` after the other.
+
+    Raises:
+        ConfigurationError: If a field is too long or is no valid Unicode (a lone surrogate).
+    """
+    return b"".join([lp(utf8(field)) for field in fields])
+
+
+def utf8(text: str) -> bytes:
+    """Encodes text as UTF-8, exactly as given: no normalisation.
+
+    Raises:
+        ConfigurationError: If the text holds a lone surrogate.
+    """
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ConfigurationError("text with a lone surrogate cannot be encoded as UTF-8") from None
+
+
+def encode_pairs(pairs: Mapping[str, str]) -> bytes:
+    """Encodes a map of names to values: ``LP(name) LP(value)`` per pair, ascending by the bytes of the name.
+
+    An empty map is zero bytes.
+
+    Raises:
+        ConfigurationError: If a name or value is too long, holds U+0000 or a lone surrogate.
+    """
+    encoded = sorted([(utf8(name), utf8(value)) for name, value in pairs.items()])
+    for name, value in encoded:
+        if b"\0" in name or b"\0" in value:
+            raise ConfigurationError("U+0000 is not allowed in a name or value")
+    return b"".join([lp(name) + lp(value) for name, value in encoded])
+
+
+def take_field(data: bytes, start: int) -> tuple[bytes, int]:
+    """Reads one ``LP`` field.
+
+    Args:
+        data: Where to read.
+        start: Offset of the length.
+
+    Returns:
+        The field, and the offset just after it.
+
+    Raises:
+        MalformedEnvelope: If the data ends inside the field.
+    """
+    body = start + 2
+    end = body + int.from_bytes(data[start:body], "big")
+    if body > len(data) or end > len(data):
+        raise MalformedEnvelope("the data ends inside a length-prefixed field")
+    return data[body:end], end
+
+
+def decode_pairs(data: bytes) -> dict[str, str]:
+    """Reads what `encode_pairs` wrote, and nothing else.
+
+    Raises:
+        MalformedEnvelope: On disorder, duplicates, bad UTF-8, U+0000 or trailing bytes.
+    """
+    pairs: dict[str, str] = {}
+    position, previous = 0, None
+    while position < len(data):
+        name, position = take_field(data, position)
+        value, position = take_field(data, position)
+        if previous is not None and name <= previous:
+            raise MalformedEnvelope("names are not strictly ascending")
+        previous = name
+        if b"\0" in name or b"\0" in value:
+            raise MalformedEnvelope("U+0000 in a name or value")
+        try:
+            pairs[name.decode("utf-8")] = value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise MalformedEnvelope("a name or value is not UTF-8") from None
+    return pairs
+
+
+def b64url_encode(data: bytes) -> str:
+    """Encodes bytes as base64url (RFC 4648, section 5) without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def b64url_decode(text: str) -> bytes | None:
+    """Decodes canonical base64url without padding.
+
+    Python's own decoder skips foreign characters and ignores the unused bits of the last one, so two texts could stand for
+    the same bytes. Here exactly one does: the result is encoded again and compared.
+
+    Returns:
+        The bytes, or None if the text is not the canonical encoding of anything.
+    """
+    try:
+        data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+    except (UnicodeEncodeError, binascii.Error):
+        return None
+    return data if b64url_encode(data) == text else None

@@ -1,0 +1,97 @@
+"""The errors of this package: one root, few classes.
+
+Two promises hold for everything raised while *reading*:
+
+* never a ``KeyError`` or ``LookupError``: some savers take those for "no checkpoint" and silently start the thread afresh;
+* never a ``ValueError``: Agent Server sends the text of one to the HTTP client.
+
+Messages carry key ids, cipher names and context *names*. They never carry context values, plaintext or key material.
+"""
+
+from __future__ import annotations
+
+
+class EncryptedSerdeError(Exception):
+    """Root of every error that this package defines."""
+
+
+class ConfigurationError(EncryptedSerdeError, ValueError):
+    """A key, option, context or name that cannot be used. Raised before any data is touched, with the fix in the message.
+
+    A value of the wrong *type* is a plain ``TypeError``.
+    """
+
+
+class PlaintextRefused(EncryptedSerdeError):
+    """A stored value was never sealed, and the switch that admits such values is off (or does not admit this one)."""
+
+
+class _KeyIdError(EncryptedSerdeError):
+    def __init__(self, message: str, key_id: bytes) -> None:
+        super().__init__(message)
+        self.key_id = key_id
+
+    def __reduce__(self) -> tuple[type[_KeyIdError], tuple[str, bytes]]:
+        return type(self), (str(self), self.key_id)
+
+
+class UnknownKey(_KeyIdError):
+    """The value was sealed under a key that the provider does not have.
+
+    Attributes:
+        key_id: The 32 bytes that name the missing key.
+    """
+
+    def __init__(self, message: str, key_id: bytes) -> None:
+        super().__init__(message, key_id)
+
+
+class KeyErased(_KeyIdError):
+    """The value was sealed under a key that was destroyed on purpose; it can never be read again.
+
+    Attributes:
+        key_id: The 32 bytes that name the destroyed key.
+    """
+
+    def __init__(self, message: str, key_id: bytes) -> None:
+        super().__init__(message, key_id)
+
+
+class UnsupportedCipher(EncryptedSerdeError):
+    """The type tag names a cipher that this package does not know or was not allowed to read."""
+
+
+class UnsupportedFormat(EncryptedSerdeError):
+    """The value is of a newer format version, or needs an extra (zstd) that is not installed."""
+
+
+class MalformedEnvelope(EncryptedSerdeError):
+    """The value does not have the shape of a sealed value: too short, bad lengths, a non-canonical encoding."""
+
+
+class AuthenticationFailed(EncryptedSerdeError):
+    """The value was changed, or stands in a place it was not sealed for. The two cannot be told apart, on purpose."""
+
+
+class WrongLocation(EncryptedSerdeError):
+    """An authentic value that does not belong where it was found: bound versus unbound, a claim, a manifest entry, a row."""
+
+
+class WrongContext(EncryptedSerdeError):
+    """The encryption context stored with the value is not the one that the reader expects."""
+
+
+class KeyServiceError(EncryptedSerdeError):
+    """A key service did not do what was asked.
+
+    Args:
+        message: Which service, which key, what happened.
+        retryable: Whether the same call may succeed later (throttling, time-out, outage).
+
+    Attributes:
+        retryable: As given.
+    """
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable

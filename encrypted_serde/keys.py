@@ -1,0 +1,316 @@
+"""Keys: 32 bytes of secret with an id that commits to them, and the rule by which every other key is derived.
+
+Nothing here encrypts. A `Key` derives data keys; a `KeyProvider` says which key to write with and finds the one that a
+stored value names. All that is secret stays inside `Key`, which cannot be printed, pickled or changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import string
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NoReturn, Protocol, runtime_checkable
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from .encoding import b64url_decode, b64url_encode, lp
+from .errors import ConfigurationError, UnknownKey
+
+PROTOCOL = lp(b"encrypted-serde/1")
+"""Domain separation: the first field of every HKDF info and of all associated data."""
+
+KEY_SIZE = 32
+"""Bytes of secret in a `Key`, and in every key derived from one (AES-256)."""
+
+_PRINTABLE = frozenset(string.printable.encode("ascii"))
+_MIN_DISTINCT = 17
+_TEXT_PREFIX = "esk1-"
+_TEXT_LENGTH = len(_TEXT_PREFIX) + 48
+_CHECK_SIZE = 4
+_ENV = "ENCRYPTED_SERDE_KEY"
+_ENV_DECRYPT = "ENCRYPTED_SERDE_DECRYPT_KEYS"
+
+
+def _weakness(secret: bytes) -> str | None:
+    """Says what is wrong with a secret that no random generator would have drawn."""
+    if len(secret) != KEY_SIZE:
+        return f"a key is exactly {KEY_SIZE} bytes, not {len(secret)}"
+    if _PRINTABLE.issuperset(secret):
+        return "these bytes are readable text, not a key: use Key.generate(), or from_hex/from_base64/from_text to decode"
+    if len(set(secret)) < _MIN_DISTINCT:
+        return f"a key with fewer than {_MIN_DISTINCT} different byte values is not random: use Key.generate()"
+    return None
+
+
+class Key:
+    """A 256-bit secret from which data keys are derived, and the public id that names it.
+
+    Built by one of the class methods; immutable. ``repr`` and ``str`` show the first digits of the id, a copy is the same
+    object, pickling raises TypeError. Two keys are equal when their ids are.
+
+    Attributes:
+        id: 32 public bytes, HKDF of the secret. AES-GCM does not commit to its key; this id does, since nobody can find a
+            second secret with the same id. It stands in every header and is authenticated there.
+    """
+
+    __slots__ = ("_secret", "id")
+    id: bytes
+    _secret: bytes
+
+    def __init__(self) -> None:
+        raise TypeError("use Key.generate(), Key.from_text(), Key.from_bytes(), Key.from_hex() or Key.from_base64()")
+
+    @classmethod
+    def from_bytes(cls, secret: bytes) -> Key:
+        """Takes 32 bytes from a cryptographic random generator.
+
+        Args:
+            secret: Exactly 32 bytes.
+
+        Raises:
+            TypeError: If it is not bytes. A password or other text is no key.
+            ConfigurationError: If the length is wrong, all bytes are printable ASCII (chance for a random key: 2^-43), or
+                fewer than 17 different values occur.
+        """
+        if not isinstance(secret, bytes):
+            raise TypeError(f"a key is {KEY_SIZE} bytes, not {type(secret).__name__}")
+        if problem := _weakness(secret):
+            raise ConfigurationError(problem)
+        key = object.__new__(cls)
+        object.__setattr__(key, "_secret", secret)
+        object.__setattr__(key, "id", key.derive("key-id"))
+        return key
+
+    @classmethod
+    def generate(cls) -> Key:
+        """Draws a new key from the operating system's random generator."""
+        while True:
+            secret = os.urandom(KEY_SIZE)
+            if _weakness(secret) is None:
+                return cls.from_bytes(secret)
+
+    @classmethod
+    def from_hex(cls, text: str) -> Key:
+        """Takes 64 hexadecimal digits.
+
+        Raises:
+            TypeError: If it is not str.
+            ConfigurationError: If it is not 64 digits, or `from_bytes` refuses the bytes.
+        """
+        _require_text(text)
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+            raise ConfigurationError("a key in hex is exactly 64 hexadecimal digits")
+        return cls.from_bytes(bytes.fromhex(text))
+
+    @classmethod
+    def from_base64(cls, text: str) -> Key:
+        """Takes base64 of 32 bytes: the standard or the URL-safe alphabet, not both; padding may be left out.
+
+        Raises:
+            TypeError: If it is not str.
+            ConfigurationError: If it is not canonical base64 of exactly 32 bytes (the hex text of a key, for instance, is
+                valid base64 of 48), or `from_bytes` refuses the bytes.
+        """
+        _require_text(text)
+        if set("+/") & set(text) and set("-_") & set(text):
+            raise ConfigurationError("a key in base64 uses one alphabet, not a mixture of two")
+        secret = b64url_decode(text.removesuffix("=").translate(str.maketrans("+/", "-_")))
+        if secret is None or len(secret) != KEY_SIZE:
+            raise ConfigurationError(f"a key in base64 encodes exactly {KEY_SIZE} bytes: 43 characters, or 44 with '='")
+        return cls.from_bytes(secret)
+
+    @classmethod
+    def from_text(cls, text: str) -> Key:
+        """Takes the text form that `to_text` and ``encrypted-serde keygen`` give: ``esk1-`` and 48 characters.
+
+        The last characters are a checksum: a text with a character changed, lost or swapped is refused.
+
+        Raises:
+            TypeError: If it is not str.
+            ConfigurationError: If it is not exactly such a text. The message never repeats it.
+        """
+        _require_text(text)
+        data = b64url_decode(text[len(_TEXT_PREFIX) :]) if text.startswith(_TEXT_PREFIX) else None
+        if len(text) != _TEXT_LENGTH or data is None:
+            raise ConfigurationError(
+                f"a key text is '{_TEXT_PREFIX}' and 48 characters of base64url; make one with: encrypted-serde keygen"
+            )
+        key = cls.from_bytes(data[:KEY_SIZE])
+        if data[KEY_SIZE:] != key.id[:_CHECK_SIZE]:
+            raise ConfigurationError("the checksum of the key text does not match: it was mistyped or cut")
+        return key
+
+    def to_text(self) -> str:
+        """Gives the secret as text of 53 characters, for a secret store. Whoever reads it can read the data."""
+        return _TEXT_PREFIX + b64url_encode(self._secret + self.id[:_CHECK_SIZE])
+
+    def derive(self, purpose: str, *fields: bytes) -> bytes:
+        """Derives 32 bytes for one purpose: HKDF-SHA256 (RFC 5869), no salt.
+
+        The info is ``LP("encrypted-serde/1") LP(purpose) LP(field)...``, so no two purposes or fields ever share a key.
+
+        Args:
+            purpose: ``key-id``, ``data-key``, ``search`` or ``wrap``.
+            *fields: What the derived key is for; at most 65535 bytes each.
+        """
+        info = PROTOCOL + lp(purpose.encode("ascii")) + b"".join([lp(field) for field in fields])
+        return HKDF(SHA256(), KEY_SIZE, None, info).derive(self._secret)
+
+    def __repr__(self) -> str:
+        return f"<Key {self.id.hex()[:12]}>"
+
+    def __eq__(self, other: object) -> bool:
+        return self.id == other.id if isinstance(other, Key) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a Key cannot be changed")
+
+    def __copy__(self) -> Key:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Key:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Key cannot be pickled: pass it by Key.to_text() through a secret store")
+
+
+def _require_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"expected the text of a key as str, not {type(text).__name__}")
+
+
+@runtime_checkable
+class KeyProvider(Protocol):
+    """Where keys come from. Called for every value, so answers should come from memory.
+
+    Both methods must return a `Key` whose id was computed from its secret, which building one through `Key` ensures.
+    """
+
+    def encryption_key(self, context: Mapping[str, str]) -> Key:
+        """Gives the key to write with.
+
+        Args:
+            context: The encryption context of the value; empty where there is none.
+
+        Raises:
+            KeyServiceError: If the key cannot be had now.
+        """
+        ...
+
+    def decryption_key(self, key_id: bytes, context: Mapping[str, str]) -> Key:
+        """Gives the key that a stored value names.
+
+        Args:
+            key_id: The 32 bytes in the header. Not authenticated yet: it may be anything.
+            context: The encryption context in the header, already compared with what the reader expects.
+
+        Raises:
+            UnknownKey: If there is no such key for this context.
+            KeyErased: If it was destroyed on purpose.
+            KeyServiceError: If the key cannot be had now.
+        """
+        ...
+
+
+class Keyring:
+    """Keys held in memory: one to write with, any number to read with. Key rotation is two of these in turn.
+
+    Args:
+        primary: Everything is written under this key. It is named, never "the first" or "the last" of a list.
+        decrypt_only: Keys that are read but no longer, or not yet, written.
+
+    Raises:
+        TypeError: If something other than a `Key` is given.
+
+    Attributes:
+        primary: As given.
+    """
+
+    def __init__(self, *, primary: Key, decrypt_only: Iterable[Key] = ()) -> None:
+        keys = [primary, *decrypt_only]
+        for key in keys:
+            if not isinstance(key, Key):
+                raise TypeError(f"a Keyring holds Key objects, not {type(key).__name__}")
+        self.primary = primary
+        self._by_id = {key.id: key for key in keys}
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Keyring:
+        """Builds a keyring from environment variables.
+
+        ``ENCRYPTED_SERDE_KEY`` holds the text of the primary key, ``ENCRYPTED_SERDE_DECRYPT_KEYS`` (optional) those of keys
+        to read with, separated by commas. Each may instead name a file that holds it, as container secrets do, by
+        ``ENCRYPTED_SERDE_KEY_FILE`` and ``ENCRYPTED_SERDE_DECRYPT_KEYS_FILE``; in a file, lines separate keys too.
+
+        Args:
+            environ: Read this mapping instead of ``os.environ``.
+
+        Raises:
+            ConfigurationError: If the primary key is missing, both forms of one variable are set, a file cannot be read, or
+                a text is no key. Names the variable, never its content.
+        """
+        environ = os.environ if environ is None else environ
+        primary = _keys_from_env(environ, _ENV)
+        if len(primary) != 1:
+            raise ConfigurationError(
+                f"set {_ENV} (or {_ENV}_FILE) to exactly one key text; make one with: encrypted-serde keygen"
+            )
+        return cls(primary=primary[0], decrypt_only=_keys_from_env(environ, _ENV_DECRYPT))
+
+    def encryption_key(self, context: Mapping[str, str]) -> Key:
+        """Gives the primary key, whatever the context."""
+        return self.primary
+
+    def decryption_key(self, key_id: bytes, context: Mapping[str, str]) -> Key:
+        """Gives the key with this id.
+
+        Raises:
+            UnknownKey: If this keyring does not hold it. The message names the id.
+        """
+        key = self._by_id.get(key_id)
+        if key is None:
+            raise UnknownKey(f"sealed under key {key_id.hex()}, which this keyring does not hold", key_id)
+        return key
+
+    def __repr__(self) -> str:
+        others = [repr(key) for key in self._by_id.values() if key != self.primary]
+        return f"Keyring(primary={self.primary!r}, decrypt_only=[{', '.join(others)}])"
+
+
+def _keys_from_env(environ: Mapping[str, str], name: str) -> list[Key]:
+    text, file = environ.get(name), environ.get(f"{name}_FILE")
+    if text and file:
+        raise ConfigurationError(f"set {name} or {name}_FILE, not both")
+    if file:
+        try:
+            text = Path(file).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{name}_FILE: cannot read the file ({type(error).__name__})") from None
+    parts = [part for part in re.split(r"[\s,]+", text or "") if part]
+    try:
+        return [Key.from_text(part) for part in parts]
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{name}: {error}") from None
+
+
+def as_key_provider(keys: Key | KeyProvider) -> KeyProvider:
+    """Accepts what a user passes as ``keys``: one `Key`, or any `KeyProvider`.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if isinstance(keys, Key):
+        return Keyring(primary=keys)
+    if isinstance(keys, type) or not isinstance(keys, KeyProvider):
+        raise TypeError(
+            f"keys must be a Key or a KeyProvider such as Keyring, not {type(keys).__name__}; "
+            "raw bytes go through Key.from_bytes()"
+        )
+    return keys
