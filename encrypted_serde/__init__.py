@@ -17,12 +17,14 @@ from .errors import (
     WrongLocation,
 )
 from .keys import Key, KeyProvider, Keyring
+from .saver import EncryptedSaver
 from .serializer import EncryptedSerializer
 
 __all__ = [
     "AuthenticationFailed",
     "ConfigurationError",
     "EncryptedSerdeError",
+    "EncryptedSaver",
     "EncryptedSerializer",
     "Key",
     "KeyErased",

@@ -66,6 +66,7 @@ _CONTEXT = 36  # version, flags, key id and the length of the context come befor
 _TYPE_TAG = re.compile(r"[a-z0-9+._-]{1,32}", re.ASCII)
 _LARGE = 1 << 15  # from here on assembling in place is cheaper than joining
 _CACHED = 1024  # entries of each cache; contexts in headers are chosen by whoever writes rows
+_BATCH_ID_SIZE = 8
 _NO_CLAIMS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -444,6 +445,32 @@ class Sealer:
             ConfigurationError: If inner type, location or claims cannot be encoded, or the value is too large.
             KeyServiceError: If the key cannot be had.
         """
+        return self._seal_bound(inner_type, plaintext, location, claims, context, os.urandom(self._nonce_size))
+
+    def batch(self, count: int, *, context: EncryptionContext | None = None) -> Batch:
+        """Prepares to seal about so many bound values, with one call of ``os.urandom`` for all of them.
+
+        Every such call gives up the interpreter lock and then queues behind other threads, which costs more than sealing.
+
+        Args:
+            count: How many values are expected. More may be sealed.
+            context: The encryption context; the ambient `encryption_context` of this moment when None.
+        """
+        size = self._nonce_size
+        random = os.urandom(_BATCH_ID_SIZE + count * size)
+        nonces = [random[start : start + size] for start in range(_BATCH_ID_SIZE, len(random), size)]
+        resolved = (current.get() or NO_CONTEXT) if context is None else context
+        return Batch(self, random[:_BATCH_ID_SIZE].hex(), nonces, resolved)
+
+    def _seal_bound(
+        self,
+        inner_type: str,
+        plaintext: bytes,
+        location: bytes,
+        claims: Mapping[str, str],
+        context: EncryptionContext | None,
+        nonce: bytes,
+    ) -> bytes:
         writer = self._writer(context)
         type_tag, _ = writer.tags.get(inner_type) or writer.add_tag(inner_type)
         aead, prefix, _ = writer.state
@@ -452,7 +479,6 @@ class Sealer:
             plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
         header = writer.headers[flags] + lp(encode_pairs(claims))
         associated_data = _associated_data(type_tag, location, header)
-        nonce = os.urandom(self._nonce_size)
         head = SEALED_MAGIC + lp(type_tag.encode("ascii")) + header + prefix
         return _seal_into_one(head, aead, nonce, plaintext, associated_data)
 
@@ -523,6 +549,31 @@ class Sealer:
         kind = _Type(type_tag)
         _remember(self._types, type_tag, kind)
         return kind
+
+
+class Batch:
+    """Seals the bound values of one call of a saver; made by `Sealer.batch`. Its nonces are used once each, and only by it.
+
+    Attributes:
+        id: 16 random hexadecimal digits, for values that must be found together.
+        context: The encryption context that all its values are sealed under.
+    """
+
+    __slots__ = ("_nonces", "_sealer", "context", "id")
+
+    def __init__(self, sealer: Sealer, name: str, nonces: list[bytes], context: EncryptionContext) -> None:
+        self.id = name
+        self._sealer = sealer
+        self._nonces = nonces
+        self.context = context
+
+    def seal(self, inner_type: str, plaintext: bytes, location: bytes, claims: Mapping[str, str]) -> bytes:
+        """Seals one value as `Sealer.seal_bound` does. Threads may share a batch."""
+        try:
+            nonce = self._nonces.pop()  # atomic: no nonce is handed out twice
+        except IndexError:
+            nonce = os.urandom(self._sealer._nonce_size)
+        return self._sealer._seal_bound(inner_type, plaintext, location, claims, self.context, nonce)
 
 
 _K = TypeVar("_K")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol, runtime_checkable
 
@@ -219,6 +219,15 @@ class KeyProvider(Protocol):
         ...
 
 
+@runtime_checkable
+class SearchKeyProvider(Protocol):
+    """A `KeyProvider` that can also say under which keys rows may have been written: searchable metadata needs that."""
+
+    def search_keys(self, context: Mapping[str, str]) -> Sequence[Key]:
+        """Gives every key under which rows of a context may have been written, the one to write with first."""
+        ...
+
+
 class Keyring:
     """Keys held in memory: one to write with, any number to read with. Key rotation is two of these in turn.
 
@@ -278,6 +287,10 @@ class Keyring:
         if key is None:
             raise UnknownKey(f"sealed under key {key_id.hex()}, which this keyring does not hold", key_id)
         return key
+
+    def search_keys(self, context: Mapping[str, str]) -> list[Key]:
+        """Gives every key, the primary first."""
+        return list(self._by_id.values())
 
     def __repr__(self) -> str:
         others = [repr(key) for key in self._by_id.values() if key != self.primary]

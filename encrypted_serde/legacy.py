@@ -60,26 +60,33 @@ class LegacyReader:
         return bool(self._aeads)
 
     def loads(self, inner_type: str, blob: bytes) -> Any:
+        """Opens one value and deserializes it. Raises as `open` does."""
+        return self.strict.loads_typed((inner_type, self.open(inner_type, blob)))
+
+    def open(self, inner_type: str, blob: bytes) -> bytes:
         """Opens one value. The MAC is checked before anything else is done with it.
 
         Args:
             inner_type: The type tag without ``+aes``.
             blob: As stored.
 
+        Returns:
+            The plaintext, which only a strict serializer may read.
+
         Raises:
             MalformedEnvelope: If it is shorter than nonce and tag.
             AuthenticationFailed: If it opens under none of the keys, in neither mode.
             PlaintextRefused: If the inner type could run code (or is unknown): it was not authenticated.
         """
-        plaintext = self._open(blob)
+        plaintext = self._decrypt(blob)
         if inner_type not in _INNER_TYPES:
             raise PlaintextRefused(
                 f"legacy value of inner type {inner_type!r} refused: its type was not authenticated, only "
                 f"{', '.join(sorted(_INNER_TYPES))} are read"
             )
-        return self.strict.loads_typed((inner_type, plaintext))
+        return plaintext
 
-    def _open(self, blob: bytes) -> bytes:
+    def _decrypt(self, blob: bytes) -> bytes:
         if len(blob) < _NONCE_SIZE + _TAG_SIZE:
             raise MalformedEnvelope("a legacy value is shorter than its nonce and tag")
         nonce, tag = blob[:_NONCE_SIZE], blob[_NONCE_SIZE : _NONCE_SIZE + _TAG_SIZE]

@@ -82,6 +82,11 @@ class EncryptedSerializer(JsonPlusSerializer):
         self._legacy = LegacyReader(legacy_keys, allowlist_from=inner)
         self.plaintext_reads: Counter[str] = Counter()
 
+    @property
+    def inner(self) -> SerializerProtocol:
+        """How objects become bytes before they are sealed."""
+        return self._inner
+
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Serializes an object and seals the result.
 

@@ -1,0 +1,365 @@
+"""Reading: how what an inner saver returned is verified, and only then turned into objects.
+
+Everything of a checkpoint is verified before any of it is deserialised: the row is the one that was asked for, the manifest
+vouches for all that is readable, every value opens where it was found, and none is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory, PendingWrite
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
+
+from ..context import EncryptionContext
+from ..envelope import Sealer, parse_sealed, parse_sealed_text
+from ..errors import EncryptedSerdeError, PlaintextRefused, WrongLocation
+from .gate import Admission, Foreign, pack
+from .inner import Habits
+from .manifest import KEY, Manifest, digest, is_before_v4
+from .sealing import DELTA, MANIFEST, VALUE, WRITE, Place, version_text
+
+logger = logging.getLogger(__name__)
+
+Thunk = Callable[[], Any]
+"""Deserialises a value that was verified."""
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+class _Write(NamedTuple):
+    task_id: str
+    channel: str
+    thunk: Thunk
+    checkpoint_id: str = ""
+    task_path: str = ""
+    idx: int | None = None  # position in its task; None for a write from before the wrapper, whose order is the database's
+    batch: str = ""  # empty for a write that stands alone
+    size: int = 0  # of the batch
+
+
+class Task(NamedTuple):
+    """The writes of one task, deserialised, in their order.
+
+    Attributes:
+        task_id: Id of the task.
+        task_path: Its path; empty for writes from before the wrapper.
+        writes: Channel and value.
+    """
+
+    task_id: str
+    task_path: str
+    writes: list[tuple[str, Any]]
+
+
+class RowOpener:
+    """Verifies and opens what a saver returned.
+
+    Args:
+        sealer: The core.
+        serde: How bytes become values again.
+        admission: Which values that were not sealed for their place are read all the same.
+        habits: What the inner saver does with rows.
+    """
+
+    def __init__(self, sealer: Sealer, serde: SerializerProtocol, admission: Admission, habits: Habits) -> None:
+        self._sealer = sealer
+        self._serde = serde
+        self._admission = admission
+        self._habits = habits
+
+    # --- a checkpoint
+
+    def checkpoint(self, found: CheckpointTuple, context: EncryptionContext | None) -> CheckpointTuple:
+        """Verifies and opens one checkpoint with its metadata and pending writes.
+
+        Args:
+            found: As the inner saver returned it.
+            context: The expected encryption context; the ambient one when None.
+
+        Raises:
+            PlaintextRefused: If something was never sealed, and no switch admits it.
+            WrongLocation: If an authentic part does not belong here, or one is missing.
+            AuthenticationFailed: If a part was changed, or was sealed for another place.
+            EncryptedSerdeError: As `Sealer.open_bound` raises it.
+        """
+        configurable = found.config["configurable"]
+        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
+        checkpoint_id = configurable["checkpoint_id"]
+        with _naming(place, checkpoint_id):
+            metadata = self._metadata(found, place, checkpoint_id, context)
+            channels = self._channels(found.checkpoint, place, context)
+            sends = self._pending_sends(found.checkpoint, place, context)
+            writes = self._pending_writes(found.pending_writes, place, checkpoint_id, context)
+            # From here on objects are built.
+            if isinstance(found.checkpoint, Foreign):
+                checkpoint = self._admit(found.checkpoint)()
+            else:
+                checkpoint = {**found.checkpoint, "channel_values": {name: thunk() for name, thunk in channels.items()}}
+            if sends:
+                checkpoint["pending_sends"] = [thunk() for thunk in sends]
+            return CheckpointTuple(
+                found.config,
+                cast("Checkpoint", checkpoint),
+                cast("CheckpointMetadata", metadata()),
+                found.parent_config,
+                None if writes is None else [(write.task_id, write.channel, write.thunk()) for write in writes],
+            )
+
+    def tasks(self, found: CheckpointTuple, context: EncryptionContext | None) -> list[Task]:
+        """Verifies and opens the pending writes of a row, by task."""
+        configurable = found.config["configurable"]
+        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
+        tasks: dict[tuple[str, str], Task] = {}
+        with _naming(place, configurable["checkpoint_id"]):
+            for write in self._pending_writes(found.pending_writes, place, configurable["checkpoint_id"], context) or ():
+                task = tasks.setdefault((write.task_id, write.task_path), Task(write.task_id, write.task_path, []))
+                task.writes.append((write.channel, write.thunk()))
+        return [*tasks.values()]
+
+    def metadata(self, found: CheckpointTuple, context: EncryptionContext | None) -> dict[str, Any]:
+        """Verifies a row's own fields and gives its metadata, without opening the values."""
+        configurable = found.config["configurable"]
+        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
+        with _naming(place, configurable["checkpoint_id"]):
+            metadata: dict[str, Any] = self._metadata(found, place, configurable["checkpoint_id"], context)()
+            return metadata
+
+    def _metadata(self, found: CheckpointTuple, place: Place, checkpoint_id: str, context: EncryptionContext | None) -> Thunk:
+        stored: Mapping[str, Any] = found.metadata or {}
+        sealed = parse_sealed_text(text) if isinstance(text := stored.get(KEY), str) else None
+        if sealed is None:
+            return self._metadata_from_before(found, checkpoint_id)
+        manifest = Manifest.unpack(
+            self._sealer.open_bound(sealed, place.location(MANIFEST, checkpoint_id), {}, context=context).plaintext
+        )
+        checkpoint = found.checkpoint
+        readable = {name: value for name, value in stored.items() if name != KEY}
+        if not checkpoint_id == checkpoint.get("id") == manifest.checkpoint_id:
+            raise WrongLocation("the checkpoint in this row is another one than the row says")
+        if digest(checkpoint, readable) != manifest.digest:
+            raise WrongLocation("the readable part of the checkpoint or of its metadata was changed")
+        self._check_parent(found, manifest, readable)
+        self._check_channels(checkpoint["channel_values"], manifest)
+        return lambda: {**readable, **self._serde.loads_typed(manifest.private)}
+
+    def _metadata_from_before(self, found: CheckpointTuple, checkpoint_id: str) -> Thunk:
+        """Accepts a checkpoint without a manifest, if a switch says that there may be such."""
+        for part in (found.checkpoint, found.metadata):
+            if isinstance(part, Foreign) and part.error is not None:
+                raise part.error
+        if not self._admission:
+            raise PlaintextRefused(
+                "the checkpoint has no manifest: it was not written by EncryptedSaver, or was stripped of it"
+            )
+        if found.checkpoint.get("id") != checkpoint_id:
+            raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
+        if isinstance(found.metadata, Foreign):
+            return self._admit(found.metadata)
+        return lambda: dict(found.metadata or {})
+
+    def _check_parent(self, found: CheckpointTuple, manifest: Manifest, readable: Mapping[str, Any]) -> None:
+        parent_id = found.parent_config["configurable"]["checkpoint_id"] if found.parent_config else None
+        if parent_id == manifest.parent_id:
+            return
+        # prune(keep_latest) leaves the checkpoint it keeps without a parent, but refuses threads with delta channels.
+        if parent_id is None and (self._habits.is_shallow or "counters_since_delta_snapshot" not in readable):
+            return
+        raise WrongLocation("the checkpoint has another parent than it was written with")
+
+    def _check_channels(self, values: Mapping[str, Any], manifest: Manifest) -> None:
+        for channel in manifest.values:
+            if values.get(channel) is None:
+                raise WrongLocation(f"the value of channel {channel!r} is missing")
+        for channel in manifest.nones:
+            if channel not in values or not _is_none(values[channel]):
+                raise WrongLocation(f"channel {channel!r} was written as None, and is not")
+
+    def _channels(self, checkpoint: Mapping[str, Any], place: Place, context: EncryptionContext | None) -> dict[str, Thunk]:
+        if isinstance(checkpoint, Foreign):
+            return {}  # admitted as a whole, or refused as a whole
+        versions = checkpoint["channel_versions"]
+        thunks: dict[str, Thunk] = {}
+        for channel, value in checkpoint["channel_values"].items():
+            claims = {"version": version_text(versions[channel])} if channel in versions else {}
+            if channel == TASKS and isinstance(value, list) and is_before_v4(checkpoint):
+                # Savers gather the sends of a format below 4 from the parent's writes, as a bare list.
+                thunks[channel] = _all([self._value(WRITE, item, place, TASKS, {}, context) for item in value])
+            else:
+                thunks[channel] = self._value(VALUE, value, place, channel, claims, context)
+        return thunks
+
+    def _pending_sends(self, checkpoint: Mapping[str, Any], place: Place, context: EncryptionContext | None) -> list[Thunk]:
+        if isinstance(checkpoint, Foreign):
+            return []
+        return [self._value(WRITE, send, place, TASKS, {}, context) for send in checkpoint.get("pending_sends") or ()]
+
+    # --- writes
+
+    def _pending_writes(
+        self,
+        found: Sequence[PendingWrite] | None,
+        place: Place,
+        checkpoint_id: str,
+        context: EncryptionContext | None,
+    ) -> list[_Write] | None:
+        if found is None:
+            return None
+        writes = [self._write(write, place, {"checkpoint_id": checkpoint_id}, context) for write in found]
+        return _whole_batches(_in_order(writes))
+
+    def _write(self, found: PendingWrite, place: Place, known: Mapping[str, str], context: EncryptionContext | None) -> _Write:
+        task_id, channel, value = found
+        sealed = _sealed_bytes(value)
+        if sealed is None:
+            return _Write(task_id, channel, self._admit(value))
+        location = place.location(WRITE, channel)
+        opened = self._sealer.open_bound(sealed, location, {**known, "task_id": task_id}, context=context)
+        claims = opened.claims
+        return _Write(
+            task_id=task_id,
+            channel=channel,
+            thunk=partial(self._serde.loads_typed, (opened.inner_type, opened.plaintext)),
+            checkpoint_id=claims["checkpoint_id"],
+            task_path=claims["task_path"],
+            idx=int(claims["idx"]),
+            batch=claims.get("batch", ""),
+            size=int(claims.get("size", 0)),
+        )
+
+    # --- the history of delta channels
+
+    def history(
+        self, found: Mapping[str, DeltaChannelHistory], place: Place, context: EncryptionContext | None
+    ) -> dict[str, DeltaChannelHistory]:
+        """Verifies and opens what an inner saver's ``get_delta_channel_history`` returned.
+
+        Each write and seed is authenticated to thread, namespace and channel; which checkpoints form the chain is not.
+        """
+        result: dict[str, DeltaChannelHistory] = {}
+        with _naming(place, None):
+            for channel, entry in found.items():
+                opened: DeltaChannelHistory = {"writes": self._history_writes(entry["writes"], place, context)}
+                if "seed" in entry:
+                    opened["seed"] = self._value(VALUE, entry["seed"], place, channel, {}, context)()
+                result[channel] = opened
+        return result
+
+    def _history_writes(
+        self, found: Sequence[PendingWrite], place: Place, context: EncryptionContext | None
+    ) -> list[PendingWrite]:
+        writes = _in_order([self._write(write, place, {}, context) for write in found])
+        return [(write.task_id, write.channel, write.thunk()) for write in writes]
+
+    # --- one value
+
+    def _value(
+        self,
+        surface: bytes,
+        value: Any,
+        place: Place,
+        channel: str,
+        claims: Mapping[str, str],
+        context: EncryptionContext | None,
+    ) -> Thunk:
+        """Verifies a value that may stand as sealed bytes, sealed text, in a delta snapshot, or not sealed at all."""
+        if value is None:
+            return _none
+        if isinstance(value, _DeltaSnapshot) and _sealed_bytes(value.value) is not None:
+            return _snapshot(self._value(DELTA, value.value, place, channel, claims, context))
+        sealed = _sealed_bytes(value)
+        if sealed is None:
+            return self._admit(value)
+        opened = self._sealer.open_bound(sealed, place.location(surface, channel), claims, context=context)
+        return partial(self._serde.loads_typed, (opened.inner_type, opened.plaintext))
+
+    def _admit(self, value: Any) -> Thunk:
+        """Accepts a value that was not sealed for its place if a switch is on for its kind.
+
+        Raises:
+            EncryptedSerdeError: The reason why not, if none is.
+        """
+        if isinstance(value, Foreign):
+            if value.error is not None:
+                raise value.error
+            serde = self._admission.legacy.strict if value.legacy else self._serde
+            return partial(serde.loads_typed, (value.inner_type, value.plaintext))
+        if not self._admission.plaintext:
+            raise PlaintextRefused("a value that was never sealed stands where sealed ones belong")
+        if type(value) in _SCALARS or isinstance(value, bytes):
+            return lambda: value
+        return lambda: self._serde.loads_typed(("msgpack", pack(value)))
+
+
+def _sealed_bytes(value: Any) -> bytes | None:
+    if isinstance(value, bytes):
+        return value if parse_sealed(value) else None
+    return parse_sealed_text(value) if isinstance(value, str) else None
+
+
+def _in_order(writes: list[_Write]) -> list[_Write]:
+    """Sorts writes as live execution applies them: checkpoints as they come, then by task path, task and position.
+
+    Where one was written before the wrapper came, the order of the database is all there is.
+
+    Raises:
+        WrongLocation: If a write stands there twice.
+    """
+    sealed = [write for write in writes if write.idx is not None]
+    slots = Counter((write.checkpoint_id, write.task_id, write.idx) for write in sealed)
+    for (_, task_id, idx), times in slots.items():
+        if times > 1:
+            raise WrongLocation(f"write {idx} of task {task_id} stands there {times} times")
+    if len(sealed) < len(writes):
+        return writes
+    arrival = {write.checkpoint_id: position for position, write in reversed(list(enumerate(sealed)))}
+    return sorted(sealed, key=lambda write: (arrival[write.checkpoint_id], write.task_path, write.task_id, write.idx or 0))
+
+
+def _whole_batches(writes: list[_Write]) -> list[_Write]:
+    """Drops the writes of tasks that are not complete: their task runs again."""
+    present = Counter((write.task_id, write.batch) for write in writes)
+    whole = [write for write in writes if not write.batch or present[write.task_id, write.batch] == write.size]
+    if len(whole) < len(writes):
+        tasks = sorted({write.task_id for write in writes} - {write.task_id for write in whole})
+        logger.warning("writes of task %s are not complete in the database: they count as absent", ", ".join(tasks))
+    return whole
+
+
+def _is_none(value: Any) -> bool:
+    if isinstance(value, Foreign):  # encrypting serializers seal None too, and one may stand there from before the wrapper
+        if value.error is not None:
+            raise value.error
+        return value.inner_type == "null"
+    return value is None
+
+
+def _none() -> None:
+    return None
+
+
+def _snapshot(thunk: Thunk) -> Thunk:
+    return lambda: _DeltaSnapshot(thunk())
+
+
+def _all(thunks: Sequence[Thunk]) -> Thunk:
+    return lambda: [thunk() for thunk in thunks]
+
+
+@contextmanager
+def _naming(place: Place, checkpoint_id: str | None) -> Iterator[None]:
+    """Adds to the message of an error which row it is about."""
+    try:
+        yield
+    except EncryptedSerdeError as error:
+        row = f"thread {place.thread_id!r}, namespace {place.checkpoint_ns!r}"
+        if checkpoint_id is not None:
+            row += f", checkpoint {checkpoint_id!r}"
+        error.args = (f"{error.args[0]} ({row})", *error.args[1:])
+        raise

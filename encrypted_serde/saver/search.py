@@ -1,0 +1,41 @@
+"""Metadata that can be found by equality without being readable.
+
+A searchable key stands in the database as a token: HMAC-SHA256 of its value under a key derived for this metadata key and
+encryption context, first 16 bytes. Whoever reads the database sees which rows share a value, and how many; whoever may also
+choose values can test guesses. The value itself is sealed with the private metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TypeGuard
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from ..context import EncryptionContext
+from ..encoding import b64url_encode
+from ..keys import Key
+
+PREFIX = "es1s."
+TOKEN_SIZE = 16
+Searchable = str | int | bool
+
+
+def is_searchable(value: object) -> TypeGuard[Searchable]:
+    """Says whether a value gets a token: str, int and bool do. Floats have no one spelling, containers no equality."""
+    return type(value) in (str, int, bool)
+
+
+def search_token(key: Key, name: str, context: EncryptionContext, value: Searchable) -> str:
+    """Gives the token that stands for a value.
+
+    Args:
+        key: The key that the row is written under, or was.
+        name: The metadata key.
+        context: The encryption context: tenants share no tokens.
+        value: The value.
+    """
+    mac = HMAC(key.derive("search", name.encode("utf-8"), context.encoded), SHA256())
+    mac.update(json.dumps(value).encode("ascii"))
+    return PREFIX + b64url_encode(mac.finalize()[:TOKEN_SIZE])
