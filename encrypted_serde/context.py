@@ -8,7 +8,7 @@ an opaque id and never an e-mail address.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -95,6 +95,32 @@ NO_CONTEXT = EncryptionContext({}, b"")
 
 current: ContextVar[EncryptionContext | None] = ContextVar("encrypted_serde_context", default=None)
 """The innermost `encryption_context`, or None where there is none."""
+
+
+def check_required_context(names: Iterable[str]) -> frozenset[str]:
+    """Checks the option ``required_context``: names that a context must have before anything is written.
+
+    Raises:
+        TypeError: If it is a single str, or holds something else than str.
+        ConfigurationError: If a name could not be one of a context.
+    """
+    if isinstance(names, str):
+        raise TypeError(f"required_context takes several names: write ({names!r},)")
+    required = frozenset(names)
+    EncryptionContext.of(dict.fromkeys(required, "x"))
+    return required
+
+
+def check_accepted_contexts(contexts: Iterable[Mapping[str, str]]) -> frozenset[bytes]:
+    """Checks the option ``accept_contexts`` and encodes each of the contexts.
+
+    Raises:
+        TypeError: If it is a single context, or holds something else than mappings of str to str.
+        ConfigurationError: If a context exceeds a limit.
+    """
+    if isinstance(contexts, (str, Mapping)):
+        raise TypeError("accept_contexts takes several contexts: write ({},) for rows without one")
+    return frozenset(EncryptionContext.of(context).encoded for context in contexts)
 
 
 @contextmanager

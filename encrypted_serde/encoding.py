@@ -17,6 +17,9 @@ MAX_FIELD = 0xFFFF
 """Longest field, in bytes: its length must fit two bytes."""
 
 
+_LENGTHS = [size.to_bytes(2, "big") for size in range(256)]
+
+
 def lp(field: bytes) -> bytes:
     """Encodes one field as a 2-byte big-endian length followed by the field.
 
@@ -26,9 +29,12 @@ def lp(field: bytes) -> bytes:
     Raises:
         ConfigurationError: If the field is longer.
     """
-    if len(field) > MAX_FIELD:
-        raise ConfigurationError(f"a field of {len(field)} bytes is too long: the limit is {MAX_FIELD} bytes")
-    return len(field).to_bytes(2, "big") + field
+    size = len(field)
+    if size < 256:
+        return _LENGTHS[size] + field
+    if size > MAX_FIELD:
+        raise ConfigurationError(f"a field of {size} bytes is too long: the limit is {MAX_FIELD} bytes")
+    return size.to_bytes(2, "big") + field
 
 
 def lps(fields: Iterable[str]) -> bytes:
@@ -60,11 +66,13 @@ def encode_pairs(pairs: Mapping[str, str]) -> bytes:
     Raises:
         ConfigurationError: If a name or value is too long, holds U+0000 or a lone surrogate.
     """
-    encoded = sorted([(utf8(name), utf8(value)) for name, value in pairs.items()])
-    for name, value in encoded:
-        if b"\0" in name or b"\0" in value:
+    parts: list[bytes] = []
+    for name in sorted(pairs):  # by code points, which is the order of their UTF-8 bytes
+        value = pairs[name]
+        if "\0" in name or "\0" in value:
             raise ConfigurationError("U+0000 is not allowed in a name or value")
-    return b"".join([lp(name) + lp(value) for name, value in encoded])
+        parts += (lp(utf8(name)), lp(utf8(value)))
+    return b"".join(parts)
 
 
 def take_field(data: bytes, start: int) -> tuple[bytes, int]:

@@ -17,7 +17,7 @@ How it is opened. Checks run from cheap and harmless to costly: type tag, versio
 context, key, AEAD, claims, decompression. The context is compared before any key is looked for, so a request of tenant A
 never unwraps a key of tenant B. Nothing is returned, decompressed or deserialised before the AEAD has accepted it.
 
-Randomness. Every random byte comes from ``os.urandom`` in the call that uses it. With XAES-256-GCM the first 12 bytes of the
+Randomness. Every random byte comes from the kernel in the call that uses it. With XAES-256-GCM the first 12 bytes of the
 nonce are kept for up to 2^16 values, the other 12 are fresh for each, and two processes that share the first part after a
 fork therefore still never share a nonce (but by the chance that `ciphers` states).
 
@@ -27,9 +27,8 @@ fork therefore still never share a nonce (but by the chance that `ciphers` state
 from __future__ import annotations
 
 import io
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import repeat
 from types import MappingProxyType
@@ -39,7 +38,14 @@ from cryptography.exceptions import InvalidTag
 
 from .ciphers import CIPHERS, DEFAULT, TAG_SIZE, Aead, Cipher, get_cipher
 from .compression import check_compression, compress, decompress
-from .context import NO_CONTEXT, EncryptionContext, current, parse_context
+from .context import (
+    NO_CONTEXT,
+    EncryptionContext,
+    check_accepted_contexts,
+    check_required_context,
+    current,
+    parse_context,
+)
 from .encoding import b64url_decode, decode_pairs, encode_pairs, lp, lps, take_field
 from .errors import (
     AuthenticationFailed,
@@ -52,6 +58,7 @@ from .errors import (
     WrongLocation,
 )
 from .keys import PROTOCOL, Key, KeyProvider, as_key_provider
+from .randomness import AT_ONCE, random_bytes
 
 VERSION = 1
 FLAG_ZSTD = 1
@@ -64,7 +71,7 @@ MAX_PLAINTEXT = (1 << 31) - 1 - TAG_SIZE
 
 _CONTEXT = 36  # version, flags, key id and the length of the context come before it
 _TYPE_TAG = re.compile(r"[a-z0-9+._-]{1,32}", re.ASCII)
-_LARGE = 1 << 15  # from here on assembling in place is cheaper than joining
+_LARGE = 1 << 13  # from here on assembling in place is cheaper than joining
 _CACHED = 1024  # entries of each cache; contexts in headers are chosen by whoever writes rows
 _BATCH_ID_SIZE = 8
 _NO_CLAIMS: Mapping[str, str] = MappingProxyType({})
@@ -262,6 +269,10 @@ def _data_key(key: Key, cipher: str, context: bytes) -> bytes:
     return key.derive("data-key", cipher.encode("ascii"), context)
 
 
+def _aead(key: Key, cipher: Cipher, context: EncryptionContext, prefix: bytes) -> Aead:
+    return cipher.aead(_data_key(key, cipher.NAME, context.encoded), prefix)
+
+
 class _Writer:
     """A key made ready to write under one context: the AEAD of the current nonce prefix, and all that repeats per value."""
 
@@ -278,12 +289,13 @@ class _Writer:
 
     def renew(self) -> None:
         """Draws a nonce prefix and says how many values may be sealed with it, each taking one item of `budget`."""
-        prefix = os.urandom(self._cipher.NONCE_PREFIX)
+        prefix = random_bytes(self._cipher.NONCE_PREFIX)
         # One assignment, so that no thread sees the AEAD of one prefix with another prefix. Two threads that renew at once
         # waste a prefix, nothing else.
         self.state = (self._cipher.aead(self._data_key, prefix), prefix, self.headers[0] + prefix)
         limit = self._cipher.MESSAGES_PER_PREFIX
-        self.budget: Iterator[bool] = repeat(True) if limit is None else repeat(True, limit)
+        # The value that found the budget spent is the first of the next one.
+        self.budget: Iterator[bool] = repeat(True) if limit is None else repeat(True, limit - 1)
 
     def add_tag(self, inner_type: str) -> tuple[str, bytes]:
         """Prepares an inner type: its type tag, and the associated data of its unbound values."""
@@ -344,19 +356,34 @@ class Sealer:
         cipher: What to write with: ``"xaes-256-gcm"``, ``"aes-256-gcm"`` or ``"aes-256-eax"``. All of them are read.
         compression: ``"zstd"`` to compress values that get smaller by it. The length of a value then tells about its
             content.
+        required_context: Names without which nothing is sealed, so that a forgotten `encryption_context` is an error and
+            not a value of nobody.
+        accept_contexts: Contexts that are read besides the expected one, e.g. ``({},)`` for rows from before there were
+            tenants. Every tenant can read them.
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ConfigurationError: If the cipher or compression is unknown, or zstd is not installed.
+        ConfigurationError: If the cipher or compression is unknown, zstd is not installed, or a context name or context
+            cannot be one.
     """
 
-    def __init__(self, keys: Key | KeyProvider, *, cipher: str = DEFAULT, compression: str | None = None) -> None:
+    def __init__(
+        self,
+        keys: Key | KeyProvider,
+        *,
+        cipher: str = DEFAULT,
+        compression: str | None = None,
+        required_context: Iterable[str] = (),
+        accept_contexts: Iterable[Mapping[str, str]] = (),
+    ) -> None:
         self.keys = as_key_provider(keys)
         self._encryption_key = self.keys.encryption_key
         self._decryption_key = self.keys.decryption_key
         self._cipher = get_cipher(cipher)
         self._nonce_size = self._cipher.NONCE_REST
         self._compress = check_compression(compression)
+        self._required = check_required_context(required_context)
+        self._accepted = check_accepted_contexts(accept_contexts)
         self._writers: dict[bytes, _Writer] = {}
         self._types: dict[str, _Type] = {}
         self._aeads: dict[tuple[bytes, str, bytes, bytes], Aead] = {}
@@ -373,7 +400,8 @@ class Sealer:
             The type tag and the blob.
 
         Raises:
-            ConfigurationError: If the inner type makes no valid type tag, or the value is too large.
+            ConfigurationError: If the inner type makes no valid type tag, the value is too large, or the context lacks a
+                required name.
             KeyServiceError: If the key cannot be had.
         """
         writer = self._writer(context)
@@ -382,7 +410,7 @@ class Sealer:
         if self._compress and (packed := compress(plaintext)) is not None:
             header = writer.headers[FLAG_ZSTD]
             plaintext, head, associated_data = packed, header + prefix, _associated_data(type_tag, b"", header)
-        nonce = os.urandom(self._nonce_size)
+        nonce = random_bytes(self._nonce_size)
         return type_tag, _seal_into_one(head, aead, nonce, plaintext, associated_data)
 
     def open(self, type_tag: str, blob: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
@@ -402,7 +430,7 @@ class Sealer:
             UnsupportedFormat: If the version or a flag is unknown, or zstd is needed and not installed.
             MalformedEnvelope: If it has not the shape of a sealed value.
             WrongLocation: If it is bound to a place.
-            WrongContext: If it was sealed under another context than the expected one.
+            WrongContext: If it was sealed under another context than the expected one, and that is not an accepted one.
             UnknownKey: If the provider does not have its key.
             KeyErased: If its key was destroyed.
             KeyServiceError: If its key cannot be had now.
@@ -414,8 +442,7 @@ class Sealer:
         aead = reader.aead
         if aead is None:
             end = context_end(blob)
-            data_key = _data_key(key, kind.cipher.NAME, reader.context.encoded)
-            aead = reader.aead = kind.cipher.aead(data_key, blob[end : reader.nonce])
+            aead = reader.aead = _aead(key, kind.cipher, reader.context, blob[end : reader.nonce])
             reader.associated_data = _associated_data(type_tag, b"", blob[:end])
         plaintext = _decrypt(aead, blob, reader.nonce, reader.ciphertext, reader.associated_data)
         if not reader.proven:  # only now: what was not authentic takes no place in the cache
@@ -442,22 +469,22 @@ class Sealer:
             context: The encryption context; the ambient `encryption_context` when None.
 
         Raises:
-            ConfigurationError: If inner type, location or claims cannot be encoded, or the value is too large.
+            ConfigurationError: If inner type, location or claims cannot be encoded, the value is too large, or the context
+                lacks a required name.
             KeyServiceError: If the key cannot be had.
         """
-        return self._seal_bound(inner_type, plaintext, location, claims, context, os.urandom(self._nonce_size))
+        return self._seal_bound(inner_type, plaintext, location, claims, context, random_bytes(self._nonce_size))
 
     def batch(self, count: int, *, context: EncryptionContext | None = None) -> Batch:
-        """Prepares to seal about so many bound values, with one call of ``os.urandom`` for all of them.
-
-        Every such call gives up the interpreter lock and then queues behind other threads, which costs more than sealing.
+        """Prepares to seal about so many bound values, drawing nonces for them at once.
 
         Args:
-            count: How many values are expected. More may be sealed.
+            count: How many values are expected. More may be sealed; then, and beyond what the kernel gives at once, each
+                draws its own.
             context: The encryption context; the ambient `encryption_context` of this moment when None.
         """
         size = self._nonce_size
-        random = os.urandom(_BATCH_ID_SIZE + count * size)
+        random = random_bytes(_BATCH_ID_SIZE + size * min(count, (AT_ONCE - _BATCH_ID_SIZE) // size))
         nonces = [random[start : start + size] for start in range(_BATCH_ID_SIZE, len(random), size)]
         resolved = (current.get() or NO_CONTEXT) if context is None else context
         return Batch(self, random[:_BATCH_ID_SIZE].hex(), nonces, resolved)
@@ -511,13 +538,14 @@ class Sealer:
         aead = self._aeads.get(slot)
         known = aead is not None
         if aead is None:
-            aead = kind.cipher.aead(_data_key(key, *slot[1:3]), slot[3])
+            aead = _aead(key, kind.cipher, header.context, slot[3])
         associated_data = _associated_data(type_tag, location, data[start : header.end])
         plaintext = _decrypt(aead, data, nonce, nonce + kind.cipher.NONCE_REST, associated_data)
         if not known:
             _remember(self._aeads, slot, aead)
         for name, value in claims.items():
             if header.claims.get(name) != value:
+                del plaintext  # error reporters show the variables of a frame
                 raise WrongLocation(f"the value was sealed with another {name} than that of the place it was found in")
         if header.flags & FLAG_ZSTD:
             plaintext = decompress(plaintext)
@@ -526,19 +554,21 @@ class Sealer:
     def _writer(self, context: EncryptionContext | None) -> _Writer:
         if context is None:
             context = current.get() or NO_CONTEXT
-        key = self._encryption_key(context.pairs)
         writer = self._writers.get(context.encoded)
+        if writer is None and (missing := self._required - context.pairs.keys()):  # before a key is asked for
+            raise ConfigurationError(f"nothing is sealed without {', '.join(sorted(missing))} in the encryption_context")
+        key = self._encryption_key(context.pairs)
         if writer is None or writer.key_id != key.id:
             writer = _Writer(key, self._cipher, context)
             _remember(self._writers, context.encoded, writer)
-        if not next(writer.budget, False):
+        elif not next(writer.budget, False):
             writer.renew()
         return writer
 
     def _key(self, key_id: bytes, stored: EncryptionContext, context: EncryptionContext | None) -> Key:
         """Finds the key of a stored value, after comparing its context with the expected one."""
         expected = current.get() if context is None else context
-        if expected is not None and expected.encoded != stored.encoded:
+        if expected is not None and expected.encoded != stored.encoded and stored.encoded not in self._accepted:
             raise WrongContext(f"sealed under the context {stored!r}, expected was {expected!r} (names only are shown)")
         key = self._decryption_key(key_id, stored.pairs)
         if key.id != key_id:
@@ -572,7 +602,7 @@ class Batch:
         try:
             nonce = self._nonces.pop()  # atomic: no nonce is handed out twice
         except IndexError:
-            nonce = os.urandom(self._sealer._nonce_size)
+            nonce = random_bytes(self._sealer._nonce_size)
         return self._sealer._seal_bound(inner_type, plaintext, location, claims, self.context, nonce)
 
 

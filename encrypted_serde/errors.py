@@ -10,6 +10,8 @@ Messages carry key ids, cipher names and context *names*. They never carry conte
 
 from __future__ import annotations
 
+from functools import partial
+
 
 class EncryptedSerdeError(Exception):
     """Root of every error that this package defines."""
@@ -95,3 +97,6 @@ class KeyServiceError(EncryptedSerdeError):
     def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+    def __reduce__(self) -> tuple[partial[KeyServiceError], tuple[str]]:
+        return partial(type(self), retryable=self.retryable), (str(self),)

@@ -60,7 +60,7 @@ class Key:
     id: bytes
     _secret: bytes
 
-    def __init__(self) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         raise TypeError("use Key.generate(), Key.from_text(), Key.from_bytes(), Key.from_hex() or Key.from_base64()")
 
     @classmethod

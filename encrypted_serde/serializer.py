@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from .audit import AuditEvent, AuditListener, make_sealer
 from .ciphers import DEFAULT
-from .envelope import Sealer
-from .errors import MalformedEnvelope, PlaintextRefused, UnsupportedCipher
+from .errors import EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, UnsupportedCipher
 from .keys import Key, KeyProvider
 from .legacy import CIPHER as LEGACY_CIPHER
 from .legacy import LegacyReader
@@ -45,10 +45,14 @@ class EncryptedSerializer(JsonPlusSerializer):
             logged once and counted in `plaintext_reads`.
         legacy_keys: For a migration: raw AES keys under which langgraph's own `EncryptedSerializer` wrote. Its rows are read
             with a strict msgpack allowlist, never written. **While this is set, whoever can write rows may relabel them.**
+        required_context: Names that the `encryption_context` must have, or nothing is written: ``("tenant_id",)``.
+        accept_contexts: Contexts that are read besides the current one, e.g. ``({},)`` for rows from before there were
+            tenants. Every tenant can read them.
+        audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ConfigurationError: If cipher, compression or a legacy key cannot be used. The message says what to do.
+        ConfigurationError: If cipher, compression, a legacy key or a context cannot be used. The message says what to do.
 
     Attributes:
         plaintext_reads: How many plaintext values were read, by inner type. Zero for long enough: turn the switch off.
@@ -69,15 +73,26 @@ class EncryptedSerializer(JsonPlusSerializer):
         compression: str | None = None,
         allow_plaintext: bool = False,
         legacy_keys: Iterable[bytes] = (),
+        required_context: Iterable[str] = (),
+        accept_contexts: Iterable[Mapping[str, str]] = (),
+        audit: AuditListener | None = None,
     ) -> None:
         super().__init__()
         inner = JsonPlusSerializer() if serde is None else serde
-        if not isinstance(inner, SerializerProtocol):
+        if isinstance(inner, type) or not isinstance(inner, SerializerProtocol):
             raise TypeError(f"serde must have dumps_typed and loads_typed; {type(inner).__name__} has not")
         if isinstance(inner, EncryptedSerializer):
             raise TypeError("serde is an EncryptedSerializer already: values would be sealed twice")
         self._inner = inner
-        self._sealer = Sealer(keys, cipher=cipher, compression=compression)
+        self._sealer = make_sealer(
+            keys,
+            cipher=cipher,
+            compression=compression,
+            required_context=required_context,
+            accept_contexts=accept_contexts,
+            audit=audit,
+        )
+        self._audit = audit
         self._allow_plaintext = bool(allow_plaintext)
         self._legacy = LegacyReader(legacy_keys, allowlist_from=inner)
         self.plaintext_reads: Counter[str] = Counter()
@@ -95,6 +110,7 @@ class EncryptedSerializer(JsonPlusSerializer):
 
         Raises:
             KeyServiceError: If the key provider has no key now. Nothing is ever written unencrypted instead.
+            ConfigurationError: If the encryption context lacks a required name.
         """
         inner_type, plaintext = self._inner.dumps_typed(obj)
         return self._sealer.seal(inner_type, plaintext)
@@ -123,7 +139,7 @@ class EncryptedSerializer(JsonPlusSerializer):
             inner_type, _, cipher = type_tag.rpartition("+")
             if cipher != LEGACY_CIPHER or not self._legacy:
                 raise
-        return self._legacy.loads(inner_type, blob)
+        return self._loads_legacy(inner_type, blob)
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> EncryptedSerializer:
         """Gives this serializer with more types on the inner serializer's msgpack allowlist.
@@ -138,17 +154,35 @@ class EncryptedSerializer(JsonPlusSerializer):
         clone._legacy = self._legacy.with_msgpack_allowlist(extra)
         return clone
 
+    def _loads_legacy(self, inner_type: str, blob: bytes) -> Any:
+        try:
+            value = self._legacy.loads(inner_type, blob)
+        except EncryptedSerdeError as error:
+            self._tell("refuse", LEGACY_CIPHER, blob, type(error).__name__)
+            raise
+        self._tell("open", LEGACY_CIPHER, blob, "ok")
+        return value
+
     def _loads_plaintext(self, inner_type: str, data: bytes) -> Any:
-        if not self._allow_plaintext:
-            raise PlaintextRefused(
-                f"a row of type {inner_type!r} was never encrypted; pass allow_plaintext=True while you migrate such rows"
-            )
-        if inner_type in NEVER_PLAINTEXT:
-            raise PlaintextRefused(f"an unencrypted row of type {inner_type!r} is never read: it could run any code")
+        if problem := self._plaintext_problem(inner_type):
+            self._tell("refuse", None, data, PlaintextRefused.__name__)
+            raise PlaintextRefused(problem)
         if inner_type not in self.plaintext_reads:
             logger.warning("reading unencrypted rows of type %r, because allow_plaintext is on", inner_type)
         self.plaintext_reads[inner_type] += 1
+        self._tell("open", None, data, "plaintext")
         return self._inner.loads_typed((inner_type, data))
+
+    def _plaintext_problem(self, inner_type: str) -> str | None:
+        if not self._allow_plaintext:
+            return f"a row of type {inner_type!r} was never encrypted; pass allow_plaintext=True while you migrate such rows"
+        if inner_type in NEVER_PLAINTEXT:
+            return f"an unencrypted row of type {inner_type!r} is never read: it could run any code"
+        return None
+
+    def _tell(self, action: str, cipher: str | None, data: bytes, outcome: str) -> None:
+        if self._audit is not None:
+            self._audit(AuditEvent(action, cipher=cipher, size=len(data), outcome=outcome))
 
 
 def _plain_types(type_tag: object, blob: object) -> tuple[str, bytes]:

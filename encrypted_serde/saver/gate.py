@@ -161,14 +161,17 @@ class Gate:
         """Unpacks what is inert, and wraps what is not."""
         type_tag, blob = data
         if not isinstance(blob, bytes):
-            blob = bytes(blob or b"")
+            # Nothing else is what a saver wrote, and bytes() of a number would allocate that many.
+            blob = bytes(blob) if isinstance(blob, (bytearray, memoryview)) else b""
         if type_tag == "null":
             return None
         if type_tag == "bytes":
             return blob
         if type_tag == "msgpack":
             try:
-                return unpack(blob, self._reopen)
+                value = unpack(blob, self._reopen)
+                if not isinstance(value, Inert):
+                    return value
             except (ValueError, RecursionError):
                 pass
         return self._foreign(type_tag, blob)

@@ -15,7 +15,6 @@ It holds no digests of stored values: savers keep the first blob they were given
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
@@ -34,6 +33,7 @@ LANGGRAPH_KEYS = frozenset({"source", "step", "parents", "run_id", "counters_sin
 DIGEST_SIZE = 16
 _NOT_DIGESTED = frozenset({"channel_values", "pending_sends"})
 _EXACT_INT = 1 << 53
+_FLOAT = b"\xcb"  # how msgpack begins a float; where it occurs, there may be one to be normalised
 
 
 class Manifest(NamedTuple):
@@ -74,10 +74,11 @@ class Manifest(NamedTuple):
 
 
 def digest(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bytes:
-    """Hashes what stands readable in a row: SHA-256 of its canonical JSON, first 16 bytes.
+    """Hashes what stands readable in a row: SHA-256 of msgpack of ``[checkpoint, metadata]``, first 16 bytes.
 
-    Canonical is what savers do not change: keys as text and sorted, tuples and sets as lists, whole floats as integers. For
-    checkpoints of format below 4 the version of ``__pregel_tasks`` is left out, since savers add it while they load.
+    Both are in the form that no saver's JSON changes: keys as text and sorted, tuples and sets as lists, whole floats as
+    integers. For checkpoints of format below 4 the version of ``__pregel_tasks`` is left out, since savers add it while
+    they load.
 
     Raises:
         ConfigurationError: If something in it is no JSON.
@@ -86,11 +87,21 @@ def digest(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bytes:
     if is_before_v4(checkpoint):
         versions = covered.get("channel_versions") or {}
         covered["channel_versions"] = {channel: v for channel, v in versions.items() if channel != TASKS}
+    return hashlib.sha256(_canonical([covered, readable])).digest()[:DIGEST_SIZE]
+
+
+def _canonical(value: Any) -> bytes:
     try:
-        canonical = json.dumps([_normal(covered), _normal(readable)], sort_keys=True, separators=(",", ":"))
+        packed = ormsgpack.packb(value, option=ormsgpack.OPT_SORT_KEYS)
+    except TypeError:
+        pass  # a key that is no text, a set, a mapping that is no dict
+    else:
+        if _FLOAT not in packed:
+            return packed
+    try:
+        return ormsgpack.packb(_normal(value), option=ormsgpack.OPT_SORT_KEYS)
     except (TypeError, RecursionError):
         raise ConfigurationError("a checkpoint or its readable metadata holds something that is no JSON") from None
-    return hashlib.sha256(canonical.encode("ascii")).digest()[:DIGEST_SIZE]
 
 
 def is_before_v4(checkpoint: Mapping[str, Any]) -> bool:

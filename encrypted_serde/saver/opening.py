@@ -19,7 +19,7 @@ from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
 
 from ..context import EncryptionContext
 from ..envelope import Sealer, parse_sealed, parse_sealed_text
-from ..errors import EncryptedSerdeError, PlaintextRefused, WrongLocation
+from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, WrongLocation
 from .gate import Admission, Foreign, pack
 from .inner import Habits
 from .manifest import KEY, Manifest, digest, is_before_v4
@@ -31,6 +31,7 @@ Thunk = Callable[[], Any]
 """Deserialises a value that was verified."""
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
+_NULL_TASK = "00000000-0000-0000-0000-000000000000"  # under which LangGraph saves the writes of its input
 
 
 class _Write(NamedTuple):
@@ -133,32 +134,33 @@ class RowOpener:
 
     def _metadata(self, found: CheckpointTuple, place: Place, checkpoint_id: str, context: EncryptionContext | None) -> Thunk:
         stored: Mapping[str, Any] = found.metadata or {}
+        if not isinstance(stored, Mapping):
+            raise MalformedEnvelope("the metadata is no mapping")
         sealed = parse_sealed_text(text) if isinstance(text := stored.get(KEY), str) else None
         if sealed is None:
             return self._metadata_from_before(found, checkpoint_id)
         manifest = Manifest.unpack(
             self._sealer.open_bound(sealed, place.location(MANIFEST, checkpoint_id), {}, context=context).plaintext
         )
-        checkpoint = found.checkpoint
+        checkpoint = _well_formed(found.checkpoint)
         readable = {name: value for name, value in stored.items() if name != KEY}
         if not checkpoint_id == checkpoint.get("id") == manifest.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says")
         if digest(checkpoint, readable) != manifest.digest:
             raise WrongLocation("the readable part of the checkpoint or of its metadata was changed")
         self._check_parent(found, manifest, readable)
-        self._check_channels(checkpoint["channel_values"], manifest)
+        self._check_channels(checkpoint, manifest)
         return lambda: {**readable, **self._serde.loads_typed(manifest.private)}
 
     def _metadata_from_before(self, found: CheckpointTuple, checkpoint_id: str) -> Thunk:
         """Accepts a checkpoint without a manifest, if a switch says that there may be such."""
         for part in (found.checkpoint, found.metadata):
-            if isinstance(part, Foreign) and part.error is not None:
-                raise part.error
+            _raise_if_refused(part)
         if not self._admission:
             raise PlaintextRefused(
                 "the checkpoint has no manifest: it was not written by EncryptedSaver, or was stripped of it"
             )
-        if found.checkpoint.get("id") != checkpoint_id:
+        if _well_formed(found.checkpoint).get("id") != checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
         if isinstance(found.metadata, Foreign):
             return self._admit(found.metadata)
@@ -173,13 +175,18 @@ class RowOpener:
             return
         raise WrongLocation("the checkpoint has another parent than it was written with")
 
-    def _check_channels(self, values: Mapping[str, Any], manifest: Manifest) -> None:
+    def _check_channels(self, checkpoint: Mapping[str, Any], manifest: Manifest) -> None:
+        values = checkpoint["channel_values"]
         for channel in manifest.values:
             if values.get(channel) is None:
                 raise WrongLocation(f"the value of channel {channel!r} is missing")
         for channel in manifest.nones:
             if channel not in values or not _is_none(values[channel]):
                 raise WrongLocation(f"channel {channel!r} was written as None, and is not")
+        # Savers that keep a value per version also find those of delta channels that were left out since.
+        for channel in values.keys() - {*manifest.values, *manifest.nones}:
+            if channel not in checkpoint["channel_versions"] or _is_none(values[channel]):
+                raise WrongLocation(f"channel {channel!r} had no value when the checkpoint was written")
 
     def _channels(self, checkpoint: Mapping[str, Any], place: Place, context: EncryptionContext | None) -> dict[str, Thunk]:
         if isinstance(checkpoint, Foreign):
@@ -198,7 +205,13 @@ class RowOpener:
     def _pending_sends(self, checkpoint: Mapping[str, Any], place: Place, context: EncryptionContext | None) -> list[Thunk]:
         if isinstance(checkpoint, Foreign):
             return []
-        return [self._value(WRITE, send, place, TASKS, {}, context) for send in checkpoint.get("pending_sends") or ()]
+        sends = checkpoint.get("pending_sends") or ()
+        # Shallow savers put the writes of the checkpoint before there.
+        known = {} if self._habits.is_shallow else {"checkpoint_id": checkpoint["id"], "size": str(len(sends))}
+        return [
+            self._value(WRITE, send, place, TASKS, {**known, "idx": str(position)} if known else {}, context)
+            for position, send in enumerate(sends)
+        ]
 
     # --- writes
 
@@ -216,6 +229,8 @@ class RowOpener:
 
     def _write(self, found: PendingWrite, place: Place, known: Mapping[str, str], context: EncryptionContext | None) -> _Write:
         task_id, channel, value = found
+        if not isinstance(task_id, str) or not isinstance(channel, str):
+            raise MalformedEnvelope("a write without the names of its task and channel")
         sealed = _sealed_bytes(value)
         if sealed is None:
             return _Write(task_id, channel, self._admit(value))
@@ -324,18 +339,45 @@ def _in_order(writes: list[_Write]) -> list[_Write]:
 
 def _whole_batches(writes: list[_Write]) -> list[_Write]:
     """Drops the writes of tasks that are not complete: their task runs again."""
-    present = Counter((write.task_id, write.batch) for write in writes)
-    whole = [write for write in writes if not write.batch or present[write.task_id, write.batch] == write.size]
-    if len(whole) < len(writes):
-        tasks = sorted({write.task_id for write in writes} - {write.task_id for write in whole})
-        logger.warning("writes of task %s are not complete in the database: they count as absent", ", ".join(tasks))
-    return whole
+    present = Counter((write.task_id, write.batch) for write in writes if write.batch)
+    # The null task's accumulate: each call saves those of the calls before it again, of which savers keep the first.
+    accumulated = sum(count for (task_id, _), count in present.items() if task_id == _NULL_TASK)
+
+    def is_whole(write: _Write) -> bool:
+        if not write.batch:
+            return True
+        if write.task_id == _NULL_TASK:
+            return accumulated >= write.size
+        return present[write.task_id, write.batch] == write.size
+
+    if partial_tasks := sorted({write.task_id for write in writes if not is_whole(write)}):
+        logger.warning("writes of task %s are not complete in the database: they count as absent", ", ".join(partial_tasks))
+    return [write for write in writes if is_whole(write)]
+
+
+def _raise_if_refused(part: object) -> None:
+    if isinstance(part, Foreign) and part.error is not None:
+        raise part.error
+
+
+def _well_formed(checkpoint: Any) -> Mapping[str, Any]:
+    """Refuses what no saver was ever handed as a checkpoint, before its parts are looked at."""
+    _raise_if_refused(checkpoint)
+    if not isinstance(checkpoint, Mapping):
+        raise MalformedEnvelope("the checkpoint is no mapping")
+    if isinstance(checkpoint, Foreign):
+        return checkpoint
+    channels = [checkpoint.get(name) for name in ("channel_values", "channel_versions")]
+    if not all(isinstance(part, Mapping) and all(isinstance(name, str) for name in part) for part in channels):
+        raise MalformedEnvelope("the checkpoint has no channels")
+    if not isinstance(checkpoint.get("pending_sends") or [], list):
+        raise MalformedEnvelope("the checkpoint's pending sends are no list")
+    return checkpoint
 
 
 def _is_none(value: Any) -> bool:
     if isinstance(value, Foreign):  # encrypting serializers seal None too, and one may stand there from before the wrapper
-        if value.error is not None:
-            raise value.error
+        _raise_if_refused(value)
         return value.inner_type == "null"
     return value is None
 
@@ -357,6 +399,9 @@ def _naming(place: Place, checkpoint_id: str | None) -> Iterator[None]:
     """Adds to the message of an error which row it is about."""
     try:
         yield
+    except ConfigurationError as error:
+        # What cannot be encoded on writing (a name over 65535 bytes, a lone surrogate) cannot have been written by us.
+        raise MalformedEnvelope(f"a stored name or value has an impossible form: {error}") from None
     except EncryptedSerdeError as error:
         row = f"thread {place.thread_id!r}, namespace {place.checkpoint_ns!r}"
         if checkpoint_id is not None:

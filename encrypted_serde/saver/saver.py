@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -32,9 +33,9 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer as UpstreamEncryptedSerializer
 
+from ..audit import AuditListener, make_sealer
 from ..ciphers import DEFAULT
 from ..context import NO_CONTEXT, EncryptionContext, current
-from ..envelope import Sealer
 from ..errors import ConfigurationError, WrongLocation
 from ..keys import Key, KeyProvider, SearchKeyProvider
 from ..legacy import LegacyReader
@@ -51,6 +52,7 @@ ContextSource = Mapping[str, str] | Callable[[RunnableConfig], Mapping[str, str]
 
 _IDENTITY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 _LARGE = 1 << 18  # bytes; sealing and opening so much takes longer than handing it to a thread
+_SAMPLED = 8  # parts of a container, or fields of an object, whose size is looked at
 
 
 class EncryptedSaver(BaseCheckpointSaver[Any]):
@@ -81,9 +83,13 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
             readable. Which rows share a value can be seen.
         context: The encryption context of what is written, and expected of what is read: a mapping, or a callable that gets
             the run's config. The ambient `encryption_context` where it is, or gives, None.
+        required_context: Names that the encryption context must have, or nothing is written: ``("tenant_id",)``.
+        accept_contexts: Contexts that are read besides the expected one, e.g. ``({},)`` for rows from before there were
+            tenants. Every tenant can read them.
         pass_config: Further keys of ``configurable`` that the inner saver needs. Their scalars become readable metadata.
         verify_delta_history: Rebuild delta channels from verified checkpoints, one by one, instead of the inner saver's
             faster way, which authenticates each write but not which checkpoints form the chain.
+        audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
 
     Raises:
         TypeError: If ``inner`` is no saver, or another argument is of the wrong type.
@@ -108,8 +114,11 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         readable_metadata: Collection[str] = (),
         searchable_metadata: Collection[str] = (),
         context: ContextSource | None = None,
+        required_context: Iterable[str] = (),
+        accept_contexts: Iterable[Mapping[str, str]] = (),
         pass_config: Collection[str] = (),
         verify_delta_history: bool = False,
+        audit: AuditListener | None = None,
     ) -> None:
         if not isinstance(inner, BaseCheckpointSaver) or isinstance(inner, EncryptedSaver):
             raise TypeError(f"inner must be a checkpointer that is not encrypted yet, not {type(inner).__name__}")
@@ -122,7 +131,14 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
             raise ConfigurationError(f"metadata keys cannot be readable and searchable: {', '.join(sorted(both))}")
         self._context = context if context is None or callable(context) else EncryptionContext.of(context)
         self._passed_keys = (*_IDENTITY, *pass_config)
-        self._sealer = Sealer(keys, cipher=cipher, compression=compression)
+        self._sealer = make_sealer(
+            keys,
+            cipher=cipher,
+            compression=compression,
+            required_context=required_context,
+            accept_contexts=accept_contexts,
+            audit=audit,
+        )
         self._admission = Admission(
             self._sealer,
             plaintext=allow_plaintext,
@@ -421,14 +437,22 @@ def _seal_now(values: Iterable[Any]) -> None:
             value.sealed()
 
 
-def _is_large(value: Any, depth: int = 2) -> bool:
-    """Guesses, without serializing, whether a value takes long to seal."""
+def _is_large(value: Any) -> bool:
+    return _size_guess(value, 3) >= _LARGE
+
+
+def _size_guess(value: Any, depth: int) -> int:
+    """Guesses the size of a value in bytes, without serializing it: from its length, and that of a few of its parts."""
     if isinstance(value, (str, bytes, bytearray)):
-        return len(value) >= _LARGE
-    if depth and isinstance(value, (list, tuple, dict)):
-        items = value.values() if isinstance(value, dict) else value
-        return len(value) >= _LARGE or any(_is_large(item, depth - 1) for item in items)
-    return getattr(value, "nbytes", 0) >= _LARGE
+        return len(value)
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        parts: Collection[Any] = value
+    else:
+        parts = value.values() if isinstance(value, dict) else getattr(value, "__dict__", {}).values()
+    if not parts or not depth:
+        return int(getattr(value, "nbytes", len(parts)))
+    sample = [_size_guess(part, depth - 1) for part in islice(parts, _SAMPLED)]
+    return sum(sample) * len(parts) // len(sample)
 
 
 def _is_heavy(found: CheckpointTuple) -> bool:

@@ -7,7 +7,7 @@ about the rest of its place (which some ways of reading know). The claims stand 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint
@@ -15,7 +15,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
 
 from ..context import EncryptionContext
-from ..encoding import b64url_encode, lp, lps
+from ..encoding import b64url_encode, lp, lps, utf8
 from ..envelope import SEALED_TEXT_PREFIX, Batch, Sealer
 from .gate import Deferred
 from .inner import Habits
@@ -44,11 +44,16 @@ class Place(NamedTuple):
     @classmethod
     def of(cls, thread_id: object, checkpoint_ns: str) -> Place:
         """Encodes a thread and a namespace."""
-        return cls(str(thread_id), checkpoint_ns, lps((str(thread_id), checkpoint_ns)))
+        return _place(str(thread_id), checkpoint_ns)
 
     def location(self, surface: bytes, field: str) -> bytes:
         """Gives the location of what stands here under a channel, or of the manifest of a checkpoint id."""
-        return surface + self.encoded + lps((field,))
+        return surface + self.encoded + lp(utf8(field))
+
+
+@lru_cache(maxsize=1024)
+def _place(thread_id: str, checkpoint_ns: str) -> Place:
+    return Place(thread_id, checkpoint_ns, lps((thread_id, checkpoint_ns)))
 
 
 def version_text(version: object) -> str:
@@ -110,9 +115,10 @@ class RowSealer:
             sealed[channel] = None if value is None else self._value(batch, place, channel, value, claims)
         result: Checkpoint = {**checkpoint, "channel_values": sealed}
         if sends := cast("list[Any]", checkpoint.get("pending_sends")):
-            claims = {"checkpoint_id": checkpoint["id"]}
+            known = {"checkpoint_id": checkpoint["id"], "size": str(len(sends))}
             result["pending_sends"] = [  # type: ignore[typeddict-unknown-key]  # of formats below 4
-                _text(self._seal(batch, send, place.location(WRITE, TASKS), claims)) for send in sends
+                _text(self._seal(batch, send, place.location(WRITE, TASKS), {**known, "idx": str(position)}))
+                for position, send in enumerate(sends)
             ]
         return result, self._metadata(batch, place, parent_id, result, metadata)
 

@@ -1,0 +1,157 @@
+"""Explains a sealed value without a key: what its header says, and how large its parts are.
+
+Everything here is read from bytes that were *not authenticated*. It answers "which key do I need?" and "whose row is this?" for
+an operator who looks at a database, and must decide nothing about what a value may do.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .ciphers import TAG_SIZE
+from .encoding import b64url_decode
+from .envelope import (
+    FLAG_BOUND,
+    FLAG_ZSTD,
+    SEALED_MAGIC,
+    SEALED_TEXT_PREFIX,
+    parse_header,
+    parse_sealed,
+    parse_sealed_text,
+    split_type_tag,
+)
+from .errors import MalformedEnvelope, PlaintextRefused, UnsupportedCipher
+from .legacy import CIPHER as LEGACY_CIPHER
+
+_TEXT = frozenset(string.printable.encode("ascii"))
+_HEX = re.compile(r"(?:0x|\\x)?((?:[0-9a-fA-F]{2})+)|[xX]'((?:[0-9a-fA-F]{2})+)'")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What can be said of a sealed value without opening it. None of it is authenticated.
+
+    Attributes:
+        form: ``blob`` (its type tag stands beside it), ``sealed bytes`` or ``sealed text`` (they carry it).
+        version: Of the wire format.
+        type_tag: Inner type and cipher, as stored.
+        inner_type: The format of the plaintext, e.g. ``msgpack``.
+        cipher: Name of the cipher.
+        key_id: Id of the key it was sealed under, 64 hex digits; compare with ``Key.id.hex()``.
+        context: The encryption context.
+        bound: Whether it belongs to one place.
+        claims: What a bound value says of its place.
+        compressed: Whether the plaintext is a zstd frame.
+        total_bytes: Size of the whole value, in bytes; of the text, for sealed text.
+        header_bytes: Size of the header.
+        nonce_bytes: Size of the nonce.
+        ciphertext_bytes: Size of the ciphertext without its tag: the plaintext's size, where it is not compressed.
+        tag_bytes: Size of the authentication tag.
+    """
+
+    form: str
+    version: int
+    type_tag: str
+    inner_type: str
+    cipher: str
+    key_id: str
+    context: Mapping[str, str]
+    bound: bool
+    claims: Mapping[str, str]
+    compressed: bool
+    total_bytes: int
+    header_bytes: int
+    nonce_bytes: int
+    ciphertext_bytes: int
+    tag_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Gives all attributes as types that JSON knows."""
+        return asdict(self)
+
+
+def inspect_value(value: bytes, type_tag: str | None = None) -> Inspection:
+    r"""Explains a sealed value in any form in which a database or a colleague may hand it over.
+
+    Args:
+        value: A blob or sealed bytes, raw; or as text sealed text, hex (``0x``, ``\x`` and ``X'...'`` as databases print it)
+            or base64 in either alphabet. White space around text does not matter.
+        type_tag: What is stored beside a blob. Not looked at for values that carry their own.
+
+    Raises:
+        PlaintextRefused: If it is not a sealed value, or the type tag names no cipher.
+        UnsupportedCipher: If the type tag names a cipher that is not ours.
+        UnsupportedFormat: If a newer release wrote it.
+        MalformedEnvelope: If it is cut or no encoding of anything, or a blob comes without its type tag.
+    """
+    if not value or not _TEXT.issuperset(value):
+        return _inspect_bytes(value, type_tag)
+    text = value.decode("ascii").strip()
+    if text.startswith(SEALED_TEXT_PREFIX):
+        if (sealed := parse_sealed_text(text)) is None:
+            raise PlaintextRefused(f"begins with {SEALED_TEXT_PREFIX!r} but is not sealed text: readers take it for plaintext")
+        return _inspect_sealed(sealed, "sealed text", len(text))
+    return _inspect_bytes(_decode(text), type_tag)
+
+
+def _decode(text: str) -> bytes:
+    if match := _HEX.fullmatch(text):
+        return bytes.fromhex(match[1] or match[2])
+    data = b64url_decode(text.rstrip("=").translate(str.maketrans("+/", "-_")))
+    if data is None:
+        raise MalformedEnvelope("neither sealed text (es1.) nor hex nor base64")
+    return data
+
+
+def _inspect_bytes(data: bytes, type_tag: str | None) -> Inspection:
+    if data.startswith(SEALED_MAGIC):
+        return _inspect_sealed(data, "sealed bytes", len(data))
+    if type_tag is None:
+        raise MalformedEnvelope(
+            "not sealed bytes or sealed text; if it is a blob, give the type tag that is stored beside it, "
+            "such as msgpack+xaes-256-gcm"
+        )
+    if "+" not in type_tag:
+        raise PlaintextRefused(f"the type {type_tag!r} names no cipher: this value was never sealed")
+    if type_tag.endswith(f"+{LEGACY_CIPHER}"):
+        raise UnsupportedCipher(
+            f"{type_tag!r} was written by langgraph's own EncryptedSerializer; it names no key and no context"
+        )
+    return _inspect_blob(data, 0, type_tag, "blob", len(data))
+
+
+def _inspect_sealed(data: bytes, form: str, total: int) -> Inspection:
+    if (parsed := parse_sealed(data)) is None:
+        raise PlaintextRefused("begins like sealed bytes but holds no type tag: readers take it for plaintext")
+    type_tag, start = parsed
+    return _inspect_blob(data, start, type_tag, form, total)
+
+
+def _inspect_blob(data: bytes, start: int, type_tag: str, form: str, total: int) -> Inspection:
+    inner_type, cipher = split_type_tag(type_tag)
+    header = parse_header(data, start)
+    nonce = cipher.NONCE_PREFIX + cipher.NONCE_REST
+    ciphertext = len(data) - header.end - nonce - TAG_SIZE
+    if ciphertext < 0:
+        raise MalformedEnvelope("the value ends inside its nonce or tag")
+    return Inspection(
+        form=form,
+        version=data[start],
+        type_tag=type_tag,
+        inner_type=inner_type,
+        cipher=cipher.NAME,
+        key_id=header.key_id.hex(),
+        context=dict(header.context.pairs),
+        bound=bool(header.flags & FLAG_BOUND),
+        claims=dict(header.claims),
+        compressed=bool(header.flags & FLAG_ZSTD),
+        total_bytes=total,
+        header_bytes=header.end - start,
+        nonce_bytes=nonce,
+        ciphertext_bytes=ciphertext,
+        tag_bytes=TAG_SIZE,
+    )

@@ -1,0 +1,69 @@
+"""What the tamper tests share: a provider and a serializer that record what they are asked, and edits of stored bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ormsgpack
+from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_SINGLE_ARG, JsonPlusSerializer
+
+from encrypted_serde import Key, Keyring
+from encrypted_serde.ciphers import CIPHERS
+from encrypted_serde.encoding import lp
+
+FIXED_HEADER = 34
+"""Bytes of version, flags and key id: what comes before the length of the context."""
+
+
+class RecordingKeyring(Keyring):
+    """A keyring that notes every key it is asked for to read with."""
+
+    def __init__(self, *, primary: Key) -> None:
+        super().__init__(primary=primary)
+        self.asked: list[tuple[bytes, dict[str, str]]] = []
+
+    def decryption_key(self, key_id: bytes, context: Mapping[str, str]) -> Key:
+        self.asked.append((key_id, dict(context)))
+        return super().decryption_key(key_id, context)
+
+
+class RecordingSerializer(JsonPlusSerializer):
+    """The usual serializer, pickles included, that notes everything it is asked to deserialize."""
+
+    def __init__(self) -> None:
+        super().__init__(pickle_fallback=True)
+        self.read: list[tuple[str, bytes]] = []
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        self.read.append(data)
+        return super().loads_typed(data)
+
+
+def flip(data: bytes, bit: int) -> bytes:
+    """Changes one bit; bit 0 is the lowest of the first byte."""
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def header(*, version: int = 1, flags: int = 0, key_id: bytes, context: bytes = b"", claims: bytes | None = None) -> bytes:
+    """Writes a header down field by field, right or wrong."""
+    return bytes([version, flags]) + key_id + lp(context) + (b"" if claims is None else lp(claims))
+
+
+def forge(
+    key: Key, cipher: str, type_tag: str, head: bytes, plaintext: bytes, *, location: bytes = b"", context: bytes = b""
+) -> bytes:
+    """Seals with the primitives alone, as somebody who holds the key could: authentic, whatever the header says."""
+    chosen = CIPHERS[cipher]
+    nonce = bytes(range(chosen.NONCE_PREFIX + chosen.NONCE_REST))
+    aead = chosen.aead(key.derive("data-key", cipher.encode(), context), nonce[: chosen.NONCE_PREFIX])
+    associated_data = lp(b"encrypted-serde/1") + lp(type_tag.encode()) + lp(location) + head
+    return head + nonce + aead.encrypt(nonce[chosen.NONCE_PREFIX :], plaintext, associated_data)
+
+
+def run_command(path: object) -> bytes:
+    """Gives msgpack that makes a permissive `JsonPlusSerializer` run ``os.system`` to create a file."""
+    call = ormsgpack.packb(("os", "system", f"touch {path}"))
+    return ormsgpack.packb(ormsgpack.Ext(EXT_CONSTRUCTOR_SINGLE_ARG, call))

@@ -1,0 +1,91 @@
+"""How one vector is sealed, with every field on the way written down, by a `Sealer` whose randomness is known."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from encrypted_serde import Key, Sealer
+from encrypted_serde.ciphers import CIPHERS
+from encrypted_serde.context import NO_CONTEXT, EncryptionContext
+from encrypted_serde.encoding import b64url_encode, encode_pairs, lp
+from encrypted_serde.envelope import FLAG_BOUND, FLAG_ZSTD, make_location
+from encrypted_serde.keys import PROTOCOL
+
+XAES, GCM, EAX = CIPHERS
+ACME = {"tenant_id": "acme"}
+LOCATION = ["value", "thread-1", "", "messages"]
+CLAIMS = {"version": "00000000000000000000000000000002.0.5"}
+Vector = dict[str, Any]
+
+
+def stream(label: str, size: int) -> bytes:
+    """Bytes that look random and are the same in every run."""
+    return hashlib.shake_128(f"encrypted-serde test vectors: {label}".encode()).digest(size)
+
+
+KEY = Key.from_bytes(stream("key", 32))
+OTHER_KEY = Key.from_bytes(stream("other key", 32))
+
+
+@contextmanager
+def fixed_nonce(sealer: Sealer, context: EncryptionContext, nonce: bytes) -> Iterator[None]:
+    """Makes the first value that a sealer seals under this context have this nonce."""
+    with mock.patch("encrypted_serde.envelope.random_bytes", io.BytesIO(nonce).read):
+        sealer._writer(context)  # draws the part of the nonce that is kept; sealing draws the rest
+        yield
+
+
+def seal(
+    name: str,
+    cipher: str,
+    plaintext: bytes,
+    *,
+    inner_type: str = "msgpack",
+    context: Mapping[str, str] | None = None,
+    location: list[str] | None = None,
+    claims: Mapping[str, str] | None = None,
+    packed: bytes | None = None,
+) -> Vector:
+    """Seals one value with every field on the way written down. `packed` stands in place of the compressed plaintext."""
+    made_context = EncryptionContext.of(context) if context else NO_CONTEXT
+    nonce = stream(f"nonce of {name}", CIPHERS[cipher].NONCE_PREFIX + CIPHERS[cipher].NONCE_REST)
+    type_tag = f"{inner_type}+{cipher}"
+    flags = (FLAG_ZSTD if packed else 0) | (FLAG_BOUND if location else 0)
+    header = bytes([1, flags]) + KEY.id + lp(made_context.encoded)
+    if location:
+        header += lp(encode_pairs(claims or {}))
+    encoded_location = make_location(*location) if location else b""
+    sealer = Sealer(KEY, cipher=cipher, compression="zstd" if packed else None)
+    vector: Vector = {
+        "name": name,
+        "key_text": KEY.to_text(),
+        "key_id": KEY.id.hex(),
+        "cipher": cipher,
+        "inner_type": inner_type,
+        "type_tag": type_tag,
+        "context": dict(made_context.pairs),
+        "context_encoded": made_context.encoded.hex(),
+        "location": location,
+        "location_encoded": encoded_location.hex(),
+        "claims": claims if location else None,
+        "flags": flags,
+        "header": header.hex(),
+        "data_key": KEY.derive("data-key", cipher.encode(), made_context.encoded).hex(),
+        "nonce": nonce.hex(),
+        "associated_data": (PROTOCOL + lp(type_tag.encode()) + lp(encoded_location) + header).hex(),
+        "plaintext": plaintext.hex(),
+    }
+    with fixed_nonce(sealer, made_context, nonce), mock.patch("encrypted_serde.envelope.compress", return_value=packed):
+        if location is None:
+            vector["blob"] = sealer.seal(inner_type, plaintext, context=made_context)[1].hex()
+        else:
+            sealed = sealer.seal_bound(inner_type, plaintext, encoded_location, claims or {}, context=made_context)
+            vector["blob"] = sealed[6 + len(type_tag) :].hex()
+            vector["sealed_bytes"] = sealed.hex()
+            vector["sealed_text"] = "es1." + b64url_encode(sealed)
+    return vector
