@@ -1,0 +1,14 @@
+"""Encryption for Agent Server (LangGraph Platform), self-hosted or ``langgraph dev``; needs the extra ``platform``.
+
+* `handlers`: what `langgraph_sdk.Encryption` asks for
+* `trust`: which encryption context a handler may write under
+* `checkpointer`: `EncryptedSaver` as the server's checkpointer
+* `startup`: whether the server calls the handlers at all
+"""
+
+from .checkpointer import encrypted_saver
+from .handlers import HandlerError, make_encryption
+from .startup import startup_check
+from .trust import UntrustedContext, trust_header
+
+__all__ = ["HandlerError", "UntrustedContext", "encrypted_saver", "make_encryption", "startup_check", "trust_header"]

@@ -1,0 +1,17 @@
+"""What LANGGRAPH_ENCRYPTION points to: the handlers, with the tenant of the authenticated user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph_sdk import EncryptionContext
+
+from encrypted_serde import Keyring
+from encrypted_serde.platform import make_encryption
+
+
+async def tenant(user: Any, ctx: EncryptionContext) -> dict[str, str]:
+    return {"tenant_id": user["tenant_id"]}
+
+
+encryption = make_encryption(Keyring.from_env(), context_from_user=tenant)

@@ -1,0 +1,8 @@
+"""The server's checkpointer."""
+
+from encrypted_serde import Keyring
+from encrypted_serde.platform import encrypted_saver
+
+
+def checkpointer():
+    return encrypted_saver("checkpoints.sqlite", Keyring.from_env())
