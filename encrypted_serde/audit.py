@@ -134,6 +134,7 @@ class AuditedSealer(Sealer):
             # A value of langgraph's own serializer is no concern of a Sealer: the caller may have its key, and tells then.
             if cipher != LEGACY_CIPHER:
                 self._tell("refuse", _header(blob, 0), cipher, len(blob), type(error).__name__)
+                error.audited = True
             raise
         self._tell("open", parse_header(blob), cipher, len(blob))
         return opened
@@ -147,9 +148,16 @@ class AuditedSealer(Sealer):
             opened = super().open_bound(data, location, claims, context=context)
         except EncryptedSerdeError as error:
             self._tell("refuse", header, cipher, len(data), type(error).__name__)
+            error.audited = True
             raise
         self._tell("open", header, cipher, len(data))
         return opened
+
+    def refused(self, error: EncryptedSerdeError) -> None:
+        """Tells of a refusal that was decided outside of this class: a row without a manifest, a value that is missing."""
+        if not error.audited:
+            self._listener(AuditEvent("refuse", outcome=type(error).__name__))
+            error.audited = True
 
     def _tell(self, action: str, header: Header | None, cipher: str | None, size: int, outcome: str = "ok") -> None:
         key_id, context = (header.key_id, header.context.pairs) if header else (None, None)

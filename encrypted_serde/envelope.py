@@ -50,6 +50,7 @@ from .encoding import b64url_decode, decode_pairs, encode_pairs, lp, lps, take_f
 from .errors import (
     AuthenticationFailed,
     ConfigurationError,
+    EncryptedSerdeError,
     MalformedEnvelope,
     UnknownKey,
     UnsupportedCipher,
@@ -550,6 +551,9 @@ class Sealer:
         if header.flags & FLAG_ZSTD:
             plaintext = decompress(plaintext)
         return Opened(kind.inner_type, plaintext, header.claims)
+
+    def refused(self, error: EncryptedSerdeError) -> None:
+        """Takes note of a refusal that a caller decided on. This class tells nobody, `AuditedSealer` does."""
 
     def _writer(self, context: EncryptionContext | None) -> _Writer:
         if context is None:

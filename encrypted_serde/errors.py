@@ -14,7 +14,13 @@ from functools import partial
 
 
 class EncryptedSerdeError(Exception):
-    """Root of every error that this package defines."""
+    """Root of every error that this package defines.
+
+    Attributes:
+        audited: Whether the audit listener was told of this refusal, so that it is told once.
+    """
+
+    audited = False
 
 
 class ConfigurationError(EncryptedSerdeError, ValueError):

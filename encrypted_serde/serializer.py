@@ -137,7 +137,10 @@ class EncryptedSerializer(JsonPlusSerializer):
             return self._inner.loads_typed(self._sealer.open(type_tag, blob))
         except UnsupportedCipher:
             inner_type, _, cipher = type_tag.rpartition("+")
-            if cipher != LEGACY_CIPHER or not self._legacy:
+            if cipher != LEGACY_CIPHER:
+                raise
+            if not self._legacy:
+                self._tell("refuse", cipher, blob, UnsupportedCipher.__name__)
                 raise
         return self._loads_legacy(inner_type, blob)
 

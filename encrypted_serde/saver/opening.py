@@ -93,7 +93,7 @@ class RowOpener:
         configurable = found.config["configurable"]
         place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
         checkpoint_id = configurable["checkpoint_id"]
-        with _naming(place, checkpoint_id):
+        with self._naming(place, checkpoint_id):
             metadata = self._metadata(found, place, checkpoint_id, context)
             channels = self._channels(found.checkpoint, place, context)
             sends = self._pending_sends(found.checkpoint, place, context)
@@ -118,7 +118,7 @@ class RowOpener:
         configurable = found.config["configurable"]
         place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
         tasks: dict[tuple[str, str], Task] = {}
-        with _naming(place, configurable["checkpoint_id"]):
+        with self._naming(place, configurable["checkpoint_id"]):
             for write in self._pending_writes(found.pending_writes, place, configurable["checkpoint_id"], context) or ():
                 task = tasks.setdefault((write.task_id, write.task_path), Task(write.task_id, write.task_path, []))
                 task.writes.append((write.channel, write.thunk()))
@@ -128,7 +128,7 @@ class RowOpener:
         """Verifies a row's own fields and gives its metadata, without opening the values."""
         configurable = found.config["configurable"]
         place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
-        with _naming(place, configurable["checkpoint_id"]):
+        with self._naming(place, configurable["checkpoint_id"]):
             metadata: dict[str, Any] = self._metadata(found, place, configurable["checkpoint_id"], context)()
             return metadata
 
@@ -258,7 +258,7 @@ class RowOpener:
         Each write and seed is authenticated to thread, namespace and channel; which checkpoints form the chain is not.
         """
         result: dict[str, DeltaChannelHistory] = {}
-        with _naming(place, None):
+        with self._naming(place, None):
             for channel, entry in found.items():
                 opened: DeltaChannelHistory = {"writes": self._history_writes(entry["writes"], place, context)}
                 if "seed" in entry:
@@ -310,6 +310,22 @@ class RowOpener:
         if type(value) in _SCALARS or isinstance(value, bytes):
             return lambda: value
         return lambda: self._serde.loads_typed(("msgpack", pack(value)))
+
+    @contextmanager
+    def _naming(self, place: Place, checkpoint_id: str | None) -> Iterator[None]:
+        """Adds to an error which row it is about, and sees to it that it is audited."""
+        try:
+            yield
+        except ConfigurationError as error:
+            # What cannot be encoded on writing (a name over 65535 bytes, a lone surrogate) cannot have been written by us.
+            raise MalformedEnvelope(f"a stored name or value has an impossible form: {error}") from None
+        except EncryptedSerdeError as error:
+            row = f"thread {place.thread_id!r}, namespace {place.checkpoint_ns!r}"
+            if checkpoint_id is not None:
+                row += f", checkpoint {checkpoint_id!r}"
+            error.args = (f"{error.args[0]} ({row})", *error.args[1:])
+            self._sealer.refused(error)
+            raise
 
 
 def _sealed_bytes(value: Any) -> bytes | None:
@@ -392,19 +408,3 @@ def _snapshot(thunk: Thunk) -> Thunk:
 
 def _all(thunks: Sequence[Thunk]) -> Thunk:
     return lambda: [thunk() for thunk in thunks]
-
-
-@contextmanager
-def _naming(place: Place, checkpoint_id: str | None) -> Iterator[None]:
-    """Adds to the message of an error which row it is about."""
-    try:
-        yield
-    except ConfigurationError as error:
-        # What cannot be encoded on writing (a name over 65535 bytes, a lone surrogate) cannot have been written by us.
-        raise MalformedEnvelope(f"a stored name or value has an impossible form: {error}") from None
-    except EncryptedSerdeError as error:
-        row = f"thread {place.thread_id!r}, namespace {place.checkpoint_ns!r}"
-        if checkpoint_id is not None:
-            row += f", checkpoint {checkpoint_id!r}"
-        error.args = (f"{error.args[0]} ({row})", *error.args[1:])
-        raise

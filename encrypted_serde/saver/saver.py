@@ -275,7 +275,9 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         got = found.config["configurable"]
         for name in ("thread_id", "checkpoint_ns") if self._habits.is_shallow else _IDENTITY:
             if wanted.get(name) is not None and str(wanted[name]) != str(got.get(name, "")):
-                raise WrongLocation(f"asked for {name} {wanted[name]!r}, the saver returned {got.get(name)!r}")
+                error = WrongLocation(f"asked for {name} {wanted[name]!r}, the saver returned {got.get(name)!r}")
+                self._sealer.refused(error)
+                raise error
 
     def list(
         self,

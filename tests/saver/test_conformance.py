@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from encrypted_serde import EncryptedSaver, Key
+from encrypted_serde import EncryptedSaver
 from tests.conformance import async_view, conformance_counts
 from tests.savers import ALL_SAVERS, any_saver
 
@@ -24,8 +24,9 @@ async def _counts(kind, place, wrap):
 @pytest.mark.parametrize("kind", ALL_SAVERS)
 async def test_a_wrapped_saver_conforms_as_the_plain_one_does(kind, saver_place, tmp_path, key):
     place = saver_place(kind)
-    plain = await _counts(kind, place if "Postgres" not in kind else place, lambda inner: inner)
-    wrapped = await _counts(kind, place if "Postgres" in kind else tmp_path / "wrapped.sqlite", lambda i: EncryptedSaver(i, key))
+    plain = await _counts(kind, place, lambda inner: inner)
+    other_place = place if "Postgres" in kind else tmp_path / "wrapped.sqlite"
+    wrapped = await _counts(kind, other_place, lambda inner: EncryptedSaver(inner, key))
     assert wrapped.failures == []
     assert wrapped == plain
     assert wrapped.total >= 58
