@@ -17,11 +17,16 @@ from .errors import (
     WrongLocation,
 )
 from .keys import Key, KeyProvider, Keyring
+from .kms import KeyWrapper
+from .kms.key_cache import CacheLimits
+from .kms.local import LocalKeyWrapper
+from .kms.tenants import TenantKeyring
 from .saver import EncryptedSaver
 from .serializer import EncryptedSerializer
 
 __all__ = [
     "AuthenticationFailed",
+    "CacheLimits",
     "ConfigurationError",
     "EncryptedSerdeError",
     "EncryptedSaver",
@@ -30,10 +35,13 @@ __all__ = [
     "KeyErased",
     "KeyProvider",
     "KeyServiceError",
+    "KeyWrapper",
     "Keyring",
+    "LocalKeyWrapper",
     "MalformedEnvelope",
     "PlaintextRefused",
     "Sealer",
+    "TenantKeyring",
     "UnknownKey",
     "UnsupportedCipher",
     "UnsupportedFormat",

@@ -16,6 +16,7 @@ from encrypted_serde import Key
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
+PAGES = ["README.md", "examples/agent_server/README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text()
 
 NO_NETWORK = """
@@ -92,7 +93,7 @@ def test_ci_runs_the_commands_of_the_readme() -> None:
     assert [command for command in commands if command not in steps] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/format.md", "docs/threat-model.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_links_within_the_repository_lead_somewhere(page: str) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text())
     assert [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()] == []

@@ -1,0 +1,121 @@
+"""Key wrapping: a key service (or one local key) encrypts the data keys of tenants, so that a database may hold them.
+
+A `KeyWrapper` is two calls, wrap and unwrap. There is one for AWS KMS (`encrypted_serde.kms.aws`), Google Cloud KMS
+(`encrypted_serde.kms.gcp`), HashiCorp Vault and OpenBao transit (`encrypted_serde.kms.vault`) and for a `Key` of one's own
+(`encrypted_serde.kms.local`). Each stands in a module of its own, so that nothing imports the client library of a service
+that is not used. `encrypted_serde.kms.tenants` builds a key provider on top.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from ..encoding import encode_pairs, lp
+from ..errors import AuthenticationFailed, ConfigurationError, KeyServiceError
+from ..keys import KEY_SIZE, PROTOCOL
+
+TIMEOUT = 5.0
+"""Seconds one call to a key service may take before it is given up, where the user's own client does not say otherwise."""
+
+ATTEMPTS = 3
+"""How often a call is made in all while the service throttles or fails to answer."""
+
+
+@runtime_checkable
+class KeyWrapper(Protocol):
+    """Encrypts data keys under a key that never leaves its service. Called from several threads at once.
+
+    The contract is authenticated encryption with the context as associated data: what was wrapped for one context must not
+    unwrap for another. `check_wrapper` tries that out.
+
+    Attributes:
+        name: Which service and which key, e.g. ``aws-kms:alias/tenants``. Stored beside every wrapped key and shown in
+            errors; no secret.
+    """
+
+    @property
+    def name(self) -> str:
+        """Which service and which key."""
+        ...
+
+    def wrap(self, secret: bytes, context: Mapping[str, str]) -> bytes:
+        """Encrypts a data key for one context.
+
+        Args:
+            secret: The data key, 32 bytes.
+            context: The encryption context that owns it.
+
+        Raises:
+            KeyServiceError: If the service did not do it. The message says which service and key, `retryable` whether the
+                same call may succeed later.
+        """
+        ...
+
+    def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
+        """Decrypts what `wrap` gave, for the same context.
+
+        Raises:
+            AuthenticationFailed: If it was changed, or was wrapped for another context or under another key.
+            KeyServiceError: If the service did not do it.
+        """
+        ...
+
+
+def associated_data(context: Mapping[str, str]) -> bytes:
+    """Encodes a context for services that take associated data as bytes.
+
+    ``LP("encrypted-serde/1") LP("wrap") pairs(context)``: nothing else that a service encrypts under the same key is taken
+    for a wrapped data key.
+    """
+    return PROTOCOL + lp(b"wrap") + encode_pairs(context)
+
+
+def service_error(wrapper: str, action: str, problem: str, *, retryable: bool) -> KeyServiceError:
+    """Builds the error of a failed call: which service and key, what happened, and whether a retry can help.
+
+    Args:
+        wrapper: `KeyWrapper.name`.
+        action: ``wrap`` or ``unwrap``.
+        problem: What the service said: a status or class name, never its text, which may quote the request.
+        retryable: Whether the same call may succeed later.
+    """
+    advice = "a retry may help" if retryable else "a retry cannot help"
+    return KeyServiceError(f"{wrapper}: could not {action} a data key ({problem}); {advice}", retryable=retryable)
+
+
+def refused(wrapper: str) -> AuthenticationFailed:
+    """Builds the error of a wrapped key that its service does not accept."""
+    return AuthenticationFailed(f"{wrapper}: the wrapped key was changed, or belongs to another context or another key")
+
+
+def check_wrapper(wrapper: KeyWrapper) -> None:
+    """Tries a wrapper out: a trial key must unwrap under its own context, and must not under another one.
+
+    A wrong key id, a missing permission or a kind of key that ignores the context is found here, at start-up. Three calls to
+    the service.
+
+    Raises:
+        TypeError: If it is no `KeyWrapper`.
+        ConfigurationError: If it breaks the contract.
+        KeyServiceError: If the service does not do what is asked: no such key, no permission, no answer.
+    """
+    if isinstance(wrapper, type) or not isinstance(wrapper, KeyWrapper):
+        raise TypeError(f"expected a KeyWrapper with name, wrap and unwrap, not {type(wrapper).__name__}")
+    secret = os.urandom(KEY_SIZE)
+    right, wrong = ({"trial": os.urandom(8).hex()} for _ in range(2))
+    wrapped = wrapper.wrap(secret, right)
+    try:
+        unwrapped = wrapper.unwrap(wrapped, right)
+    except AuthenticationFailed:
+        raise ConfigurationError(f"{wrapper.name}: a trial key did not unwrap again; is this an encryption key?") from None
+    if unwrapped != secret:
+        raise ConfigurationError(f"{wrapper.name}: a trial key came back changed")
+    try:
+        wrapper.unwrap(wrapped, wrong)
+    except AuthenticationFailed:
+        return
+    raise ConfigurationError(
+        f"{wrapper.name}: a trial key unwrapped under a wrong context; use a key that authenticates associated data"
+    )
