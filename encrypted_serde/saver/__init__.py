@@ -1,7 +1,7 @@
 """`EncryptedSaver` and its rooms.
 
 * `gate`: the serializer of the inner saver, so that no object is ever built inside it
-* `sealing`, `opening`: what is written and how it is verified
+* `sealing`, `opening`, `writes`: what is written and how it is verified
 * `manifest`: what vouches for the readable part of a checkpoint
 * `listing`, `search`: filters over metadata that cannot be read in the database
 * `inner`: what is known of the savers that are wrapped

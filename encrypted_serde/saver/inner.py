@@ -19,6 +19,7 @@ class Habits(NamedTuple):
         stores_all_values: It stores the value of every channel with every checkpoint, not only the new ones.
         newest_first: ``list`` gives rows in descending order of their checkpoint id, whatever thread and namespace.
         contains: ``list(filter=)`` means containment (``jsonb @>``) and not equality.
+        prunes: It has ``prune``, which may leave a checkpoint without its parent.
     """
 
     asks_serde: bool = False
@@ -27,6 +28,7 @@ class Habits(NamedTuple):
     stores_all_values: bool = False
     newest_first: bool = False
     contains: bool = False
+    prunes: bool = False
 
 
 _MEMORY = Habits(asks_serde=True, inlines_scalars=False)
@@ -47,7 +49,7 @@ _KNOWN = {
 
 def habits_of(saver: BaseCheckpointSaver[str]) -> Habits:
     """Finds the habits of a saver by its class, or by the nearest known class it inherits from."""
-    for cls in type(saver).__mro__:
-        if known := _KNOWN.get(f"{cls.__module__}.{cls.__qualname__}"):
-            return known
-    return Habits()
+    names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(saver).__mro__)
+    known = next((_KNOWN[name] for name in names if name in _KNOWN), Habits())
+    prunes = [getattr(type(saver), name) is not getattr(BaseCheckpointSaver, name) for name in ("prune", "aprune")]
+    return known._replace(prunes=any(prunes))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from langgraph.checkpoint.base import CheckpointTuple
 
 from ..context import EncryptionContext
+from ..errors import WrongLocation
 from ..keys import Key
 from .manifest import survives_json
 from .search import is_searchable, search_token
@@ -39,6 +40,7 @@ def plan(
     searchable_keys: Collection[str],
     keys: Sequence[Key],
     context: EncryptionContext,
+    contains: bool,
 ) -> Plan:
     """Divides a filter.
 
@@ -48,6 +50,7 @@ def plan(
         searchable_keys: Metadata keys that have tokens there.
         keys: The keys that tokens may have been made with; empty where tokens cannot be used.
         context: The encryption context of the tokens.
+        contains: Whether filters mean containment, see `matches`.
     """
     readable: dict[str, Any] = {}
     tokens: dict[str, Any] = {}
@@ -55,7 +58,8 @@ def plan(
     for name, value in (wanted or {}).items():
         if name in readable_keys and _is_scalar(value) and survives_json(value):
             readable[name] = value
-        elif name in searchable_keys and keys and is_searchable(value):
+        elif name in searchable_keys and keys and is_searchable(value) and (contains or value not in (0, 1)):
+            # Where filters mean equality, True is found as 1: there these are compared after opening.
             tokens[name] = value
         else:
             rest[name] = value
@@ -63,6 +67,19 @@ def plan(
         return Plan([readable], rest)
     pushed = [{**readable, **{name: search_token(key, name, context, value) for name, value in tokens.items()}} for key in keys]
     return Plan(pushed, rest)
+
+
+def check_answer(metadata: Mapping[str, Any], wanted: Mapping[str, Any] | None, *, contains: bool) -> None:
+    """Compares what was opened with the filter once more: the database may have been made to answer it wrongly.
+
+    Keys with a dot are left out; SQLite takes them for a path into nested metadata.
+
+    Raises:
+        WrongLocation: If the row does not match.
+    """
+    plain = {name: value for name, value in (wanted or {}).items() if "." not in name}
+    if not matches(metadata, plain, contains=contains):
+        raise WrongLocation("the database answered a filter with a row that does not match it")
 
 
 def matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any], *, contains: bool) -> bool:

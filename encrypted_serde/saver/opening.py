@@ -6,12 +6,10 @@ vouches for all that is readable, every value opens where it was found, and none
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory, PendingWrite
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -24,39 +22,9 @@ from .gate import Admission, Foreign, pack
 from .inner import Habits
 from .manifest import KEY, Manifest, digest, is_before_v4
 from .sealing import DELTA, MANIFEST, VALUE, WRITE, Place, version_text
-
-logger = logging.getLogger(__name__)
-
-Thunk = Callable[[], Any]
-"""Deserialises a value that was verified."""
+from .writes import Task, Thunk, Write, in_order, whole_batches
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_NULL_TASK = "00000000-0000-0000-0000-000000000000"  # under which LangGraph saves the writes of its input
-
-
-class _Write(NamedTuple):
-    task_id: str
-    channel: str
-    thunk: Thunk
-    checkpoint_id: str = ""
-    task_path: str = ""
-    idx: int | None = None  # position in its task; None for a write from before the wrapper, whose order is the database's
-    batch: str = ""  # empty for a write that stands alone
-    size: int = 0  # of the batch
-
-
-class Task(NamedTuple):
-    """The writes of one task, deserialised, in their order.
-
-    Attributes:
-        task_id: Id of the task.
-        task_path: Its path; empty for writes from before the wrapper.
-        writes: Channel and value.
-    """
-
-    task_id: str
-    task_path: str
-    writes: list[tuple[str, Any]]
 
 
 class RowOpener:
@@ -171,7 +139,9 @@ class RowOpener:
         if parent_id == manifest.parent_id:
             return
         # prune(keep_latest) leaves the checkpoint it keeps without a parent, but refuses threads with delta channels.
-        if parent_id is None and (self._habits.is_shallow or "counters_since_delta_snapshot" not in readable):
+        if parent_id is None and (
+            self._habits.is_shallow or (self._habits.prunes and "counters_since_delta_snapshot" not in readable)
+        ):
             return
         raise WrongLocation("the checkpoint has another parent than it was written with")
 
@@ -221,23 +191,23 @@ class RowOpener:
         place: Place,
         checkpoint_id: str,
         context: EncryptionContext | None,
-    ) -> list[_Write] | None:
+    ) -> list[Write] | None:
         if found is None:
             return None
         writes = [self._write(write, place, {"checkpoint_id": checkpoint_id}, context) for write in found]
-        return _whole_batches(_in_order(writes))
+        return whole_batches(in_order(writes))
 
-    def _write(self, found: PendingWrite, place: Place, known: Mapping[str, str], context: EncryptionContext | None) -> _Write:
+    def _write(self, found: PendingWrite, place: Place, known: Mapping[str, str], context: EncryptionContext | None) -> Write:
         task_id, channel, value = found
         if not isinstance(task_id, str) or not isinstance(channel, str):
             raise MalformedEnvelope("a write without the names of its task and channel")
         sealed = _sealed_bytes(value)
         if sealed is None:
-            return _Write(task_id, channel, self._admit(value))
+            return Write(task_id, channel, self._admit(value))
         location = place.location(WRITE, channel)
         opened = self._sealer.open_bound(sealed, location, {**known, "task_id": task_id}, context=context)
         claims = opened.claims
-        return _Write(
+        return Write(
             task_id=task_id,
             channel=channel,
             thunk=partial(self._serde.loads_typed, (opened.inner_type, opened.plaintext)),
@@ -269,7 +239,7 @@ class RowOpener:
     def _history_writes(
         self, found: Sequence[PendingWrite], place: Place, context: EncryptionContext | None
     ) -> list[PendingWrite]:
-        writes = _in_order([self._write(write, place, {}, context) for write in found])
+        writes = in_order([self._write(write, place, {}, context) for write in found])
         return [(write.task_id, write.channel, write.thunk()) for write in writes]
 
     # --- one value
@@ -332,43 +302,6 @@ def _sealed_bytes(value: Any) -> bytes | None:
     if isinstance(value, bytes):
         return value if parse_sealed(value) else None
     return parse_sealed_text(value) if isinstance(value, str) else None
-
-
-def _in_order(writes: list[_Write]) -> list[_Write]:
-    """Sorts writes as live execution applies them: checkpoints as they come, then by task path, task and position.
-
-    Where one was written before the wrapper came, the order of the database is all there is.
-
-    Raises:
-        WrongLocation: If a write stands there twice.
-    """
-    sealed = [write for write in writes if write.idx is not None]
-    slots = Counter((write.checkpoint_id, write.task_id, write.idx) for write in sealed)
-    for (_, task_id, idx), times in slots.items():
-        if times > 1:
-            raise WrongLocation(f"write {idx} of task {task_id} stands there {times} times")
-    if len(sealed) < len(writes):
-        return writes
-    arrival = {write.checkpoint_id: position for position, write in reversed(list(enumerate(sealed)))}
-    return sorted(sealed, key=lambda write: (arrival[write.checkpoint_id], write.task_path, write.task_id, write.idx or 0))
-
-
-def _whole_batches(writes: list[_Write]) -> list[_Write]:
-    """Drops the writes of tasks that are not complete: their task runs again."""
-    present = Counter((write.task_id, write.batch) for write in writes if write.batch)
-    # The null task's accumulate: each call saves those of the calls before it again, of which savers keep the first.
-    accumulated = sum(count for (task_id, _), count in present.items() if task_id == _NULL_TASK)
-
-    def is_whole(write: _Write) -> bool:
-        if not write.batch:
-            return True
-        if write.task_id == _NULL_TASK:
-            return accumulated >= write.size
-        return present[write.task_id, write.batch] == write.size
-
-    if partial_tasks := sorted({write.task_id for write in writes if not is_whole(write)}):
-        logger.warning("writes of task %s are not complete in the database: they count as absent", ", ".join(partial_tasks))
-    return [write for write in writes if is_whole(write)]
 
 
 def _raise_if_refused(part: object) -> None:

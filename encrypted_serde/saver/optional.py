@@ -24,8 +24,8 @@ from langgraph.checkpoint.base import (
 from ..context import EncryptionContext, encryption_context
 from ..envelope import parse_header, parse_sealed, parse_sealed_text
 from .manifest import KEY
-from .opening import Task
 from .sealing import Place
+from .writes import Task
 
 if TYPE_CHECKING:
     from .saver import EncryptedSaver

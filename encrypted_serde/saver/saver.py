@@ -42,7 +42,7 @@ from ..legacy import LegacyReader
 from ..serializer import EncryptedSerializer
 from .gate import Admission, Deferred, Gate
 from .inner import habits_of
-from .listing import Pager, Plan, matches, merge, plan
+from .listing import Pager, Plan, check_answer, matches, merge, plan
 from .manifest import KEY, LANGGRAPH_KEYS
 from .opening import RowOpener
 from .optional import class_for
@@ -294,7 +294,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         with closing(self._found(asked, query, before, limit)) as rows:
             wanted = (found for found in rows if self._is_wanted(asked, query, found, context))
             for found in wanted if limit is None else islice(wanted, limit):
-                yield self._open(None, asked, found, context)
+                yield self._answer(asked, filter, found, context)
 
     async def alist(
         self,
@@ -315,13 +315,24 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
                     return
                 if self._is_wanted(asked, query, found, context):
                     given += 1
-                    yield self._open(None, asked, found, context)
+                    yield self._answer(asked, filter, found, context)
 
     def _is_wanted(
         self, asked: RunnableConfig | None, query: Plan, found: CheckpointTuple, context: EncryptionContext | None
     ) -> bool:
         self._check_identity(asked, found)
         return not query.rest or matches(self._opener.metadata(found, context), query.rest, contains=self._habits.contains)
+
+    def _answer(
+        self,
+        asked: RunnableConfig | None,
+        wanted: Mapping[str, Any] | None,
+        found: CheckpointTuple,
+        context: EncryptionContext | None,
+    ) -> CheckpointTuple:
+        opened = self._open(None, asked, found, context)
+        check_answer(cast("Mapping[str, Any]", opened.metadata), wanted, contains=self._habits.contains)
+        return opened
 
     def _plan(self, wanted: Mapping[str, Any] | None, context: EncryptionContext | None) -> Plan:
         context = current.get() if context is None else context
@@ -337,6 +348,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
             searchable_keys=self._searchable_keys,
             keys=keys,
             context=context or NO_CONTEXT,
+            contains=self._habits.contains,
         )
 
     def _found(

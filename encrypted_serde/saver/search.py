@@ -19,11 +19,15 @@ from ..keys import Key
 
 PREFIX = "es1s."
 TOKEN_SIZE = 16
-Searchable = str | int | bool
+Searchable = str | int | float | bool
+
+_EXACT = 1 << 53
 
 
 def is_searchable(value: object) -> TypeGuard[Searchable]:
-    """Says whether a value gets a token: str, int and bool do. Floats have no one spelling, containers no equality."""
+    """Says whether a value gets a token: str, int, bool and whole floats do. Other floats have no one spelling."""
+    if isinstance(value, float):
+        return type(value) is float and value.is_integer() and abs(value) <= _EXACT
     return type(value) in (str, int, bool)
 
 
@@ -37,5 +41,6 @@ def search_token(key: Key, name: str, context: EncryptionContext, value: Searcha
         value: The value.
     """
     mac = HMAC(key.derive("search", name.encode("utf-8"), context.encoded), SHA256())
+    value = int(value) if isinstance(value, float) else value  # 1.0 is found as 1, as it is in plaintext
     mac.update(json.dumps(value).encode("ascii"))
     return PREFIX + b64url_encode(mac.finalize()[:TOKEN_SIZE])

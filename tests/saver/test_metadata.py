@@ -8,9 +8,10 @@ import random
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from encrypted_serde import ConfigurationError, EncryptedSaver, Key, Keyring, encryption_context
+from encrypted_serde import ConfigurationError, EncryptedSaver, Key, Keyring, WrongLocation, encryption_context
 from tests.saver.databases import PostgresDatabase
 from tests.saver.threads import make_checkpoint
+from tests.savers import sqlite_saver
 
 READABLE, SEARCHABLE = ["team"], ["user", "flag"]
 SETTINGS = [
@@ -21,9 +22,8 @@ SETTINGS = [
 ]
 _CHOICES = {
     "team": ["red", "blue", 7, 0.5, True],
-    # A searchable key means one type: a token of True is not one of 1, though SQLite takes them for equal.
-    "user": ["alice", "bob", "1", 1, 2, "", "es1s.x", "é"],
-    "flag": [True, False],
+    "user": ["alice", "bob", "1", 1, 1.0, 2, 2.0, 2.5, True, "", "es1s.x", "é"],
+    "flag": [True, False, 0, 1],
     "score": [1, 1.0, 2.5, -3, 10**6, "1"],
     "source": ["loop", "input"],
     "step": [0, 1, 2],
@@ -288,3 +288,15 @@ def test_names_that_cannot_be_readable_or_searchable(key):
     for options in ({"readable_metadata": "user"}, {"searchable_metadata": "user"}):
         with pytest.raises(TypeError):
             EncryptedSaver(inner, key, **options)
+
+
+def test_a_row_that_the_database_was_made_to_find_for_another_filter_is_refused(tmp_path, key):
+    # json_extract of SQLite takes the first of two equal keys, json.loads the last.
+    with sqlite_saver(tmp_path / "checkpoints.sqlite", None) as inner:
+        saver = EncryptedSaver(inner, key, readable_metadata=["user"])
+        saver.put(_config("one"), make_checkpoint(1, {}, {}), {"source": "loop", "user": "bob"}, {})
+        assert list(saver.list(_config("one"), filter={"user": "alice"})) == []
+        inner.conn.execute("""update checkpoints set metadata = '{"user": "alice", ' || substr(cast(metadata as text), 2)""")
+        assert len(list(inner.list(_config("one"), filter={"user": "alice"}))) == 1
+        with pytest.raises(WrongLocation, match="filter"):
+            list(saver.list(_config("one"), filter={"user": "alice"}))
