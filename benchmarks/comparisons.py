@@ -15,8 +15,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from encrypted_serde import EncryptedSaver, Key
+from encrypted_serde import EncryptedSaver, Key, encryption_context
 
+from . import maintenance
 from .agent_server import NOTHING, SERVED, served
 from .agent_server import OURS as HANDLERS
 from .event_loop import aput_sample
@@ -25,6 +26,7 @@ from .pairs import Effort, Sample, call_sample, run_sample
 from .payloads import PAYLOADS, messages, random_bytes
 from .places import Places, Setup
 from .serializers import FLOOR, OURS, PLAINTEXT, SERIALIZERS, UPSTREAM_EAX
+from .tenants import ACME, KEYRING, TENANT_KEYRING, tenant_serializer
 
 Samples = Callable[[Places, Effort], AbstractContextManager[tuple[Sample, Sample]]]
 
@@ -225,5 +227,58 @@ AGENT_SERVER = [
     if sys.version_info >= (3, 11)  # the server needs that
 ]
 
-COMPARISONS: list[Comparison] = [*VALUES, *GRAPH_RUNS, *SAVER_RUNS, *SAVER_HOLDS, *AGENT_SERVER]
+# --- a key per tenant -----------------------------------------------------------------------------------------------
+
+
+def _tenant_calls(payload: str, *, loads: bool) -> Samples:
+    """Compares two sources of keys, both warm, for the values of one tenant."""
+
+    @contextmanager
+    def samples(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+        value = PAYLOADS[payload]()
+        calls = []
+        with encryption_context(ACME):
+            for provider in (TENANT_KEYRING, KEYRING):
+                serde = tenant_serializer(provider)
+                sealed = serde.dumps_typed(value)
+                call = partial(serde.loads_typed, sealed) if loads else partial(serde.dumps_typed, value)
+                calls.append(call_sample(call, effort.batch))
+            yield calls[0], calls[1]
+
+    return samples
+
+
+TENANTS = [
+    Comparison(
+        "tenants, warm",
+        f"{'loads' if loads else 'dumps'} {payload}",
+        TENANT_KEYRING,
+        KEYRING,
+        _tenant_calls(payload, loads=loads),
+        target,
+    )
+    # An int shows what looking at the clock and counting costs, about 0.1 us; nobody's state is made of them.
+    for payload, target in (("an int", None), ("a message", Target(1.05)), ("10 messages", Target(1.05)))
+    for loads in (False, True)
+]
+
+# --- maintenance ----------------------------------------------------------------------------------------------------
+
+MAINTENANCE = [
+    *(
+        Comparison("maintenance", f"{kind}: re-encrypt", "new key", "same UPDATEs", samples, Target(2.0))
+        for kind, samples in maintenance.rotations.items()
+    ),
+    # Two clients and the server keep three cores busy: with fewer the figure is for information.
+    Comparison(
+        "maintenance",
+        "Postgres: re-encrypt",
+        "two workers",
+        "one",
+        maintenance.workers,
+        Target(0.67) if (os.cpu_count() or 1) >= 4 else None,
+    ),
+]
+
+COMPARISONS: list[Comparison] = [*VALUES, *GRAPH_RUNS, *SAVER_RUNS, *SAVER_HOLDS, *TENANTS, *AGENT_SERVER, *MAINTENANCE]
 """All of them, in the order of the table."""

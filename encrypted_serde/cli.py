@@ -28,8 +28,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     # A traceback that shows local variables would show key texts.
     pretty_exceptions_enable=False,
-    help="Keys for, and a look at, the values that encrypted-serde seals.",
-    epilog="Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage.",
+    help="Keys, a look at sealed values, and the databases they stand in.",
+    epilog="Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 something is left or was found.",
 )
 
 
@@ -176,3 +176,6 @@ def _rows(found: Inspection) -> list[tuple[str, str]]:
 def _pairs(pairs: Mapping[str, str]) -> str:
     # As Python literals: claims and contexts come from whoever wrote the row, and may hold control characters.
     return "\n".join(f"{name!r} = {value!r}" for name, value in pairs.items()) or "none"
+
+
+from .maintenance import commands  # noqa: E402, F401  # adds scan and reencrypt, which need what is above

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import aiosqlite
 import psycopg
+import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres import PostgresSaver
@@ -21,6 +23,10 @@ from psycopg.rows import dict_row
 SYNC_SAVERS = ("InMemory", "Sqlite", "Postgres")
 ASYNC_SAVERS = ("InMemory", "AsyncSqlite", "AsyncPostgres")
 ALL_SAVERS = ("InMemory", "Sqlite", "AsyncSqlite", "Postgres", "AsyncPostgres")
+
+needs_async_interrupt = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="LangGraph's interrupt() in an asynchronous graph needs Python 3.11"
+)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from langgraph.types import Command
 from encrypted_serde import AuthenticationFailed, EncryptedSaver, WrongContext, WrongLocation, encryption_context
 from tests.saver.graphs import whole_graph
 from tests.saver.threads import make_checkpoint
-from tests.savers import ASYNC_SAVERS, any_saver
+from tests.savers import ASYNC_SAVERS, any_saver, needs_async_interrupt
 
 
 def _config(thread, **more):
@@ -25,6 +25,7 @@ async def _whole_run(saver, config):
     return first["__interrupt__"][0].value, final, history
 
 
+@needs_async_interrupt
 @pytest.mark.parametrize("kind", ASYNC_SAVERS)
 async def test_a_whole_graph_runs_as_with_the_plain_saver(kind, saver_place, key):
     async with any_saver(kind, saver_place(kind), None) as inner:
@@ -32,6 +33,7 @@ async def test_a_whole_graph_runs_as_with_the_plain_saver(kind, saver_place, key
         assert await _whole_run(EncryptedSaver(inner, key), _config("sealed")) == plain
 
 
+@needs_async_interrupt
 @pytest.mark.parametrize("kind", ASYNC_SAVERS)
 async def test_many_threads_at_once(kind, saver_place, key):
     async with any_saver(kind, saver_place(kind), None) as inner:

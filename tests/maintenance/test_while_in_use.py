@@ -1,0 +1,113 @@
+"""The application goes on: what it writes meanwhile is never lost, and nothing stale takes its place."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+
+from encrypted_serde import EncryptedSaver, EncryptedSerializer
+from encrypted_serde.maintenance import reencrypt, scan
+from encrypted_serde.maintenance.coder import SAVER, Coder
+from encrypted_serde.maintenance.database import open_database
+from tests.maintenance.forms import BOTH, FORMS, NEW_KEY, OLD_KEY, assert_same, open_saver, replay_strictly, write_every_form
+from tests.maintenance.processes import finish, start_worker
+from tests.maintenance.worker import TURNS, WRITERS, config_of, counting_graph
+
+
+def test_eight_writers_lose_nothing_while_everything_is_re_encrypted_around_them(place: str) -> None:
+    before = write_every_form(place, {"plaintext": FORMS["plaintext"]})
+    for writer in range(WRITERS):
+        with open_saver(place) as plain:
+            if writer % 2:
+                plain.serde = EncryptedSerializer(OLD_KEY)
+            counting_graph(plain).invoke({"log": ["before"]}, config_of(writer))
+    worker = start_worker("write", place)
+    assert worker.stdout.readline()
+    meanwhile = [reencrypt(place, BOTH, page_rows=5) for _ in range(2)]
+    while worker.poll() is None and worker.stdout.readline():
+        meanwhile.append(reencrypt(place, BOTH, page_rows=5))
+    assert finish(worker) == (0, "")
+    assert sum(done.failed for done in meanwhile) == 0
+    assert meanwhile[0].rewritten > 0
+    done = reencrypt(place, BOTH)
+    assert (done.failed, done.left) == (0, 0)
+    assert set(scan(place).problems([NEW_KEY.id.hex()]).values()) == {0}
+    expected = ["before", 1, 2]
+    for turn in range(TURNS):
+        expected += [f"turn {turn}", len(expected) + 1, len(expected) + 2]
+    with open_saver(place) as plain:
+        graph = counting_graph(EncryptedSaver(plain, NEW_KEY))
+        for writer in range(WRITERS):
+            history = [*graph.get_state_history(config_of(writer))]
+            assert history[0].values["log"] == expected
+            assert len(history) == 4 * (TURNS + 1)
+    assert_same(replay_strictly(place, ["plaintext"]), before)
+
+
+@pytest.mark.parametrize("table", [0, -1])
+def test_a_row_that_changed_after_it_was_read_is_not_written(place: str, table: int) -> None:
+    write_every_form(place, {"plaintext": FORMS["plaintext"]})
+    coder = Coder(BOTH, target=SAVER, cipher=None, compression=None, legacy_keys=(), context=None)
+    with open_database(place, write=True) as database:
+        name = database.tables[table]
+        with next(database.pages(name, (), 10_000, coder, lock=False, hurried=False)) as page:
+            changes = [(row, database.recode(name, row, coder, ((), ()))) for row in page.rows]
+            _touch(place, name)
+            assert page.store(changes) == 0
+        with next(database.pages(name, (), 10_000, coder, lock=False, hurried=False)) as page:
+            changes = [(row, database.recode(name, row, coder, ((), ()))) for row in page.rows]
+            assert page.store(changes) == len(changes) > 0
+
+
+def _touch(place: str, table: str) -> None:
+    """Changes every row of a table, as another writer does."""
+    if place.startswith("postgresql:"):
+        with psycopg.connect(place) as connection:
+            connection.execute(f"UPDATE {table} SET type = type")
+        return
+    with sqlite3.connect(place) as connection:
+        statement = {
+            "checkpoints": "UPDATE checkpoints SET metadata = CAST(metadata || ' ' AS BLOB)",
+            "writes": "UPDATE writes SET type = 'msgpack', value = x'c3'",
+        }
+        connection.execute(statement[table])
+    connection.close()
+
+
+def test_rows_that_others_have_locked_are_left_to_them_and_done_in_the_next_pass(postgres_url: str) -> None:
+    before = write_every_form(postgres_url, {"plaintext": FORMS["plaintext"]})
+    with psycopg.connect(postgres_url) as other:
+        other.execute("SELECT 1 FROM checkpoint_blobs FOR UPDATE")
+        released = []
+
+        def release(progress: object) -> None:
+            if progress.table == "checkpoint_writes" and not released:
+                released.append(True)
+                other.rollback()
+
+        done = reencrypt(postgres_url, BOTH, progress=release)
+    assert released
+    assert (done.failed, done.left) == (0, 0)
+    assert_same(replay_strictly(postgres_url, ["plaintext"]), before)
+
+
+def test_two_workers_share_one_postgres_database(postgres_url: str) -> None:
+    before = write_every_form(postgres_url, {name: FORMS[name] for name in ("plaintext", "serde-old-key")})
+    workers = [start_worker("reencrypt", postgres_url) for _ in range(2)]
+    assert [finish(worker)[0] for worker in workers] == [0, 0]
+    assert set(scan(postgres_url).problems([NEW_KEY.id.hex()]).values()) == {0}
+    assert_same(replay_strictly(postgres_url, before), before)
+
+
+def test_rate_bounds_the_rows_that_are_rewritten_in_a_second(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_every_form(place, {"plaintext": FORMS["plaintext"]})
+    pauses: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: 0.0, sleep=pauses.append)
+    monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.reencrypt"], "time", clock)
+    done = reencrypt(place, BOTH, rate=10, page_rows=7)
+    assert sum(pauses) == pytest.approx(done.rewritten / 10)
+    assert max(pauses) <= 0.7

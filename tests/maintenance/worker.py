@@ -1,0 +1,95 @@
+"""Other processes for the tests: ``python -m tests.maintenance.worker reencrypt|write PLACE``. Keys come by the environment.
+
+* ``reencrypt`` goes in small pages and prints a line after each; with ``--file-size`` no file may grow beyond so many bytes.
+* ``write`` runs a graph on eight threads at once, a few times each, and prints a line after each turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import operator
+import resource
+import sqlite3
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Annotated, Any, TypedDict
+
+import psycopg
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import END, START, StateGraph
+from psycopg.rows import dict_row
+
+from encrypted_serde import EncryptedSaver, EncryptedSerdeError, Keyring
+from encrypted_serde.maintenance import reencrypt
+
+WRITERS = 8
+TURNS = 5
+
+
+class State(TypedDict):
+    log: Annotated[list, operator.add]
+    last: str
+
+
+def counting_graph(saver: Any) -> Any:
+    builder = StateGraph(State)
+    builder.add_node("one", lambda state: {"log": [len(state["log"])], "last": f"after {len(state['log'])}"})
+    builder.add_node("two", lambda state: {"log": [len(state["log"])]})
+    builder.add_edge(START, "one")
+    builder.add_edge("one", "two")
+    builder.add_edge("two", END)
+    return builder.compile(checkpointer=saver)
+
+
+def config_of(writer: int) -> dict[str, Any]:
+    return {"configurable": {"thread_id": f"writer-{writer}", "user_email": f"{writer}@example.org"}}
+
+
+@contextmanager
+def patient_saver(place: str) -> Iterator[BaseCheckpointSaver]:
+    """Opens a saver that waits for other writers."""
+    if place.startswith("postgresql:"):
+        with psycopg.connect(place, autocommit=True, prepare_threshold=0, row_factory=dict_row) as connection:
+            yield PostgresSaver(connection)
+    else:
+        with closing(sqlite3.connect(place, check_same_thread=False, timeout=60)) as connection:
+            yield SqliteSaver(connection)
+
+
+def write(place: str, writer: int) -> None:
+    """Takes turns on one thread, as the application does while its switches are on."""
+    with patient_saver(place) as plain:
+        graph = counting_graph(EncryptedSaver(plain, Keyring.from_env(), allow_plaintext=True, allow_unbound=True))
+        for turn in range(TURNS):
+            graph.invoke({"log": [f"turn {turn}"]}, config_of(writer))
+            print(f"{writer}/{turn}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["reencrypt", "write"])
+    parser.add_argument("place")
+    parser.add_argument("--file-size", type=int)
+    options = parser.parse_args()
+    if options.file_size is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (options.file_size, options.file_size))
+    if options.what == "write":
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(lambda writer: write(options.place, writer), range(WRITERS)))
+        return 0
+    try:
+        done = reencrypt(
+            options.place, Keyring.from_env(), page_rows=3, progress=lambda progress: print(progress.rows, flush=True)
+        )
+    except EncryptedSerdeError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 3 if done.left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
