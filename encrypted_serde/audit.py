@@ -159,6 +159,13 @@ class AuditedSealer(Sealer):
             self._listener(AuditEvent("refuse", outcome=type(error).__name__))
             error.audited = True
 
+    def admitted(self, kind: str, size: int | None) -> None:
+        """Tells of a value that was read because a switch for moving in is on. Of unbound ones `open` has told already."""
+        if kind == "legacy":
+            self._listener(AuditEvent("open", cipher=LEGACY_CIPHER, size=size))
+        elif kind == "plaintext":
+            self._listener(AuditEvent("open", size=size, outcome="plaintext"))
+
     def _tell(self, action: str, header: Header | None, cipher: str | None, size: int, outcome: str = "ok") -> None:
         key_id, context = (header.key_id, header.context.pairs) if header else (None, None)
         self._listener(AuditEvent(action, key_id, context, cipher, size, outcome))

@@ -176,6 +176,3 @@ def _rows(found: Inspection) -> list[tuple[str, str]]:
 def _pairs(pairs: Mapping[str, str]) -> str:
     # As Python literals: claims and contexts come from whoever wrote the row, and may hold control characters.
     return "\n".join(f"{name!r} = {value!r}" for name, value in pairs.items()) or "none"
-
-
-from .maintenance import commands  # noqa: E402, F401  # adds scan and reencrypt, which need what is above

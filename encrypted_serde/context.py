@@ -57,7 +57,8 @@ class EncryptionContext:
             raise TypeError(f"an encryption context is a mapping of str to str, not {type(pairs).__name__}")
         for name, value in pairs.items():
             if not isinstance(name, str) or not isinstance(value, str):
-                raise TypeError(f"encryption context {name!r}: names and values must be str, not {type(value).__name__}")
+                wrong = type(value if isinstance(name, str) else name).__name__
+                raise TypeError(f"encryption context {name!r}: names and values must be str, not {wrong}")
         if problem := _problem(pairs):
             raise ConfigurationError(problem)
         return cls(pairs, encode_pairs(pairs))

@@ -17,9 +17,10 @@ How it is opened. Checks run from cheap and harmless to costly: type tag, versio
 context, key, AEAD, claims, decompression. The context is compared before any key is looked for, so a request of tenant A
 never unwraps a key of tenant B. Nothing is returned, decompressed or deserialised before the AEAD has accepted it.
 
-Randomness. Every random byte comes from the kernel in the call that uses it. With XAES-256-GCM the first 12 bytes of the
-nonce are kept for up to 2^16 values, the other 12 are fresh for each, and two processes that share the first part after a
-fork therefore still never share a nonce (but by the chance that `ciphers` states).
+Randomness. Every random byte comes from the kernel: those of a value in the call that seals it, those of a `Batch` in the
+saver call that it serves. With XAES-256-GCM the first 12 bytes of the nonce are kept for up to 2^16 values, the other 12 are
+fresh for each, and two processes that share the first part after a fork therefore still never share a nonce (but by the
+chance that `ciphers` states).
 
 `docs/format.md` specifies the bytes. Version 1 never changes.
 """
@@ -27,6 +28,7 @@ fork therefore still never share a nonce (but by the chance that `ciphers` state
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -555,6 +557,9 @@ class Sealer:
     def refused(self, error: EncryptedSerdeError) -> None:
         """Takes note of a refusal that a caller decided on. This class tells nobody, `AuditedSealer` does."""
 
+    def admitted(self, kind: str, size: int | None) -> None:
+        """Takes note of a value that a caller admits unsealed, or sealed by langgraph's own serializer. See `refused`."""
+
     def _writer(self, context: EncryptionContext | None) -> _Writer:
         if context is None:
             context = current.get() or NO_CONTEXT
@@ -593,10 +598,11 @@ class Batch:
         context: The encryption context that all its values are sealed under.
     """
 
-    __slots__ = ("_nonces", "_sealer", "context", "id")
+    __slots__ = ("_nonces", "_process", "_sealer", "context", "id")
 
     def __init__(self, sealer: Sealer, name: str, nonces: list[bytes], context: EncryptionContext) -> None:
         self.id = name
+        self._process = os.getpid()
         self._sealer = sealer
         self._nonces = nonces
         self.context = context
@@ -606,6 +612,8 @@ class Batch:
         try:
             nonce = self._nonces.pop()  # atomic: no nonce is handed out twice
         except IndexError:
+            nonce = b""
+        if not nonce or os.getpid() != self._process:  # a fork shares nonces that were drawn before it
             nonce = random_bytes(self._sealer._nonce_size)
         return self._sealer._seal_bound(inner_type, plaintext, location, claims, self.context, nonce)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from .ciphers import Aead
@@ -60,8 +61,8 @@ class LegacyReader:
         return bool(self._aeads)
 
     def loads(self, inner_type: str, blob: bytes) -> Any:
-        """Opens one value and deserializes it. Raises as `open` does."""
-        return self.strict.loads_typed((inner_type, self.open(inner_type, blob)))
+        """Opens one value and deserializes it. Raises as `open` and `loads_unauthenticated` do."""
+        return loads_unauthenticated(self.strict, inner_type, self.open(inner_type, blob))
 
     def open(self, inner_type: str, blob: bytes) -> bytes:
         """Opens one value. The MAC is checked before anything else is done with it.
@@ -97,6 +98,20 @@ class LegacyReader:
             except InvalidTag:
                 continue
         raise AuthenticationFailed("a legacy value opens under none of the legacy keys")
+
+
+def loads_unauthenticated(serde: SerializerProtocol, inner_type: str, plaintext: bytes) -> Any:
+    """Deserializes a value whose type nobody authenticated, so that it may be of any form.
+
+    Raises:
+        MalformedEnvelope: If it is not what its type says, instead of the ValueError or KeyError of a deserializer.
+    """
+    try:
+        return serde.loads_typed((inner_type, plaintext))
+    except (ValueError, LookupError, TypeError, NotImplementedError):
+        raise MalformedEnvelope(
+            f"a value of inner type {inner_type!r} that was not authenticated does not deserialize"
+        ) from None
 
 
 def strict_serializer(like: object) -> JsonPlusSerializer:

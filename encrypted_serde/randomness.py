@@ -1,4 +1,4 @@
-"""Random bytes for nonces: straight from the kernel, in the call that uses them, never kept."""
+"""Random bytes for nonces, straight from the kernel."""
 
 from __future__ import annotations
 

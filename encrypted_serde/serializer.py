@@ -16,7 +16,7 @@ from .ciphers import DEFAULT
 from .errors import EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, UnsupportedCipher
 from .keys import Key, KeyProvider
 from .legacy import CIPHER as LEGACY_CIPHER
-from .legacy import LegacyReader
+from .legacy import LegacyReader, loads_unauthenticated
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class EncryptedSerializer(JsonPlusSerializer):
             logger.warning("reading unencrypted rows of type %r, because allow_plaintext is on", inner_type)
         self.plaintext_reads[inner_type] += 1
         self._tell("open", None, data, "plaintext")
-        return self._inner.loads_typed((inner_type, data))
+        return loads_unauthenticated(self._inner, inner_type, data)
 
     def _plaintext_problem(self, inner_type: str) -> str | None:
         if not self._allow_plaintext:

@@ -5,6 +5,7 @@
 * `manifest`: what vouches for the readable part of a checkpoint
 * `listing`, `search`: filters over metadata that cannot be read in the database
 * `inner`: what is known of the savers that are wrapped
+* `offload`: what is too large for the event loop
 * `optional`: the methods that exist only where the inner saver has them
 * `saver`: the face, sync and async
 """

@@ -10,22 +10,27 @@ The gate never raises on a read: some savers turn any error into "no checkpoint"
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import ormsgpack
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-from ..ciphers import CIPHERS
-from ..envelope import Sealer
-from ..errors import EncryptedSerdeError, PlaintextRefused, UnsupportedCipher, WrongLocation
+from ..envelope import Sealer, split_type_tag
+from ..errors import EncryptedSerdeError, PlaintextRefused, WrongLocation
 from ..legacy import CIPHER as LEGACY_CIPHER
 from ..legacy import LegacyReader
+from ..serializer import NEVER_PLAINTEXT
 
 _EXT_DELTA_SNAPSHOT = 7  # as JsonPlusSerializer writes it
 _EXT_FOREIGN = 100  # ours; only ever inside a value that a saver packs again after it unpacked it
 _PACK = ormsgpack.OPT_NON_STR_KEYS
 _UNPACK = ormsgpack.OPT_NON_STR_KEYS
+
+
+PLAINTEXT, LEGACY, UNBOUND = "plaintext", "legacy", "unbound"
+"""What can be admitted besides values that were sealed for their place."""
 
 
 class Deferred:
@@ -98,6 +103,9 @@ class Admission:
         plaintext: Values that were never encrypted are admitted, but never ``pickle``.
         unbound: Values that `EncryptedSerializer` sealed are admitted.
         legacy: Opens values of langgraph's own `EncryptedSerializer`; falsy if none are admitted.
+
+    Attributes:
+        admitted: How many values of each kind were read because of a switch.
     """
 
     def __init__(self, sealer: Sealer, *, plaintext: bool, unbound: bool, legacy: LegacyReader) -> None:
@@ -105,11 +113,14 @@ class Admission:
         self.plaintext = plaintext
         self.unbound = unbound
         self.legacy = legacy
+        self.admitted: Counter[str] = Counter()
 
     def with_allowlist(self, extra_allowlist: Iterable[tuple[str, ...]]) -> Admission:
         """Gives these switches with more types on the allowlist of the strict serializer for legacy values."""
         legacy = self.legacy.with_msgpack_allowlist(extra_allowlist)
-        return Admission(self.sealer, plaintext=self.plaintext, unbound=self.unbound, legacy=legacy)
+        clone = Admission(self.sealer, plaintext=self.plaintext, unbound=self.unbound, legacy=legacy)
+        clone.admitted = self.admitted
+        return clone
 
     def __bool__(self) -> bool:
         return self.plaintext or self.unbound or bool(self.legacy)
@@ -125,13 +136,12 @@ class Admission:
     def _open(self, type_tag: str, data: bytes) -> tuple[str, bytes]:
         inner_type, plus, cipher = type_tag.rpartition("+")
         if not plus:
-            if type_tag == "pickle" or not self.plaintext:
+            if type_tag in NEVER_PLAINTEXT or not self.plaintext:
                 raise PlaintextRefused(f"a value of type {type_tag!r} that was never sealed stands where sealed ones belong")
             return type_tag, data
         if cipher == LEGACY_CIPHER and self.legacy:
             return inner_type, self.legacy.open(inner_type, data)
-        if cipher not in CIPHERS:
-            raise UnsupportedCipher(f"cipher {cipher!r} is not one of: {', '.join(CIPHERS)}")
+        split_type_tag(type_tag)
         if not self.unbound:
             raise WrongLocation("a value that is not bound to its place stands where only bound ones belong")
         return self.sealer.open(type_tag, data)

@@ -1,13 +1,15 @@
 """Reading: how what an inner saver returned is verified, and only then turned into objects.
 
 Everything of a checkpoint is verified before any of it is deserialised: the row is the one that was asked for, the manifest
-vouches for all that is readable, every value opens where it was found, and none is missing.
+vouches for all that is readable, every value opens where it was found, and none is missing. (To answer a filter, verified
+metadata is looked at first; the histories of delta channels are verified channel by channel.)
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, cast
 
@@ -15,14 +17,17 @@ from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
 
-from ..context import EncryptionContext
+from ..context import EncryptionContext, encryption_context
 from ..envelope import Sealer, parse_sealed, parse_sealed_text
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, WrongLocation
-from .gate import Admission, Foreign, pack
+from ..legacy import loads_unauthenticated
+from .gate import LEGACY, PLAINTEXT, UNBOUND, Admission, Foreign, pack
 from .inner import Habits
 from .manifest import KEY, Manifest, digest, is_before_v4
 from .sealing import DELTA, MANIFEST, VALUE, WRITE, Place, version_text
 from .writes import Task, Thunk, Write, in_order, whole_batches
+
+logger = logging.getLogger(__name__)
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
@@ -59,8 +64,7 @@ class RowOpener:
             EncryptedSerdeError: As `Sealer.open_bound` raises it.
         """
         configurable = found.config["configurable"]
-        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
-        checkpoint_id = configurable["checkpoint_id"]
+        place, checkpoint_id = self._found_at(configurable)
         with self._naming(place, checkpoint_id):
             metadata = self._metadata(found, place, checkpoint_id, context)
             channels = self._channels(found.checkpoint, place, context)
@@ -84,10 +88,10 @@ class RowOpener:
     def tasks(self, found: CheckpointTuple, context: EncryptionContext | None) -> list[Task]:
         """Verifies and opens the pending writes of a row, by task."""
         configurable = found.config["configurable"]
-        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
+        place, checkpoint_id = self._found_at(configurable)
         tasks: dict[tuple[str, str], Task] = {}
-        with self._naming(place, configurable["checkpoint_id"]):
-            for write in self._pending_writes(found.pending_writes, place, configurable["checkpoint_id"], context) or ():
+        with self._naming(place, checkpoint_id):
+            for write in self._pending_writes(found.pending_writes, place, checkpoint_id, context) or ():
                 task = tasks.setdefault((write.task_id, write.task_path), Task(write.task_id, write.task_path, []))
                 task.writes.append((write.channel, write.thunk()))
         return [*tasks.values()]
@@ -95,9 +99,9 @@ class RowOpener:
     def metadata(self, found: CheckpointTuple, context: EncryptionContext | None) -> dict[str, Any]:
         """Verifies a row's own fields and gives its metadata, without opening the values."""
         configurable = found.config["configurable"]
-        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
-        with self._naming(place, configurable["checkpoint_id"]):
-            metadata: dict[str, Any] = self._metadata(found, place, configurable["checkpoint_id"], context)()
+        place, checkpoint_id = self._found_at(configurable)
+        with self._naming(place, checkpoint_id):
+            metadata: dict[str, Any] = self._metadata(found, place, checkpoint_id, context)()
             return metadata
 
     def _metadata(self, found: CheckpointTuple, place: Place, checkpoint_id: str, context: EncryptionContext | None) -> Thunk:
@@ -108,13 +112,13 @@ class RowOpener:
         if sealed is None:
             return self._metadata_from_before(found, checkpoint_id)
         manifest = Manifest.unpack(
-            self._sealer.open_bound(sealed, place.location(MANIFEST, checkpoint_id), {}, context=context).plaintext
+            self._sealer.open_bound(sealed, _location(place, MANIFEST, checkpoint_id), {}, context=context).plaintext
         )
         checkpoint = _well_formed(found.checkpoint)
         readable = {name: value for name, value in stored.items() if name != KEY}
         if not checkpoint_id == checkpoint.get("id") == manifest.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says")
-        if digest(checkpoint, readable) != manifest.digest:
+        if not _is_digest(manifest.digest, checkpoint, readable):
             raise WrongLocation("the readable part of the checkpoint or of its metadata was changed")
         self._check_parent(found, manifest, readable)
         self._check_channels(checkpoint, manifest)
@@ -204,7 +208,7 @@ class RowOpener:
         sealed = _sealed_bytes(value)
         if sealed is None:
             return Write(task_id, channel, self._admit(value))
-        location = place.location(WRITE, channel)
+        location = _location(place, WRITE, channel)
         opened = self._sealer.open_bound(sealed, location, {**known, "task_id": task_id}, context=context)
         claims = opened.claims
         return Write(
@@ -261,7 +265,7 @@ class RowOpener:
         sealed = _sealed_bytes(value)
         if sealed is None:
             return self._admit(value)
-        opened = self._sealer.open_bound(sealed, place.location(surface, channel), claims, context=context)
+        opened = self._sealer.open_bound(sealed, _location(place, surface, channel), claims, context=context)
         return partial(self._serde.loads_typed, (opened.inner_type, opened.plaintext))
 
     def _admit(self, value: Any) -> Thunk:
@@ -274,21 +278,35 @@ class RowOpener:
             if value.error is not None:
                 raise value.error
             serde = self._admission.legacy.strict if value.legacy else self._serde
-            return partial(serde.loads_typed, (value.inner_type, value.plaintext))
+            self._note(LEGACY if value.legacy else PLAINTEXT if "+" not in value.type_tag else UNBOUND, len(value.data))
+            return partial(loads_unauthenticated, serde, value.inner_type, value.plaintext)
         if not self._admission.plaintext:
             raise PlaintextRefused("a value that was never sealed stands where sealed ones belong")
+        self._note(PLAINTEXT, None)
         if type(value) in _SCALARS or isinstance(value, bytes):
             return lambda: value
-        return lambda: self._serde.loads_typed(("msgpack", pack(value)))
+        return lambda: loads_unauthenticated(self._serde, "msgpack", pack(value))
+
+    def _note(self, kind: str, size: int | None) -> None:
+        """Counts what a switch admitted, logs the first of each kind, and sees to it that it is audited."""
+        admitted = self._admission.admitted
+        if kind not in admitted:
+            logger.warning("reading values that are %s, because a switch for moving in is on", kind)
+        admitted[kind] += 1
+        self._sealer.admitted(kind, size)
+
+    def _found_at(self, configurable: Mapping[str, Any]) -> tuple[Place, str]:
+        try:
+            return Place.found(configurable)
+        except MalformedEnvelope as error:
+            self._sealer.refused(error)
+            raise
 
     @contextmanager
     def _naming(self, place: Place, checkpoint_id: str | None) -> Iterator[None]:
         """Adds to an error which row it is about, and sees to it that it is audited."""
         try:
             yield
-        except ConfigurationError as error:
-            # What cannot be encoded on writing (a name over 65535 bytes, a lone surrogate) cannot have been written by us.
-            raise MalformedEnvelope(f"a stored name or value has an impossible form: {error}") from None
         except EncryptedSerdeError as error:
             row = f"thread {place.thread_id!r}, namespace {place.checkpoint_ns!r}"
             if checkpoint_id is not None:
@@ -296,6 +314,25 @@ class RowOpener:
             error.args = (f"{error.args[0]} ({row})", *error.args[1:])
             self._sealer.refused(error)
             raise
+
+
+def _location(place: Place, surface: bytes, field: str) -> bytes:
+    try:
+        return place.location(surface, field)
+    except ConfigurationError as error:  # what cannot be encoded cannot have been written by us
+        raise MalformedEnvelope(f"a stored name has an impossible form: {error}") from None
+
+
+def _is_digest(expected: bytes, checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bool:
+    try:
+        return digest(checkpoint, readable) == expected
+    except ConfigurationError:  # something that is no JSON, which we digest never
+        return False
+
+
+def ambient(context: EncryptionContext | None) -> AbstractContextManager[None]:
+    """Makes the expected context the ambient one while the inner saver reads: the gate opens unbound values with it."""
+    return nullcontext() if context is None else encryption_context(context.pairs)
 
 
 def _sealed_bytes(value: Any) -> bytes | None:

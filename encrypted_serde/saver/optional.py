@@ -6,6 +6,7 @@ the wrapper's type is made to fit: a subclass, cached, with just those that the 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
@@ -21,9 +22,11 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
-from ..context import EncryptionContext, encryption_context
+from ..context import EncryptionContext, current, encryption_context
 from ..envelope import parse_header, parse_sealed, parse_sealed_text
+from ..errors import ConfigurationError
 from .manifest import KEY
+from .opening import ambient
 from .sealing import Place
 from .writes import Task
 
@@ -78,22 +81,36 @@ async def adelete_for_runs(self: EncryptedSaver, run_ids: Sequence[str]) -> None
 
 def copy_thread(self: EncryptedSaver, source_thread_id: str, target_thread_id: str) -> None:
     """Copies a thread. Every row is verified, and sealed again for its new place under the context it had."""
-    found = [*self._gated.list({"configurable": {"thread_id": source_thread_id}})]
-    for row in map(partial(_Copy.of, self, target_thread_id), reversed(found)):
+    expected, writer = _for_copying(self)
+    with ambient(expected):
+        found = [*self._gated.list({"configurable": {"thread_id": source_thread_id}})]
+    for row in map(partial(_Copy.of, self, target_thread_id, expected), reversed(found)):
         with row.context():
-            self.put(row.parent, row.checkpoint, row.metadata, row.versions)
+            writer.put(row.parent, row.checkpoint, row.metadata, row.versions)
             for task in row.tasks:
-                self.put_writes(row.config, task.writes, task.task_id, task.task_path)
+                writer.put_writes(row.config, task.writes, task.task_id, task.task_path)
 
 
 async def acopy_thread(self: EncryptedSaver, source_thread_id: str, target_thread_id: str) -> None:
     """Copies a thread as `copy_thread` does."""
-    found = [row async for row in self._gated.alist({"configurable": {"thread_id": source_thread_id}})]
-    for row in map(partial(_Copy.of, self, target_thread_id), reversed(found)):
+    expected, writer = _for_copying(self)
+    with ambient(expected):
+        found = [row async for row in self._gated.alist({"configurable": {"thread_id": source_thread_id}})]
+    for row in map(partial(_Copy.of, self, target_thread_id, expected), reversed(found)):
         with row.context():
-            await self.aput(row.parent, row.checkpoint, row.metadata, row.versions)
+            await writer.aput(row.parent, row.checkpoint, row.metadata, row.versions)
             for task in row.tasks:
-                await self.aput_writes(row.config, task.writes, task.task_id, task.task_path)
+                await writer.aput_writes(row.config, task.writes, task.task_id, task.task_path)
+
+
+def _for_copying(saver: EncryptedSaver) -> tuple[EncryptionContext | None, EncryptedSaver]:
+    """Gives the context that a thread to be copied must have, and a saver that writes under the ambient one."""
+    source = saver._context
+    if callable(source) and current.get() is None:
+        raise ConfigurationError("copy_thread has no run's config to ask context= with: use an encryption_context")
+    writer = copy.copy(saver)
+    writer._context = None
+    return (None if callable(source) else source), writer
 
 
 class _Copy(NamedTuple):
@@ -108,9 +125,11 @@ class _Copy(NamedTuple):
     stored: EncryptionContext | None
 
     @classmethod
-    def of(cls, saver: EncryptedSaver, target_thread_id: str, found: CheckpointTuple) -> _Copy:
+    def of(
+        cls, saver: EncryptedSaver, target_thread_id: str, expected: EncryptionContext | None, found: CheckpointTuple
+    ) -> _Copy:
         stored = _stored_context(found)
-        opened = saver._opener.checkpoint(found, stored)
+        opened = saver._opener.checkpoint(found, expected)
         place = {"thread_id": target_thread_id, "checkpoint_ns": found.config["configurable"].get("checkpoint_ns", "")}
         parent = {"checkpoint_id": found.parent_config["configurable"]["checkpoint_id"]} if found.parent_config else {}
         checkpoint = opened.checkpoint
@@ -120,7 +139,7 @@ class _Copy(NamedTuple):
             checkpoint=checkpoint,
             metadata=opened.metadata,
             versions={c: v for c, v in checkpoint["channel_versions"].items() if c in checkpoint["channel_values"]},
-            tasks=saver._opener.tasks(found, stored),
+            tasks=saver._opener.tasks(found, expected),
             stored=stored,
         )
 
@@ -140,18 +159,20 @@ def get_delta_channel_history(
     self: EncryptedSaver, *, config: RunnableConfig, channels: Sequence[str]
 ) -> Mapping[str, DeltaChannelHistory]:
     """Gives writes and seeds of delta channels, each authenticated to thread, namespace and channel."""
-    asked = self._inner_config(config)
-    found = self._gated.get_delta_channel_history(config=asked, channels=channels)
-    return self._opener.history(found, _place(asked), self._context_of(config))
+    asked, context = self._inner_config(config), self._context_of(config)
+    with ambient(context):
+        found = self._gated.get_delta_channel_history(config=asked, channels=channels)
+    return self._opener.history(found, _place(asked), context)
 
 
 async def aget_delta_channel_history(
     self: EncryptedSaver, *, config: RunnableConfig, channels: Sequence[str]
 ) -> Mapping[str, DeltaChannelHistory]:
     """Gives writes and seeds of delta channels, as `get_delta_channel_history` does."""
-    asked = self._inner_config(config)
-    found = await self._gated.aget_delta_channel_history(config=asked, channels=channels)
-    return self._opener.history(found, _place(asked), self._context_of(config))
+    asked, context = self._inner_config(config), self._context_of(config)
+    with ambient(context):
+        found = await self._gated.aget_delta_channel_history(config=asked, channels=channels)
+    return self._opener.history(found, _place(asked), context)
 
 
 def setup(self: EncryptedSaver) -> Any:

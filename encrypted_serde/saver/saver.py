@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections import deque
+from collections import Counter
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -40,19 +40,18 @@ from ..errors import ConfigurationError, WrongLocation
 from ..keys import Key, KeyProvider, SearchKeyProvider
 from ..legacy import LegacyReader
 from ..serializer import EncryptedSerializer
-from .gate import Admission, Deferred, Gate
+from .gate import Admission, Gate
 from .inner import habits_of
 from .listing import Pager, Plan, check_answer, matches, merge, plan
-from .manifest import KEY, LANGGRAPH_KEYS
-from .opening import RowOpener
+from .manifest import KEY, LANGGRAPH_KEYS, survives_json
+from .offload import is_heavy, is_large, seal_now
+from .opening import RowOpener, ambient
 from .optional import class_for
 from .sealing import Place, RowSealer
 
 ContextSource = Mapping[str, str] | Callable[[RunnableConfig], Mapping[str, str] | None]
 
 _IDENTITY = ("thread_id", "checkpoint_ns", "checkpoint_id")
-_LARGE = 1 << 18  # bytes; sealing and opening so much takes longer than handing it to a thread
-_SAMPLED = 8  # parts of a container, or fields of an object, whose size is looked at
 
 
 class EncryptedSaver(BaseCheckpointSaver[Any]):
@@ -157,6 +156,11 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
     # --- what is not about rows
 
     @property
+    def admitted_reads(self) -> Counter[str]:
+        """How many values each switch for moving in let through: by ``plaintext``, ``legacy`` and ``unbound``."""
+        return self._admission.admitted
+
+    @property
     def config_specs(self) -> list[Any]:
         """The inner saver's."""
         return self.inner.config_specs
@@ -199,9 +203,9 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         if self._habits.asks_serde:
             sealed, sealed_metadata = self._seal(config, checkpoint, metadata)
             stored = checkpoint["channel_values"] if self._habits.stores_all_values else new_versions
-            large = [channel for channel in stored if _is_large(checkpoint["channel_values"].get(channel))]
+            large = [channel for channel in stored if is_large(checkpoint["channel_values"].get(channel))]
             if large:
-                await asyncio.to_thread(_seal_now, [sealed["channel_values"].get(channel) for channel in large])
+                await asyncio.to_thread(seal_now, [sealed["channel_values"].get(channel) for channel in large])
         else:
             sealed, sealed_metadata = await asyncio.to_thread(self._seal, config, checkpoint, metadata)
         return await self._gated.aput(self._inner_config(config), sealed, cast("Any", sealed_metadata), new_versions)
@@ -217,8 +221,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         """Seals the writes of a task and stores them."""
         if self._habits.asks_serde:
             sealed = self._seal_writes(config, writes, task_id, task_path)
-            if any(_is_large(value) for _, value in writes):
-                await asyncio.to_thread(_seal_now, [value for _, value in sealed])
+            if any(is_large(value) for _, value in writes):
+                await asyncio.to_thread(seal_now, [value for _, value in sealed])
         else:
             sealed = await asyncio.to_thread(self._seal_writes, config, writes, task_id, task_path)
         await self._gated.aput_writes(self._inner_config(config), sealed, task_id, task_path)
@@ -229,6 +233,9 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         configurable = config["configurable"]
         place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
         whole = cast("Mapping[str, Any]", get_checkpoint_metadata(config, metadata))
+        for name in self._passed_keys[len(_IDENTITY) :]:  # the inner saver will store it readable, whatever we do
+            if name in whole and not survives_json(whole[name]):
+                raise ConfigurationError(f"pass_config: {name!r} has a value that JSON columns change; pass it as text")
         return self._rows.checkpoint(place, configurable.get("checkpoint_id"), checkpoint, whole, self._context_of(config))
 
     def _seal_writes(
@@ -242,18 +249,19 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Fetches a checkpoint and verifies it. Raises as `RowOpener.checkpoint` does; None only if there is none."""
-        asked = self._inner_config(config)
-        found = self._gated.get_tuple(asked)
-        return None if found is None else self._open(config, asked, found, self._context_of(config))
+        asked, context = self._inner_config(config), self._context_of(config)
+        with ambient(context):
+            found = self._gated.get_tuple(asked)
+        return None if found is None else self._open(config, asked, found, context)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Fetches a checkpoint and verifies it, as `get_tuple` does. A large one is opened off the event loop."""
-        asked = self._inner_config(config)
-        found = await self._gated.aget_tuple(asked)
+        asked, context = self._inner_config(config), self._context_of(config)
+        with ambient(context):
+            found = await self._gated.aget_tuple(asked)
         if found is None:
             return None
-        context = self._context_of(config)
-        if _is_heavy(found):
+        if is_heavy(found):
             return await asyncio.to_thread(self._open, config, asked, found, context)
         return self._open(config, asked, found, context)
 
@@ -287,16 +295,28 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Lists checkpoints, verified, in the order of the inner saver and with the answers it would give in plaintext."""
-        context = self._context_of(config)
+        """Lists checkpoints, verified, in the order of the inner saver and with the answers it would give in plaintext.
+
+        The expected encryption context is that of the call, wherever the answers are fetched.
+        """
+        return self._list(config, self._expected(config), filter, before, limit)
+
+    def _list(
+        self,
+        config: RunnableConfig | None,
+        context: EncryptionContext | None,
+        filter: dict[str, Any] | None,  # noqa: A002
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Iterator[CheckpointTuple]:
         query = self._plan(filter, context)
         asked = None if config is None else self._inner_config(config)
-        with closing(self._found(asked, query, before, limit)) as rows:
+        with closing(self._found(asked, context, query, before, limit)) as rows:
             wanted = (found for found in rows if self._is_wanted(asked, query, found, context))
             for found in wanted if limit is None else islice(wanted, limit):
                 yield self._answer(asked, filter, found, context)
 
-    async def alist(
+    def alist(
         self,
         config: RunnableConfig | None,
         *,
@@ -305,17 +325,29 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """Lists checkpoints as `list` does."""
-        context = self._context_of(config)
+        return self._alist(config, self._expected(config), filter, before, limit)
+
+    async def _alist(
+        self,
+        config: RunnableConfig | None,
+        context: EncryptionContext | None,
+        filter: dict[str, Any] | None,  # noqa: A002
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> AsyncIterator[CheckpointTuple]:
         query = self._plan(filter, context)
         asked = None if config is None else self._inner_config(config)
         given = 0
-        async with aclosing(self._afound(asked, query, before, limit)) as rows:
+        async with aclosing(self._afound(asked, context, query, before, limit)) as rows:
             async for found in rows:
                 if limit is not None and given >= limit:
                     return
                 if self._is_wanted(asked, query, found, context):
                     given += 1
-                    yield self._answer(asked, filter, found, context)
+                    if is_heavy(found):
+                        yield await asyncio.to_thread(self._answer, asked, filter, found, context)
+                    else:
+                        yield self._answer(asked, filter, found, context)
 
     def _is_wanted(
         self, asked: RunnableConfig | None, query: Plan, found: CheckpointTuple, context: EncryptionContext | None
@@ -352,50 +384,83 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         )
 
     def _found(
-        self, asked: RunnableConfig | None, query: Plan, before: RunnableConfig | None, limit: int | None
+        self,
+        asked: RunnableConfig | None,
+        context: EncryptionContext | None,
+        query: Plan,
+        before: RunnableConfig | None,
+        limit: int | None,
     ) -> Generator[CheckpointTuple, None, None]:
         limit = None if query.rest else limit
         if len(query.pushed) > 1:
-            yield from merge([self._ask(asked, pushed, before, limit) for pushed in query.pushed])
+            yield from merge([self._ask(asked, context, pushed, before, limit) for pushed in query.pushed])
         elif limit is None and self._habits.newest_first:
             pager = Pager(_checkpoint_id(before))
             while not pager.done:
-                yield from pager.feed(self._ask(asked, query.pushed[0], _before(pager), pager.size))
+                yield from pager.feed(self._ask(asked, context, query.pushed[0], _before(pager), pager.size))
         else:
             rows = self._gated.list(asked, filter=query.pushed[0] or None, before=before, limit=limit)
             with closing(cast("Any", rows)):
-                yield from rows
+                while True:
+                    with ambient(context):
+                        found = next(rows, None)
+                    if found is None:
+                        return
+                    yield found
 
     def _ask(
-        self, asked: RunnableConfig | None, pushed: dict[str, Any], before: RunnableConfig | None, limit: int | None
+        self,
+        asked: RunnableConfig | None,
+        context: EncryptionContext | None,
+        pushed: dict[str, Any],
+        before: RunnableConfig | None,
+        limit: int | None,
     ) -> Sequence[CheckpointTuple]:
-        with closing(cast("Any", self._gated.list(asked, filter=pushed or None, before=before, limit=limit))) as rows:
+        with (
+            ambient(context),
+            closing(cast("Any", self._gated.list(asked, filter=pushed or None, before=before, limit=limit))) as rows,
+        ):
             return [*rows]
 
     async def _afound(
-        self, asked: RunnableConfig | None, query: Plan, before: RunnableConfig | None, limit: int | None
+        self,
+        asked: RunnableConfig | None,
+        context: EncryptionContext | None,
+        query: Plan,
+        before: RunnableConfig | None,
+        limit: int | None,
     ) -> AsyncGenerator[CheckpointTuple, None]:
         limit = None if query.rest else limit
         if len(query.pushed) > 1:
-            for found in merge([await self._aask(asked, pushed, before, limit) for pushed in query.pushed]):
+            for found in merge([await self._aask(asked, context, pushed, before, limit) for pushed in query.pushed]):
                 yield found
         elif limit is None and self._habits.newest_first:
             pager = Pager(_checkpoint_id(before))
             while not pager.done:
-                for found in pager.feed(await self._aask(asked, query.pushed[0], _before(pager), pager.size)):
+                for found in pager.feed(await self._aask(asked, context, query.pushed[0], _before(pager), pager.size)):
                     yield found
         else:
             rows = self._gated.alist(asked, filter=query.pushed[0] or None, before=before, limit=limit)
             async with aclosing(cast("Any", rows)):
-                async for found in rows:
-                    yield found
+                while True:
+                    with ambient(context):
+                        next_found = await anext(rows, None)
+                    if next_found is None:
+                        return
+                    yield next_found
 
     async def _aask(
-        self, asked: RunnableConfig | None, pushed: dict[str, Any], before: RunnableConfig | None, limit: int | None
+        self,
+        asked: RunnableConfig | None,
+        context: EncryptionContext | None,
+        pushed: dict[str, Any],
+        before: RunnableConfig | None,
+        limit: int | None,
     ) -> Sequence[CheckpointTuple]:
         rows = self._gated.alist(asked, filter=pushed or None, before=before, limit=limit)
-        async with aclosing(cast("Any", rows)):
-            return [found async for found in rows]
+        with ambient(context):
+            async with aclosing(cast("Any", rows)):
+                return [found async for found in rows]
 
     # --- deleting
 
@@ -413,6 +478,13 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         """Keeps what the inner saver needs. It writes every scalar it is given into readable metadata."""
         configurable = config["configurable"]
         return {"configurable": {name: configurable[name] for name in self._passed_keys if name in configurable}}
+
+    def _expected(self, config: RunnableConfig | None) -> EncryptionContext | None:
+        """Gives the context that answers must have, as it is at this moment."""
+        if config is None and callable(self._context) and current.get() is None:
+            raise ConfigurationError("list(None) has no run's config to ask context= with: use an encryption_context")
+        context = self._context_of(config)
+        return current.get() if context is None else context
 
     def _context_of(self, config: RunnableConfig | None) -> EncryptionContext | None:
         source = self._context
@@ -443,32 +515,3 @@ def _checkpoint_id(config: RunnableConfig | None) -> str | None:
 
 def _before(pager: Pager) -> RunnableConfig | None:
     return None if pager.before is None else {"configurable": {"checkpoint_id": pager.before}}
-
-
-def _seal_now(values: Iterable[Any]) -> None:
-    for value in values:
-        if isinstance(value := getattr(value, "value", value), Deferred):
-            value.sealed()
-
-
-def _is_large(value: Any) -> bool:
-    return _size_guess(value, 3) >= _LARGE
-
-
-def _size_guess(value: Any, depth: int) -> int:
-    """Guesses the size of a value in bytes, without serializing it: from its length, and that of a few of its parts."""
-    if isinstance(value, (str, bytes, bytearray)):
-        return len(value)
-    if isinstance(value, (list, tuple, set, frozenset, deque)):
-        parts: Collection[Any] = value
-    else:
-        parts = value.values() if isinstance(value, dict) else getattr(value, "__dict__", {}).values()
-    if not parts or not depth:
-        return int(getattr(value, "nbytes", len(parts)))
-    sample = [_size_guess(part, depth - 1) for part in islice(parts, _SAMPLED)]
-    return sum(sample) * len(parts) // len(sample)
-
-
-def _is_heavy(found: CheckpointTuple) -> bool:
-    values = [*found.checkpoint.get("channel_values", {}).values(), *(write[2] for write in found.pending_writes or ())]
-    return sum(len(value) for value in values if isinstance(value, (bytes, str))) >= _LARGE

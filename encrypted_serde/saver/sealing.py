@@ -17,6 +17,7 @@ from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
 from ..context import EncryptionContext
 from ..encoding import b64url_encode, lp, lps, utf8
 from ..envelope import SEALED_TEXT_PREFIX, Batch, Sealer
+from ..errors import ConfigurationError, MalformedEnvelope
 from .gate import Deferred
 from .inner import Habits
 from .manifest import KEY, Manifest, digest, split_metadata
@@ -45,6 +46,21 @@ class Place(NamedTuple):
     def of(cls, thread_id: object, checkpoint_ns: str) -> Place:
         """Encodes a thread and a namespace."""
         return _place(str(thread_id), checkpoint_ns)
+
+    @classmethod
+    def found(cls, configurable: Mapping[str, Any]) -> tuple[Place, str]:
+        """Encodes where a saver says that it found a row, and gives the row's checkpoint id.
+
+        Raises:
+            MalformedEnvelope: If no row that we wrote can stand there.
+        """
+        checkpoint_ns, checkpoint_id = configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"]
+        if not isinstance(checkpoint_ns, str) or not isinstance(checkpoint_id, str):
+            raise MalformedEnvelope("the namespace or id of a stored checkpoint is no text")
+        try:
+            return cls.of(configurable["thread_id"], checkpoint_ns), checkpoint_id
+        except ConfigurationError as error:
+            raise MalformedEnvelope(f"a stored thread or namespace has an impossible form: {error}") from None
 
     def location(self, surface: bytes, field: str) -> bytes:
         """Gives the location of what stands here under a channel, or of the manifest of a checkpoint id."""

@@ -77,14 +77,16 @@ def in_order(writes: list[Write]) -> list[Write]:
 def whole_batches(writes: list[Write]) -> list[Write]:
     """Drops the writes of tasks that are not complete: their task runs again."""
     present = Counter((write.task_id, write.batch) for write in writes if write.batch)
-    # The null task's accumulate: each call saves those of the calls before it again, of which savers keep the first.
-    accumulated = sum(count for (task_id, _), count in present.items() if task_id == _NULL_TASK)
+    # The null task's accumulate: each call saves those of the calls before it again, of which savers keep the first. A batch
+    # is whole if at least as many as it had stand up to the last position that is left of it.
+    null = [(write.batch, write.idx or 0) for write in writes if write.batch and write.task_id == _NULL_TASK]
+    last = dict(sorted(null))
 
     def is_whole(write: Write) -> bool:
         if not write.batch:
             return True
         if write.task_id == _NULL_TASK:
-            return accumulated >= write.size
+            return sum(idx <= last[write.batch] for _, idx in null) >= write.size
         return present[write.task_id, write.batch] == write.size
 
     if partial_tasks := sorted({write.task_id for write in writes if not is_whole(write)}):

@@ -1,0 +1,47 @@
+"""When sealing or opening takes so long that it should not happen on the event loop."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from itertools import islice
+from typing import Any
+
+from langgraph.checkpoint.base import CheckpointTuple
+
+from .gate import Deferred
+
+_LARGE = 1 << 18  # bytes; sealing and opening so much takes longer than handing it to a thread
+_SAMPLED = 8  # parts of a container, or fields of an object, whose size is looked at
+
+
+def seal_now(values: Iterable[Any]) -> None:
+    """Seals what is deferred, in the thread that this is called in."""
+    for value in values:
+        if isinstance(value := getattr(value, "value", value), Deferred):
+            value.sealed()
+
+
+def is_large(value: Any) -> bool:
+    """Guesses whether a value takes long to serialize and seal."""
+    return _size_guess(value, 3) >= _LARGE
+
+
+def _size_guess(value: Any, depth: int) -> int:
+    """Guesses the size of a value in bytes, without serializing it: from its length, and that of a few of its parts."""
+    if isinstance(value, (str, bytes, bytearray)):
+        return len(value)
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        parts: Collection[Any] = value
+    else:
+        parts = value.values() if isinstance(value, dict) else getattr(value, "__dict__", {}).values()
+    if not parts or not depth:
+        return int(getattr(value, "nbytes", len(parts)))
+    sample = [_size_guess(part, depth - 1) for part in islice(parts, _SAMPLED)]
+    return sum(sample) * len(parts) // len(sample)
+
+
+def is_heavy(found: CheckpointTuple) -> bool:
+    """Says whether a row takes long to open."""
+    values = [*found.checkpoint.get("channel_values", {}).values(), *(write[2] for write in found.pending_writes or ())]
+    return sum(len(value) for value in values if isinstance(value, (bytes, str))) >= _LARGE
