@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -471,3 +472,25 @@ def test_a_batch_seals_under_the_context_in_which_it_was_made(sealer):
 
 def test_no_two_batches_have_the_same_id(sealer):
     assert len({sealer.batch(1).id for _ in range(1000)}) == 1000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_batch_that_is_used_on_both_sides_of_a_fork_repeats_no_nonce():
+    sealer = Sealer(KEY, cipher="aes-256-gcm")
+    batch = sealer.batch(2)
+    read_end, write_end = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # other tests may have left threads behind
+        child = os.fork()
+    if child == 0:
+        os.write(write_end, batch.seal("bytes", b"the child's", b"place", {}))
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs, ours = os.read(read_end, 1 << 16), batch.seal("bytes", b"the parent's", b"place", {})
+    os.close(read_end)
+    os.close(write_end)
+    nonces = []
+    for sealed in (theirs, ours):
+        end = parse_header(sealed, parse_sealed(sealed)[1]).end
+        nonces.append(sealed[end : end + 12])
+    assert nonces[0] != nonces[1]
