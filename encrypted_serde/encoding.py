@@ -88,11 +88,13 @@ def take_field(data: bytes, start: int) -> tuple[bytes, int]:
     Raises:
         MalformedEnvelope: If the data ends inside the field.
     """
-    body = start + 2
-    end = body + int.from_bytes(data[start:body], "big")
-    if body > len(data) or end > len(data):
+    try:
+        end = start + 2 + (data[start] << 8 | data[start + 1])
+    except IndexError:
+        end = len(data) + 1
+    if end > len(data):
         raise MalformedEnvelope("the data ends inside a length-prefixed field")
-    return data[body:end], end
+    return data[start + 2 : end], end
 
 
 def decode_pairs(data: bytes) -> dict[str, str]:
