@@ -1,156 +1,218 @@
-"""Answering ``list(filter=, before=, limit=)`` as the plain saver would, although most metadata cannot be read in the database.
-
-What can be compared there is: readable keys by value, searchable keys by token. The rest is compared here, after opening
-the metadata, page by page, so that ``limit=1`` does not read a whole thread.
-"""
+"""Asking the inner saver for rows: page by page, with one filter or several, and nothing of it open longer than needed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from itertools import islice
+from typing import Any, cast
 
-from langgraph.checkpoint.base import CheckpointTuple
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
-from ..context import EncryptionContext
-from ..errors import WrongLocation
-from ..keys import Key
-from .manifest import survives_json
-from .search import is_searchable, search_token
-
-_FIRST_PAGE = 16
-_LARGEST_PAGE = 1024
-
-
-class Plan(NamedTuple):
-    """How one filter is answered.
-
-    Attributes:
-        pushed: Filters for the inner saver, whose answers are merged: one per key that rows may have been written under.
-        rest: What is left to compare after opening.
-    """
-
-    pushed: list[dict[str, Any]]
-    rest: dict[str, Any]
+from ..context import NO_CONTEXT, EncryptionContext, current
+from ..envelope import Sealer
+from ..keys import Key, SearchKeyProvider
+from .filters import Pager, Plan, check_answer, matches, merge, plan
+from .gate import Admission
+from .inner import Habits
+from .offload import is_heavy
+from .opening import RowOpener, ambient
 
 
-def plan(
-    wanted: Mapping[str, Any] | None,
-    *,
-    readable_keys: Collection[str],
-    searchable_keys: Collection[str],
-    keys: Sequence[Key],
-    context: EncryptionContext,
-    contains: bool,
-) -> Plan:
-    """Divides a filter.
+class Lister:
+    """Answers ``list`` and ``alist``.
 
     Args:
-        wanted: The filter, as the caller gave it.
+        gated: The inner saver, behind its gate.
+        opener: Verifies and opens what it returns.
+        sealer: Knows the keys that search tokens are made with.
+        habits: How the inner saver lists.
+        admission: While a switch for moving in is on, rows may lack tokens.
         readable_keys: Metadata keys that are readable in the database.
         searchable_keys: Metadata keys that have tokens there.
-        keys: The keys that tokens may have been made with; empty where tokens cannot be used.
-        context: The encryption context of the tokens.
-        contains: Whether filters mean containment, see `matches`.
     """
-    readable: dict[str, Any] = {}
-    tokens: dict[str, Any] = {}
-    rest: dict[str, Any] = {}
-    for name, value in (wanted or {}).items():
-        if name in readable_keys and _is_scalar(value) and survives_json(value):
-            readable[name] = value
-        elif name in searchable_keys and keys and is_searchable(value) and (contains or value not in (0, 1)):
-            # Where filters mean equality, True is found as 1: there these are compared after opening.
-            tokens[name] = value
-        else:
-            rest[name] = value
-    if not tokens:
-        return Plan([readable], rest)
-    pushed = [{**readable, **{name: search_token(key, name, context, value) for name, value in tokens.items()}} for key in keys]
-    return Plan(pushed, rest)
 
+    def __init__(
+        self,
+        gated: BaseCheckpointSaver[Any],
+        opener: RowOpener,
+        sealer: Sealer,
+        habits: Habits,
+        admission: Admission,
+        readable_keys: Collection[str],
+        searchable_keys: Collection[str],
+    ) -> None:
+        self._gated = gated
+        self._opener = opener
+        self._sealer = sealer
+        self._habits = habits
+        self._admission = admission
+        self._readable_keys = readable_keys
+        self._searchable_keys = searchable_keys
 
-def check_answer(metadata: Mapping[str, Any], wanted: Mapping[str, Any] | None, *, contains: bool) -> None:
-    """Compares what was opened with the filter once more: the database may have been made to answer it wrongly.
+    def list(
+        self,
+        asked: RunnableConfig | None,
+        context: EncryptionContext | None,
+        wanted: dict[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Iterator[CheckpointTuple]:
+        """Gives the verified rows that match a filter, newest first or in the inner saver's order.
 
-    Keys with a dot are left out; SQLite takes them for a path into nested metadata.
+        Args:
+            asked: The config to ask the inner saver with.
+            context: The expected encryption context.
+            wanted: The filter.
+            before: Only checkpoints before this one.
+            limit: At most so many.
 
-    Raises:
-        WrongLocation: If the row does not match.
-    """
-    plain = {name: value for name, value in (wanted or {}).items() if "." not in name}
-    if not matches(metadata, plain, contains=contains):
-        raise WrongLocation("the database answered a filter with a row that does not match it")
+        Raises:
+            EncryptedSerdeError: As `RowOpener.checkpoint` raises it.
+        """
+        query = self._plan(wanted, context)
+        with closing(self._found(asked, context, query, before, limit)) as rows:
+            answers = (found for found in rows if self._is_wanted(asked, query, found, context))
+            for found in answers if limit is None else islice(answers, limit):
+                yield self._answer(wanted, found, context)
 
+    async def alist(
+        self,
+        asked: RunnableConfig | None,
+        context: EncryptionContext | None,
+        wanted: dict[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Gives them as `list` does. Large rows are opened off the event loop."""
+        query = self._plan(wanted, context)
+        given = 0
+        async with aclosing(self._afound(asked, context, query, before, limit)) as rows:
+            async for found in rows:
+                if limit is not None and given >= limit:
+                    return
+                if self._is_wanted(asked, query, found, context):
+                    given += 1
+                    if is_heavy(found):
+                        yield await asyncio.to_thread(self._answer, wanted, found, context)
+                    else:
+                        yield self._answer(wanted, found, context)
 
-def matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any], *, contains: bool) -> bool:
-    """Compares metadata with a filter.
+    def _is_wanted(
+        self, asked: RunnableConfig | None, query: Plan, found: CheckpointTuple, context: EncryptionContext | None
+    ) -> bool:
+        self._opener.check_identity(asked, found)
+        return not query.rest or matches(self._opener.metadata(found, context), query.rest, contains=self._habits.contains)
 
-    Args:
-        metadata: All of it, opened.
-        wanted: The filter.
-        contains: As ``jsonb @>`` does; by equality otherwise.
-    """
-    if contains:
-        return _contains(dict(metadata), dict(wanted))
-    return all(metadata.get(name) == value for name, value in wanted.items())
+    def _answer(
+        self, wanted: Mapping[str, Any] | None, found: CheckpointTuple, context: EncryptionContext | None
+    ) -> CheckpointTuple:
+        opened = self._opener.checkpoint(found, context)
+        check_answer(cast("Mapping[str, Any]", opened.metadata), wanted, contains=self._habits.contains)
+        return opened
 
-
-def _contains(document: Any, wanted: Any) -> bool:
-    """``document @> wanted`` of Postgres (its documentation, section 8.14.3), for what JSON can hold."""
-    if isinstance(wanted, Mapping):
-        return isinstance(document, Mapping) and all(
-            name in document and _contains(document[name], value) for name, value in wanted.items()
+    def _plan(self, wanted: Mapping[str, Any] | None, context: EncryptionContext | None) -> Plan:
+        context = current.get() if context is None else context
+        keys: Sequence[Key] = ()
+        # Rows in plaintext have no tokens, and without a context no token can be computed that would find all.
+        if not self._admission and context is not None and isinstance(self._sealer.keys, SearchKeyProvider):
+            keys = self._sealer.keys.search_keys(context.pairs)
+            if len(keys) > 1 and not self._habits.newest_first:
+                keys = ()
+        return plan(
+            wanted,
+            readable_keys=self._readable_keys,
+            searchable_keys=self._searchable_keys,
+            keys=keys,
+            context=context or NO_CONTEXT,
+            contains=self._habits.contains,
         )
-    if isinstance(wanted, (list, tuple)):
-        return isinstance(document, (list, tuple)) and all(any(_contains(item, value) for item in document) for value in wanted)
-    if isinstance(wanted, bool) or isinstance(document, bool):
-        return document is wanted
-    return bool(document == wanted)
 
-
-def _is_scalar(value: object) -> bool:
-    return value is not None and isinstance(value, (str, int, float, bool))
-
-
-class Pager:
-    """Walks through rows that come newest first, a page at a time, so that nothing of the inner saver stays open meanwhile.
-
-    Rows of different threads or namespaces may share a checkpoint id, and ``before`` excludes the id it names. So the rows
-    with the last id of a full page are held back, and begin the next page.
-
-    Args:
-        before: Start below this checkpoint id; None for the newest.
-
-    Attributes:
-        before: Where the next page starts.
-        size: How many rows to ask for.
-        done: Whether the last page was fed.
-    """
-
-    def __init__(self, before: str | None) -> None:
-        self.before = before
-        self.size = _FIRST_PAGE
-        self.done = False
-
-    def feed(self, page: Sequence[CheckpointTuple]) -> Sequence[CheckpointTuple]:
-        """Takes a page and gives the rows of it that are to be used now."""
-        if len(page) < self.size:
-            self.done = True
-            return page
-        last = _checkpoint_id(page[-1])
-        kept = [found for found in page if _checkpoint_id(found) != last]
-        if kept:
-            self.before = _checkpoint_id(kept[-1])
-            self.size = min(self.size * 4, _LARGEST_PAGE)
+    def _found(
+        self,
+        asked: RunnableConfig | None,
+        context: EncryptionContext | None,
+        query: Plan,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Generator[CheckpointTuple, None, None]:
+        limit = None if query.rest else limit
+        if len(query.pushed) > 1:
+            yield from merge([self._ask(asked, context, pushed, before, limit) for pushed in query.pushed])
+        elif limit is None and self._habits.newest_first:
+            pager = Pager(_checkpoint_id(before))
+            while not pager.done:
+                yield from pager.feed(self._ask(asked, context, query.pushed[0], _before(pager), pager.size))
         else:
-            self.size *= 4
-        return kept
+            rows = self._gated.list(asked, filter=query.pushed[0] or None, before=before, limit=limit)
+            with closing(cast("Any", rows)):
+                while True:
+                    with ambient(context):
+                        found = next(rows, None)
+                    if found is None:
+                        return
+                    yield found
+
+    def _ask(
+        self,
+        asked: RunnableConfig | None,
+        context: EncryptionContext | None,
+        pushed: dict[str, Any],
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Sequence[CheckpointTuple]:
+        with (
+            ambient(context),
+            closing(cast("Any", self._gated.list(asked, filter=pushed or None, before=before, limit=limit))) as rows,
+        ):
+            return [*rows]
+
+    async def _afound(
+        self,
+        asked: RunnableConfig | None,
+        context: EncryptionContext | None,
+        query: Plan,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> AsyncGenerator[CheckpointTuple, None]:
+        limit = None if query.rest else limit
+        if len(query.pushed) > 1:
+            for found in merge([await self._aask(asked, context, pushed, before, limit) for pushed in query.pushed]):
+                yield found
+        elif limit is None and self._habits.newest_first:
+            pager = Pager(_checkpoint_id(before))
+            while not pager.done:
+                for found in pager.feed(await self._aask(asked, context, query.pushed[0], _before(pager), pager.size)):
+                    yield found
+        else:
+            rows = self._gated.alist(asked, filter=query.pushed[0] or None, before=before, limit=limit)
+            async with aclosing(cast("Any", rows)):
+                while True:
+                    with ambient(context):
+                        next_found = await anext(rows, None)
+                    if next_found is None:
+                        return
+                    yield next_found
+
+    async def _aask(
+        self,
+        asked: RunnableConfig | None,
+        context: EncryptionContext | None,
+        pushed: dict[str, Any],
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Sequence[CheckpointTuple]:
+        rows = self._gated.alist(asked, filter=pushed or None, before=before, limit=limit)
+        with ambient(context):
+            async with aclosing(cast("Any", rows)):
+                return [found async for found in rows]
 
 
-def merge(answers: Sequence[Sequence[CheckpointTuple]]) -> list[CheckpointTuple]:
-    """Merges answers that came newest first into one that does."""
-    return sorted((found for answer in answers for found in answer), key=_checkpoint_id, reverse=True)
+def _checkpoint_id(config: RunnableConfig | None) -> str | None:
+    return None if config is None else config["configurable"].get("checkpoint_id")
 
 
-def _checkpoint_id(found: CheckpointTuple) -> str:
-    return str(found.config["configurable"]["checkpoint_id"])
+def _before(pager: Pager) -> RunnableConfig | None:
+    return None if pager.before is None else {"configurable": {"checkpoint_id": pager.before}}

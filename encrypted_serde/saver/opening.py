@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory, PendingWrite
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
@@ -28,6 +29,9 @@ from .sealing import DELTA, MANIFEST, VALUE, WRITE, Place, version_text
 from .writes import Task, Thunk, Write, in_order, whole_batches
 
 logger = logging.getLogger(__name__)
+
+IDENTITY = ("thread_id", "checkpoint_ns", "checkpoint_id")
+"""Keys of ``configurable`` that say which row is meant."""
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
@@ -47,6 +51,20 @@ class RowOpener:
         self._serde = serde
         self._admission = admission
         self._habits = habits
+
+    def check_identity(self, asked: RunnableConfig | None, found: CheckpointTuple) -> None:
+        """Refuses a row of another thread, namespace or checkpoint than was asked for.
+
+        Raises:
+            WrongLocation: If it is one.
+        """
+        wanted = asked["configurable"] if asked else {}
+        got = found.config["configurable"]
+        for name in ("thread_id", "checkpoint_ns") if self._habits.is_shallow else IDENTITY:
+            if wanted.get(name) is not None and str(wanted[name]) != str(got.get(name, "")):
+                error = WrongLocation(f"asked for {name} {wanted[name]!r}, the saver returned {got.get(name)!r}")
+                self._sealer.refused(error)
+                raise error
 
     # --- a checkpoint
 

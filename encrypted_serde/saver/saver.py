@@ -6,18 +6,14 @@ import asyncio
 import copy
 from collections import Counter
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterator,
     Callable,
     Collection,
-    Generator,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, closing
-from itertools import islice
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -35,23 +31,21 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer as Upstream
 
 from ..audit import AuditListener, make_sealer
 from ..ciphers import DEFAULT
-from ..context import NO_CONTEXT, EncryptionContext, current
-from ..errors import ConfigurationError, WrongLocation
-from ..keys import Key, KeyProvider, SearchKeyProvider
+from ..context import EncryptionContext, current
+from ..errors import ConfigurationError
+from ..keys import Key, KeyProvider
 from ..legacy import LegacyReader
 from ..serializer import EncryptedSerializer
 from .gate import Admission, Gate
 from .inner import habits_of
-from .listing import Pager, Plan, check_answer, matches, merge, plan
+from .listing import Lister
 from .manifest import KEY, LANGGRAPH_KEYS, survives_json
 from .offload import is_heavy, is_large, seal_now
-from .opening import RowOpener, ambient
+from .opening import IDENTITY, RowOpener, ambient
 from .optional import class_for
 from .sealing import Place, RowSealer
 
 ContextSource = Mapping[str, str] | Callable[[RunnableConfig], Mapping[str, str] | None]
-
-_IDENTITY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 
 
 class EncryptedSaver(BaseCheckpointSaver[Any]):
@@ -129,7 +123,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         if both := self._searchable_keys & self._readable_keys:
             raise ConfigurationError(f"metadata keys cannot be readable and searchable: {', '.join(sorted(both))}")
         self._context = context if context is None or callable(context) else EncryptionContext.of(context)
-        self._passed_keys = (*_IDENTITY, *pass_config)
+        self._passed_keys = (*IDENTITY, *pass_config)
         self._sealer = make_sealer(
             keys,
             cipher=cipher,
@@ -152,6 +146,9 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
     def _connect(self) -> None:
         self._rows = RowSealer(self._sealer, self.serde, self._habits, self._readable_keys, self._searchable_keys)
         self._opener = RowOpener(self._sealer, self.serde, self._admission, self._habits)
+        self._lister = Lister(
+            self._gated, self._opener, self._sealer, self._habits, self._admission, self._readable_keys, self._searchable_keys
+        )
 
     # --- what is not about rows
 
@@ -233,7 +230,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         configurable = config["configurable"]
         place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
         whole = cast("Mapping[str, Any]", get_checkpoint_metadata(config, metadata))
-        for name in self._passed_keys[len(_IDENTITY) :]:  # the inner saver will store it readable, whatever we do
+        for name in self._passed_keys[len(IDENTITY) :]:  # the inner saver will store it readable, whatever we do
             if name in whole and not survives_json(whole[name]):
                 raise ConfigurationError(f"pass_config: {name!r} has a value that JSON columns change; pass it as text")
         return self._rows.checkpoint(place, configurable.get("checkpoint_id"), checkpoint, whole, self._context_of(config))
@@ -267,25 +264,15 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def _open(
         self,
-        config: RunnableConfig | None,
-        asked: RunnableConfig | None,
+        config: RunnableConfig,
+        asked: RunnableConfig,
         found: CheckpointTuple,
         context: EncryptionContext | None,
     ) -> CheckpointTuple:
-        self._check_identity(asked, found)
+        self._opener.check_identity(asked, found)
         opened = self._opener.checkpoint(found, context)
         # Some savers give back the config they were asked with.
-        return opened._replace(config=config) if config is not None and found.config is asked else opened
-
-    def _check_identity(self, asked: RunnableConfig | None, found: CheckpointTuple) -> None:
-        """Refuses a row of another thread, namespace or checkpoint than was asked for."""
-        wanted = asked["configurable"] if asked else {}
-        got = found.config["configurable"]
-        for name in ("thread_id", "checkpoint_ns") if self._habits.is_shallow else _IDENTITY:
-            if wanted.get(name) is not None and str(wanted[name]) != str(got.get(name, "")):
-                error = WrongLocation(f"asked for {name} {wanted[name]!r}, the saver returned {got.get(name)!r}")
-                self._sealer.refused(error)
-                raise error
+        return opened._replace(config=config) if found.config is asked else opened
 
     def list(
         self,
@@ -299,22 +286,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
         The expected encryption context is that of the call, wherever the answers are fetched.
         """
-        return self._list(config, self._expected(config), filter, before, limit)
-
-    def _list(
-        self,
-        config: RunnableConfig | None,
-        context: EncryptionContext | None,
-        filter: dict[str, Any] | None,  # noqa: A002
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> Iterator[CheckpointTuple]:
-        query = self._plan(filter, context)
         asked = None if config is None else self._inner_config(config)
-        with closing(self._found(asked, context, query, before, limit)) as rows:
-            wanted = (found for found in rows if self._is_wanted(asked, query, found, context))
-            for found in wanted if limit is None else islice(wanted, limit):
-                yield self._answer(asked, filter, found, context)
+        return self._lister.list(asked, self._expected(config), filter, before, limit)
 
     def alist(
         self,
@@ -325,142 +298,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """Lists checkpoints as `list` does."""
-        return self._alist(config, self._expected(config), filter, before, limit)
-
-    async def _alist(
-        self,
-        config: RunnableConfig | None,
-        context: EncryptionContext | None,
-        filter: dict[str, Any] | None,  # noqa: A002
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        query = self._plan(filter, context)
         asked = None if config is None else self._inner_config(config)
-        given = 0
-        async with aclosing(self._afound(asked, context, query, before, limit)) as rows:
-            async for found in rows:
-                if limit is not None and given >= limit:
-                    return
-                if self._is_wanted(asked, query, found, context):
-                    given += 1
-                    if is_heavy(found):
-                        yield await asyncio.to_thread(self._answer, asked, filter, found, context)
-                    else:
-                        yield self._answer(asked, filter, found, context)
-
-    def _is_wanted(
-        self, asked: RunnableConfig | None, query: Plan, found: CheckpointTuple, context: EncryptionContext | None
-    ) -> bool:
-        self._check_identity(asked, found)
-        return not query.rest or matches(self._opener.metadata(found, context), query.rest, contains=self._habits.contains)
-
-    def _answer(
-        self,
-        asked: RunnableConfig | None,
-        wanted: Mapping[str, Any] | None,
-        found: CheckpointTuple,
-        context: EncryptionContext | None,
-    ) -> CheckpointTuple:
-        opened = self._open(None, asked, found, context)
-        check_answer(cast("Mapping[str, Any]", opened.metadata), wanted, contains=self._habits.contains)
-        return opened
-
-    def _plan(self, wanted: Mapping[str, Any] | None, context: EncryptionContext | None) -> Plan:
-        context = current.get() if context is None else context
-        keys: Sequence[Key] = ()
-        # Rows in plaintext have no tokens, and without a context no token can be computed that would find all.
-        if not self._admission and context is not None and isinstance(self._sealer.keys, SearchKeyProvider):
-            keys = self._sealer.keys.search_keys(context.pairs)
-            if len(keys) > 1 and not self._habits.newest_first:
-                keys = ()
-        return plan(
-            wanted,
-            readable_keys=self._readable_keys,
-            searchable_keys=self._searchable_keys,
-            keys=keys,
-            context=context or NO_CONTEXT,
-            contains=self._habits.contains,
-        )
-
-    def _found(
-        self,
-        asked: RunnableConfig | None,
-        context: EncryptionContext | None,
-        query: Plan,
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> Generator[CheckpointTuple, None, None]:
-        limit = None if query.rest else limit
-        if len(query.pushed) > 1:
-            yield from merge([self._ask(asked, context, pushed, before, limit) for pushed in query.pushed])
-        elif limit is None and self._habits.newest_first:
-            pager = Pager(_checkpoint_id(before))
-            while not pager.done:
-                yield from pager.feed(self._ask(asked, context, query.pushed[0], _before(pager), pager.size))
-        else:
-            rows = self._gated.list(asked, filter=query.pushed[0] or None, before=before, limit=limit)
-            with closing(cast("Any", rows)):
-                while True:
-                    with ambient(context):
-                        found = next(rows, None)
-                    if found is None:
-                        return
-                    yield found
-
-    def _ask(
-        self,
-        asked: RunnableConfig | None,
-        context: EncryptionContext | None,
-        pushed: dict[str, Any],
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> Sequence[CheckpointTuple]:
-        with (
-            ambient(context),
-            closing(cast("Any", self._gated.list(asked, filter=pushed or None, before=before, limit=limit))) as rows,
-        ):
-            return [*rows]
-
-    async def _afound(
-        self,
-        asked: RunnableConfig | None,
-        context: EncryptionContext | None,
-        query: Plan,
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> AsyncGenerator[CheckpointTuple, None]:
-        limit = None if query.rest else limit
-        if len(query.pushed) > 1:
-            for found in merge([await self._aask(asked, context, pushed, before, limit) for pushed in query.pushed]):
-                yield found
-        elif limit is None and self._habits.newest_first:
-            pager = Pager(_checkpoint_id(before))
-            while not pager.done:
-                for found in pager.feed(await self._aask(asked, context, query.pushed[0], _before(pager), pager.size)):
-                    yield found
-        else:
-            rows = self._gated.alist(asked, filter=query.pushed[0] or None, before=before, limit=limit)
-            async with aclosing(cast("Any", rows)):
-                while True:
-                    with ambient(context):
-                        next_found = await anext(rows, None)
-                    if next_found is None:
-                        return
-                    yield next_found
-
-    async def _aask(
-        self,
-        asked: RunnableConfig | None,
-        context: EncryptionContext | None,
-        pushed: dict[str, Any],
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> Sequence[CheckpointTuple]:
-        rows = self._gated.alist(asked, filter=pushed or None, before=before, limit=limit)
-        with ambient(context):
-            async with aclosing(cast("Any", rows)):
-                return [found async for found in rows]
+        return self._lister.alist(asked, self._expected(config), filter, before, limit)
 
     # --- deleting
 
@@ -507,11 +346,3 @@ def _names(option: str, names: Collection[str]) -> frozenset[str]:
     if KEY in names:
         raise ConfigurationError(f"{option}: the metadata key {KEY!r} is the manifest's")
     return frozenset(names)
-
-
-def _checkpoint_id(config: RunnableConfig | None) -> str | None:
-    return None if config is None else config["configurable"].get("checkpoint_id")
-
-
-def _before(pager: Pager) -> RunnableConfig | None:
-    return None if pager.before is None else {"configurable": {"checkpoint_id": pager.before}}
