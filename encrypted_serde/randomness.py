@@ -10,8 +10,8 @@ AT_ONCE = 256
 
 
 def _kernel_generator() -> Callable[[int], bytes]:
-    # Both ask the same generator. os.urandom gives up the interpreter lock meanwhile and then queues for it: in a process
-    # with busy threads 12 bytes take 100 times as long. os.getrandom (Linux) keeps the lock.
+    # Both ask the same generator. os.urandom gives up the interpreter lock meanwhile and then queues for it behind the
+    # busy threads of the process. os.getrandom (Linux) keeps the lock.
     getrandom: Callable[[int], bytes] | None = getattr(os, "getrandom", None)
     if getrandom is None:
         return os.urandom

@@ -162,7 +162,7 @@ def get_delta_channel_history(
     asked, context = self._inner_config(config), self._context_of(config)
     with ambient(context):
         found = self._gated.get_delta_channel_history(config=asked, channels=channels)
-    return self._opener.history(found, _place(asked), context)
+    return self._opener.history(found, Place.of_config(asked), context)
 
 
 async def aget_delta_channel_history(
@@ -172,17 +172,12 @@ async def aget_delta_channel_history(
     asked, context = self._inner_config(config), self._context_of(config)
     with ambient(context):
         found = await self._gated.aget_delta_channel_history(config=asked, channels=channels)
-    return self._opener.history(found, _place(asked), context)
+    return self._opener.history(found, Place.of_config(asked), context)
 
 
 def setup(self: EncryptedSaver) -> Any:
     """Sets up the inner saver's database. Await the result where the inner saver's own is awaited."""
     return cast("Any", self._gated).setup()
-
-
-def _place(config: RunnableConfig) -> Place:
-    configurable = config["configurable"]
-    return Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
 
 
 _FAST_HISTORY: dict[str, Callable[..., Any]] = {

@@ -228,7 +228,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
     ) -> tuple[Checkpoint, dict[str, Any]]:
         configurable = config["configurable"]
-        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
+        place = Place.of_config(config)
         whole = cast("Mapping[str, Any]", get_checkpoint_metadata(config, metadata))
         for name in self._passed_keys[len(IDENTITY) :]:  # the inner saver will store it readable, whatever we do
             if name in whole and not survives_json(whole[name]):
@@ -239,7 +239,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> list[tuple[str, Any]]:
         configurable = config["configurable"]
-        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
+        place = Place.of_config(config)
         return self._rows.writes(place, configurable["checkpoint_id"], writes, task_id, task_path, self._context_of(config))
 
     # --- reading

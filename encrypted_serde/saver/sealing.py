@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
@@ -46,6 +47,12 @@ class Place(NamedTuple):
     def of(cls, thread_id: object, checkpoint_ns: str) -> Place:
         """Encodes a thread and a namespace."""
         return _place(str(thread_id), checkpoint_ns)
+
+    @classmethod
+    def of_config(cls, config: RunnableConfig) -> Place:
+        """Encodes the thread and namespace that a config names."""
+        configurable = config["configurable"]
+        return cls.of(configurable["thread_id"], configurable.get("checkpoint_ns", ""))
 
     @classmethod
     def found(cls, configurable: Mapping[str, Any]) -> tuple[Place, str]:
