@@ -12,10 +12,10 @@ from typing import Any
 from langgraph_sdk import EncryptionContext as RequestContext
 
 from encrypted_serde import Key
-from encrypted_serde.context import EncryptionContext
-from encrypted_serde.envelope import Sealer
-from encrypted_serde.platform import make_encryption
-from encrypted_serde.platform.trust import vouch
+from encrypted_serde.agent_server import make_encryption
+from encrypted_serde.agent_server.trust import vouch
+from encrypted_serde.core.context import EncryptionContext
+from encrypted_serde.core.envelope import Sealer
 from tests.agent_server.grpc_service import Service, grpc_service
 
 OURS = "our handlers"

@@ -9,7 +9,7 @@ from langgraph.store.memory import InMemoryStore
 
 from encrypted_serde import EncryptedSerializer, Key, KeyProvider, Keyring
 from encrypted_serde.kms.local import LocalKeyWrapper
-from encrypted_serde.kms.tenants import TenantKeyring
+from encrypted_serde.tenants.keyring import TenantKeyring
 
 TENANT_KEYRING, KEYRING = "TenantKeyring", "Keyring"
 

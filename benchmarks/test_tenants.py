@@ -7,7 +7,7 @@ from langgraph.store.memory import InMemoryStore
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from encrypted_serde import EncryptedSerializer, encryption_context
-from encrypted_serde.kms.tenants import TenantKeyring
+from encrypted_serde.tenants.keyring import TenantKeyring
 
 from .payloads import PAYLOADS
 from .tenants import ACME, KEY_PROVIDERS, CountingWrapper, tenant_serializer

@@ -1,7 +1,8 @@
 """Encryption at rest for everything a LangGraph application persists."""
 
-from .context import encryption_context
-from .envelope import Sealer
+from .core.context import encryption_context
+from .core.envelope import Sealer
+from .core.keys import Key, KeyProvider, Keyring
 from .errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -16,13 +17,12 @@ from .errors import (
     WrongContext,
     WrongLocation,
 )
-from .keys import Key, KeyProvider, Keyring
 from .kms import KeyWrapper
-from .kms.key_cache import CacheLimits
 from .kms.local import LocalKeyWrapper
-from .kms.tenants import TenantKeyring
 from .saver import EncryptedSaver
 from .serializer import EncryptedSerializer
+from .tenants.cache import CacheLimits
+from .tenants.keyring import TenantKeyring
 
 __all__ = [
     "AuthenticationFailed",

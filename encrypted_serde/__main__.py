@@ -8,8 +8,8 @@ import sys
 def main() -> None:
     """Runs the command with the arguments of this process, and exits."""
     try:
-        from .cli import app
-        from .maintenance import commands  # noqa: F401  # adds scan and reencrypt to the app
+        from .cli import database  # noqa: F401  # adds scan and reencrypt to the app
+        from .cli.app import app
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in {"typer", "rich"}:

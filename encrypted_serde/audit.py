@@ -11,11 +11,11 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from .context import NO_CONTEXT, EncryptionContext, current
-from .envelope import Header, Opened, Sealer, parse_header, parse_sealed
+from .core.context import NO_CONTEXT, EncryptionContext, current
+from .core.envelope import Header, Opened, Sealer, parse_header, parse_sealed
+from .core.keys import Key, KeyProvider
 from .errors import ConfigurationError, EncryptedSerdeError
-from .keys import Key, KeyProvider
-from .legacy import CIPHER as LEGACY_CIPHER
+from .wrapping.legacy import CIPHER as LEGACY_CIPHER
 
 
 class AuditEvent(NamedTuple):

@@ -12,11 +12,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from .audit import AuditEvent, AuditListener, make_sealer
-from .ciphers import DEFAULT
+from .core.ciphers import DEFAULT
+from .core.keys import Key, KeyProvider
 from .errors import EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, UnsupportedCipher
-from .keys import Key, KeyProvider
-from .legacy import CIPHER as LEGACY_CIPHER
-from .legacy import LegacyReader, loads_unauthenticated
+from .wrapping.legacy import CIPHER as LEGACY_CIPHER
+from .wrapping.legacy import LegacyReader, loads_unauthenticated
 
 logger = logging.getLogger(__name__)
 

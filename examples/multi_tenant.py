@@ -25,7 +25,7 @@ from langgraph.store.sqlite import SqliteStore
 from encrypted_serde import ConfigurationError, EncryptedSerializer, Key, KeyErased, WrongContext, encryption_context
 from encrypted_serde.audit import AuditEvent
 from encrypted_serde.kms.local import LocalKeyWrapper
-from encrypted_serde.kms.tenants import TenantKeyring
+from encrypted_serde.tenants.keyring import TenantKeyring
 
 THREADS = {"acme": {"configurable": {"thread_id": "a-1"}}, "globex": {"configurable": {"thread_id": "g-1"}}}
 

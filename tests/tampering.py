@@ -9,8 +9,8 @@ import ormsgpack
 from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_SINGLE_ARG, JsonPlusSerializer
 
 from encrypted_serde import Key, Keyring
-from encrypted_serde.ciphers import CIPHERS
-from encrypted_serde.encoding import lp
+from encrypted_serde.core.ciphers import CIPHERS
+from encrypted_serde.core.encoding import lp
 
 FIXED_HEADER = 34
 """Bytes of version, flags and key id: what comes before the length of the context."""

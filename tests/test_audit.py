@@ -25,9 +25,9 @@ from encrypted_serde import (
     encryption_context,
 )
 from encrypted_serde.audit import AuditEvent, LogListener, OpenTelemetryListener, make_sealer
-from encrypted_serde.envelope import Sealer, make_location
+from encrypted_serde.core.envelope import Sealer, make_location
 from encrypted_serde.kms.local import LocalKeyWrapper
-from encrypted_serde.kms.tenants import TenantKeyring
+from encrypted_serde.tenants.keyring import TenantKeyring
 
 ACME = {"tenant_id": "acme"}
 

@@ -29,13 +29,13 @@ from encrypted_serde import (
     UnsupportedFormat,
     WrongContext,
     WrongLocation,
-    compression,
     encryption_context,
     errors,
 )
-from encrypted_serde.ciphers import CIPHERS
-from encrypted_serde.encoding import encode_pairs, lp
-from encrypted_serde.envelope import Sealer, make_location, parse_header, parse_sealed
+from encrypted_serde.core import compression
+from encrypted_serde.core.ciphers import CIPHERS
+from encrypted_serde.core.encoding import encode_pairs, lp
+from encrypted_serde.core.envelope import Sealer, make_location, parse_header, parse_sealed
 from tests.tampering import FIXED_HEADER, RecordingSerializer, flip, forge, header
 
 KEY = Key.from_bytes(bytes(range(100, 132)))

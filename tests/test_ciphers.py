@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from encrypted_serde import ConfigurationError
-from encrypted_serde.ciphers import CIPHERS, DEFAULT, TAG_SIZE, get_cipher, xaes
-from encrypted_serde.ciphers.eax import Eax
+from encrypted_serde.core.ciphers import CIPHERS, DEFAULT, TAG_SIZE, get_cipher, xaes
+from encrypted_serde.core.ciphers.eax import Eax
 from tests.test_keys import _hkdf
 
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import pytest
 
 from encrypted_serde import EncryptedSerializer, Key, Sealer, encryption_context
-from encrypted_serde.cli import app
-from encrypted_serde.encoding import b64url_encode
-from encrypted_serde.envelope import make_location
+from encrypted_serde.cli.app import app
+from encrypted_serde.core.encoding import b64url_encode
+from encrypted_serde.core.envelope import make_location
 
 TAG = "msgpack+xaes-256-gcm"
 

@@ -7,8 +7,9 @@ import tracemalloc
 
 import pytest
 
-from encrypted_serde import ConfigurationError, MalformedEnvelope, UnsupportedFormat, compression
-from encrypted_serde.compression import MAX_SIZE, check_compression, compress, decompress
+from encrypted_serde import ConfigurationError, MalformedEnvelope, UnsupportedFormat
+from encrypted_serde.core import compression
+from encrypted_serde.core.compression import MAX_SIZE, check_compression, compress, decompress
 
 TEXT = b"the same words again and again. " * 100
 

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from encrypted_serde import EncryptedSerializer, Key, WrongContext, encryption_context
-from encrypted_serde.ciphers import CIPHERS, xaes
-from encrypted_serde.envelope import parse_header
+from encrypted_serde.core.ciphers import CIPHERS, xaes
+from encrypted_serde.core.envelope import parse_header
 
 
 def _nonce(row):

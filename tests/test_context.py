@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from encrypted_serde import ConfigurationError, MalformedEnvelope, encryption_context
-from encrypted_serde.context import EncryptionContext, current, parse_context
-from encrypted_serde.encoding import encode_pairs
+from encrypted_serde.core.context import EncryptionContext, current, parse_context
+from encrypted_serde.core.encoding import encode_pairs
 
 
 def _pairs():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encrypted_serde.encoding import (
+from encrypted_serde.core.encoding import (
     MAX_FIELD,
     b64url_decode,
     b64url_encode,

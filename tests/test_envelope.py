@@ -23,12 +23,19 @@ from encrypted_serde import (
     WrongContext,
     WrongLocation,
     encryption_context,
-    envelope,
 )
-from encrypted_serde.ciphers import CIPHERS, xaes
-from encrypted_serde.context import NO_CONTEXT, EncryptionContext
-from encrypted_serde.encoding import b64url_encode, encode_pairs, lp
-from encrypted_serde.envelope import make_location, make_type_tag, parse_header, parse_sealed, parse_sealed_text, split_type_tag
+from encrypted_serde.core import envelope
+from encrypted_serde.core.ciphers import CIPHERS, xaes
+from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
+from encrypted_serde.core.encoding import b64url_encode, encode_pairs, lp
+from encrypted_serde.core.envelope import (
+    make_location,
+    make_type_tag,
+    parse_header,
+    parse_sealed,
+    parse_sealed_text,
+    split_type_tag,
+)
 from tests.tampering import RecordingKeyring, forge, header
 
 KEY = Key.from_bytes(bytes(range(100, 132)))

@@ -14,11 +14,11 @@ import pytest
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from encrypted_serde import ConfigurationError, EncryptedSerdeError, EncryptedSerializer, Key, Keyring, Sealer, errors
-from encrypted_serde.context import NO_CONTEXT, EncryptionContext
-from encrypted_serde.envelope import make_location, parse_header, parse_sealed, parse_sealed_text
+from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
+from encrypted_serde.core.envelope import make_location, parse_header, parse_sealed, parse_sealed_text
 from encrypted_serde.saver.manifest import Manifest
 from encrypted_serde.saver.manifest import digest as manifest_digest
-from encrypted_serde.saver.search import search_token
+from encrypted_serde.wrapping.search import search_token
 from tests import independent_reader
 from tests.vectors import generate
 from tests.vectors.sealing import fixed_nonce

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encrypted_serde import ConfigurationError, Key, KeyProvider, Keyring, UnknownKey, keys
-from encrypted_serde.encoding import lp
+from encrypted_serde import ConfigurationError, Key, KeyProvider, Keyring, UnknownKey
+from encrypted_serde.core import keys
+from encrypted_serde.core.encoding import lp
 
 SECRET = bytes(range(100, 132))
 

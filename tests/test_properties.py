@@ -23,7 +23,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Command, Interrupt, Send
 
 from encrypted_serde import EncryptedSerdeError, EncryptedSerializer, Key, encryption_context
-from encrypted_serde.ciphers import CIPHERS
+from encrypted_serde.core.ciphers import CIPHERS
 from tests.tampering import header
 
 KEY = Key.generate()

@@ -21,8 +21,8 @@ from encrypted_serde import (
     Sealer,
     encryption_context,
 )
-from encrypted_serde.encoding import b64url_encode, encode_pairs
-from encrypted_serde.envelope import make_location
+from encrypted_serde.core.encoding import b64url_encode, encode_pairs
+from encrypted_serde.core.envelope import make_location
 from tests.tampering import flip
 
 SECRET = bytes(range(100, 132))

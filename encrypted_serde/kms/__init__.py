@@ -3,7 +3,7 @@
 A `KeyWrapper` is two calls, wrap and unwrap. There is one for AWS KMS (`encrypted_serde.kms.aws`), Google Cloud KMS
 (`encrypted_serde.kms.gcp`), HashiCorp Vault and OpenBao transit (`encrypted_serde.kms.vault`) and for a `Key` of one's own
 (`encrypted_serde.kms.local`). Each stands in a module of its own, so that nothing imports the client library of a service
-that is not used. `encrypted_serde.kms.tenants` builds a key provider on top.
+that is not used. `encrypted_serde.tenants.keyring` builds a key provider on top.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import os
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from ..encoding import encode_pairs, lp
+from ..core.encoding import encode_pairs, lp
+from ..core.keys import KEY_SIZE, PROTOCOL
 from ..errors import AuthenticationFailed, ConfigurationError, KeyServiceError
-from ..keys import KEY_SIZE, PROTOCOL
 
 TIMEOUT = 5.0
 """Seconds one call to a key service may take before it is given up, where the user's own client does not say otherwise."""

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ..encoding import encode_pairs
+from ..core.encoding import encode_pairs
+from ..core.keys import KEY_SIZE, Key
 from ..errors import ConfigurationError
-from ..keys import KEY_SIZE, Key
 from . import refused
 
 _VERSION = b"\x01"

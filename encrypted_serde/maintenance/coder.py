@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 from langgraph.checkpoint.serde.types import TASKS
 
-from ..ciphers import DEFAULT, get_cipher
-from ..compression import check_compression
-from ..context import NO_CONTEXT, EncryptionContext, parse_context
-from ..encoding import b64url_encode
-from ..envelope import SEALED_TEXT_PREFIX, Sealer, parse_sealed
+from ..core.ciphers import DEFAULT, get_cipher
+from ..core.compression import check_compression
+from ..core.context import NO_CONTEXT, EncryptionContext, parse_context
+from ..core.encoding import b64url_encode
+from ..core.envelope import SEALED_TEXT_PREFIX, Sealer, parse_sealed
+from ..core.keys import Key, KeyProvider, Keyring
 from ..errors import ConfigurationError, MalformedEnvelope, PlaintextRefused, UnsupportedCipher
-from ..keys import Key, KeyProvider, Keyring
-from ..legacy import LegacyReader
-from ..saver.gate import Inert
-from ..saver.sealing import DELTA, VALUE, WRITE, Place
+from ..saver.seal import DELTA, VALUE, WRITE, Place
 from ..serializer import NEVER_PLAINTEXT
+from ..wrapping.gate import Inert
+from ..wrapping.legacy import LegacyReader
 from .model import INLINED, LEGACY, METADATA, NONE, PLAINTEXT, READABLE_PART, SEALED, UNDECODABLE, Form, Seen
 from .packing import DELTA_SNAPSHOT, as_msgpack, delta_snapshot, pack, unpack
 from .recognise import recognise_part, recognise_typed, sealed_in

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from ..context import parse_context
+from ..core.context import parse_context
 from ..errors import EncryptedSerdeError
 
 PLAINTEXT = "plaintext"

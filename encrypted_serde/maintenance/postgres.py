@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from ..ciphers import CIPHERS
-from ..encoding import b64url_encode, lp
-from ..envelope import FLAG_BOUND, FLAG_ZSTD, SEALED_MAGIC, SEALED_TEXT_PREFIX, VERSION, make_type_tag
+from ..core.ciphers import CIPHERS
+from ..core.encoding import b64url_encode, lp
+from ..core.envelope import FLAG_BOUND, FLAG_ZSTD, SEALED_MAGIC, SEALED_TEXT_PREFIX, VERSION, make_type_tag
+from ..core.keys import Key
 from ..errors import MalformedEnvelope
-from ..keys import Key
 from ..saver.manifest import KEY
-from ..saver.sealing import VALUE, Place, version_text
+from ..saver.seal import VALUE, Place, version_text
 from . import recognise
 from .coder import SAVER, Coder, Opened, as_text
 from .database import MetadataKeys, Page, Row

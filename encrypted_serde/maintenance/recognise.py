@@ -10,14 +10,14 @@ from typing import Any
 
 import ormsgpack
 
-from ..ciphers import TAG_SIZE
-from ..encoding import take_field
-from ..envelope import FLAG_BOUND, FLAG_ZSTD, context_end, parse_header, parse_sealed, parse_sealed_text, split_type_tag
+from ..core.ciphers import TAG_SIZE
+from ..core.encoding import take_field
+from ..core.envelope import FLAG_BOUND, FLAG_ZSTD, context_end, parse_header, parse_sealed, parse_sealed_text, split_type_tag
 from ..errors import EncryptedSerdeError
-from ..legacy import CIPHER as LEGACY_CIPHER
-from ..saver.gate import Inert
 from ..saver.manifest import KEY, LANGGRAPH_KEYS
-from ..saver.search import PREFIX as TOKEN_PREFIX
+from ..wrapping.gate import Inert
+from ..wrapping.legacy import CIPHER as LEGACY_CIPHER
+from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from .model import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen
 from .packing import DELTA_SNAPSHOT, pack
 

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError
-from ..keys import Key, KeyProvider
 from .coder import SAVER, Coder, ContextOf
 from .database import Database, Page, Row, open_database
 from .model import Failure, Progress, ProgressListener, Reencryption, Seen

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP
 
-from ..encoding import lps
-from ..saver.gate import Inert
-from ..saver.sealing import VALUE, WRITE, Place
+from ..core.encoding import lps
+from ..saver.seal import VALUE, WRITE, Place
+from ..wrapping.gate import Inert
 from .coder import SAVER, Coder, Opened
 from .packing import DELTA_SNAPSHOT, pack
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from langgraph.checkpoint.serde.types import TASKS
 
 from ..errors import MalformedEnvelope
-from ..saver.gate import Inert
-from ..saver.sealing import VALUE, WRITE, Place, version_text
+from ..saver.seal import VALUE, WRITE, Place, version_text
+from ..wrapping.gate import Inert
 from . import recognise
 from .coder import SAVER, Coder, Opened, as_text
 from .database import MetadataKeys, Page, Row

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from ..context import EncryptionContext, parse_context
+from ..core.context import EncryptionContext, parse_context
 from ..errors import MalformedEnvelope, WrongLocation
 from ..saver.manifest import KEY, Manifest, digest, split_metadata
-from ..saver.sealing import MANIFEST, Place
-from ..saver.search import is_searchable, search_token
+from ..saver.seal import MANIFEST, Place
+from ..wrapping.search import is_searchable, search_token
 from .coder import Coder, Opened, as_text
 from .model import PLAINTEXT, Form, Unconvertible
 from .packing import pack, unpack

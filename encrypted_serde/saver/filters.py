@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import CheckpointTuple
 
-from ..context import EncryptionContext
+from ..core.context import EncryptionContext
+from ..core.keys import Key
 from ..errors import WrongLocation
-from ..keys import Key
+from ..wrapping.search import is_searchable, search_token
 from .manifest import survives_json
-from .search import is_searchable, search_token
 
 _FIRST_PAGE = 16
 _LARGEST_PAGE = 1024

@@ -11,14 +11,14 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
-from ..context import NO_CONTEXT, EncryptionContext, current
-from ..envelope import Sealer
-from ..keys import Key, SearchKeyProvider
+from ..core.context import NO_CONTEXT, EncryptionContext, current
+from ..core.envelope import Sealer
+from ..core.keys import Key, SearchKeyProvider
+from ..wrapping.gate import Admission
+from ..wrapping.offload import is_heavy
 from .filters import Pager, Plan, check_answer, matches, merge, plan
-from .gate import Admission
 from .inner import Habits
-from .offload import is_heavy
-from .opening import RowOpener, ambient
+from .open import RowOpener, ambient
 
 
 class Lister:

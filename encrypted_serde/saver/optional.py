@@ -22,12 +22,12 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
-from ..context import EncryptionContext, current, encryption_context
-from ..envelope import parse_header, parse_sealed, parse_sealed_text
+from ..core.context import EncryptionContext, current, encryption_context
+from ..core.envelope import parse_header, parse_sealed, parse_sealed_text
 from ..errors import ConfigurationError
 from .manifest import KEY
-from .opening import ambient
-from .sealing import Place
+from .open import ambient
+from .seal import Place
 from .writes import Task
 
 if TYPE_CHECKING:

@@ -30,20 +30,20 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer as UpstreamEncryptedSerializer
 
 from ..audit import AuditListener, make_sealer
-from ..ciphers import DEFAULT
-from ..context import EncryptionContext, current
+from ..core.ciphers import DEFAULT
+from ..core.context import EncryptionContext, current
+from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError
-from ..keys import Key, KeyProvider
-from ..legacy import LegacyReader
 from ..serializer import EncryptedSerializer
-from .gate import Admission, Gate
+from ..wrapping.gate import Admission, Gate
+from ..wrapping.legacy import LegacyReader
+from ..wrapping.offload import is_heavy, is_large, seal_now
 from .inner import habits_of
 from .listing import Lister
 from .manifest import KEY, LANGGRAPH_KEYS, survives_json
-from .offload import is_heavy, is_large, seal_now
-from .opening import IDENTITY, RowOpener, ambient
+from .open import IDENTITY, RowOpener, ambient
 from .optional import class_for
-from .sealing import Place, RowSealer
+from .seal import Place, RowSealer
 
 ContextSource = Mapping[str, str] | Callable[[RunnableConfig], Mapping[str, str] | None]
 

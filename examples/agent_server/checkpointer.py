@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 
 from encrypted_serde import EncryptedSaver, Keyring
-from encrypted_serde.platform import encrypted_saver
+from encrypted_serde.agent_server import encrypted_saver
 
 
 def checkpointer() -> AbstractAsyncContextManager[EncryptedSaver]:

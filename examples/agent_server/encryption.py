@@ -7,7 +7,7 @@ from typing import Any
 from langgraph_sdk import EncryptionContext
 
 from encrypted_serde import Keyring
-from encrypted_serde.platform import make_encryption
+from encrypted_serde.agent_server import make_encryption
 
 
 async def tenant(user: Any, ctx: EncryptionContext) -> dict[str, str]:

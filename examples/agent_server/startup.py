@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 
-from encrypted_serde.platform import startup_check
+from encrypted_serde.agent_server import startup_check
 
 app = Starlette(lifespan=startup_check)

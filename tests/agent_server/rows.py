@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from encrypted_serde.envelope import parse_header, parse_sealed, parse_sealed_text
+from encrypted_serde.core.envelope import parse_header, parse_sealed, parse_sealed_text
 
 
 def is_sealed(value: Any) -> bool:

@@ -13,7 +13,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 from psycopg.conninfo import conninfo_to_dict
 
 from encrypted_serde import Key, WrongContext, encryption_context
-from encrypted_serde.platform import encrypted_saver
+from encrypted_serde.agent_server import encrypted_saver
 
 CONFIG: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 SECRET = "nobody reads this"

@@ -11,9 +11,9 @@ import pytest
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer as UpstreamSerializer
 
 from encrypted_serde import Key
-from encrypted_serde.context import NO_CONTEXT, EncryptionContext
-from encrypted_serde.envelope import Sealer, make_location, parse_header, parse_sealed, parse_sealed_text
-from encrypted_serde.platform.trust import TOKEN, vouch
+from encrypted_serde.agent_server.trust import TOKEN, vouch
+from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
+from encrypted_serde.core.envelope import Sealer, make_location, parse_header, parse_sealed, parse_sealed_text
 from tests.agent_server.grpc_service import Refused, Service, grpc_service
 from tests.agent_server.rows import is_sealed, tenant_of
 from tests.agent_server.server import needs_server

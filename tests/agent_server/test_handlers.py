@@ -27,11 +27,11 @@ from encrypted_serde import (
     WrongLocation,
     encryption_context,
 )
+from encrypted_serde.agent_server import HandlerError, UntrustedContext, make_encryption, trust_header
+from encrypted_serde.agent_server.handlers import SERVER_KEYS
 from encrypted_serde.audit import AuditEvent
-from encrypted_serde.encoding import b64url_encode
-from encrypted_serde.envelope import SEALED_TEXT_PREFIX, Sealer, make_location
-from encrypted_serde.platform import HandlerError, UntrustedContext, make_encryption, trust_header
-from encrypted_serde.platform.handlers import SERVER_KEYS
+from encrypted_serde.core.encoding import b64url_encode
+from encrypted_serde.core.envelope import SEALED_TEXT_PREFIX, Sealer, make_location
 from tests.agent_server.rows import is_sealed, tenant_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Encryption API is in beta")

@@ -12,9 +12,9 @@ import pytest
 from langgraph_sdk.errors import InternalServerError
 
 from encrypted_serde import Key
-from encrypted_serde.context import EncryptionContext
-from encrypted_serde.encoding import b64url_encode
-from encrypted_serde.envelope import SEALED_TEXT_PREFIX, Sealer, make_location, parse_sealed_text
+from encrypted_serde.core.context import EncryptionContext
+from encrypted_serde.core.encoding import b64url_encode
+from encrypted_serde.core.envelope import SEALED_TEXT_PREFIX, Sealer, make_location, parse_sealed_text
 from tests.agent_server.rows import context_header, is_sealed, tenant_of
 from tests.agent_server.server import AgentServer, needs_server
 

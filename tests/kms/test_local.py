@@ -112,7 +112,7 @@ def test_the_local_wrapper_is_a_key_wrapper(key: Key) -> None:
 def test_importing_the_package_imports_no_client_of_a_service() -> None:
     program = """
 import sys
-import encrypted_serde, encrypted_serde.audit, encrypted_serde.kms.local, encrypted_serde.kms.tenants
+import encrypted_serde, encrypted_serde.audit, encrypted_serde.kms.local, encrypted_serde.tenants.keyring
 loaded = {name.partition(".")[0] for name in sys.modules}
 unwanted = {"boto3", "botocore", "hvac", "grpc", "google_crc32c", "opentelemetry", "psycopg"} & loaded
 stores = {"langgraph.store.postgres", "langgraph.store.sqlite", "google.cloud"} & set(sys.modules)

@@ -9,7 +9,7 @@ from langgraph.store.memory import InMemoryStore
 
 from encrypted_serde import AuthenticationFailed, KeyServiceError
 from encrypted_serde.kms import check_wrapper
-from encrypted_serde.kms.tenants import TenantKeyring
+from encrypted_serde.tenants.keyring import TenantKeyring
 from tests.kms.service import Service
 
 SECRET = os.urandom(32)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from encrypted_serde.maintenance.commands import app
+from encrypted_serde.cli.database import app
 from tests.maintenance.forms import FORMS, LEGACY_KEYS, NEW_KEY, OLD_KEY, assert_same, replay_strictly, write_every_form
 
 LEFT = 3

@@ -24,8 +24,8 @@ from encrypted_serde import (
     UnsupportedCipher,
     WrongLocation,
 )
-from encrypted_serde.legacy import LegacyReader
-from encrypted_serde.saver.gate import Admission, Deferred, Foreign, Gate
+from encrypted_serde.wrapping.gate import Admission, Deferred, Foreign, Gate
+from encrypted_serde.wrapping.legacy import LegacyReader
 from tests.saver.databases import PostgresDatabase
 from tests.saver.threads import assert_refused, write_thread
 from tests.tampering import RecordingSerializer, run_command

@@ -21,7 +21,7 @@ from encrypted_serde import (
     WrongContext,
     encryption_context,
 )
-from encrypted_serde.envelope import parse_header, parse_sealed
+from encrypted_serde.core.envelope import parse_header, parse_sealed
 from tests.saver.databases import SqliteDatabase
 from tests.saver.graphs import answer, run_until_asked, whole_graph
 from tests.saver.threads import make_checkpoint, write_thread, writes_of

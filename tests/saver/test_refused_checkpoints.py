@@ -7,7 +7,7 @@ import pytest
 from langgraph.checkpoint.serde.types import TASKS as SENDS
 
 from encrypted_serde import AuthenticationFailed, MalformedEnvelope, PlaintextRefused, WrongLocation
-from encrypted_serde.encoding import b64url_encode
+from encrypted_serde.core.encoding import b64url_encode
 from tests.saver.databases import Place, PostgresDatabase
 from tests.saver.threads import assert_refused, make_checkpoint, write_thread
 

@@ -9,8 +9,9 @@ import pytest
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 
-from encrypted_serde.kms import key_cache, tenants
-from encrypted_serde.kms.tenants import TenantKeyring
+from encrypted_serde.tenants import cache as key_cache
+from encrypted_serde.tenants import keyring as tenants
+from encrypted_serde.tenants.keyring import TenantKeyring
 from tests.tenants.services import CountingWrapper
 from tests.tenants.stores import KINDS, open_store
 

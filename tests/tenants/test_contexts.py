@@ -19,8 +19,8 @@ from encrypted_serde import (
     WrongContext,
     encryption_context,
 )
-from encrypted_serde.envelope import Sealer, make_location
-from encrypted_serde.kms.tenants import TenantKeyring
+from encrypted_serde.core.envelope import Sealer, make_location
+from encrypted_serde.tenants.keyring import TenantKeyring
 from tests.tenants.services import CountingWrapper
 
 

@@ -14,7 +14,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.memory import InMemoryStore
 
 from encrypted_serde import EncryptedSerializer, KeyServiceError, encryption_context
-from encrypted_serde.kms.tenants import CacheLimits, TenantKeyring
+from encrypted_serde.tenants.keyring import CacheLimits, TenantKeyring
 from tests.tenants.conftest import Clock
 from tests.tenants.services import CountingWrapper
 from tests.tenants.test_keyring import wait_for_refresh

@@ -22,7 +22,7 @@ from encrypted_serde import (
     encryption_context,
 )
 from encrypted_serde.kms.local import LocalKeyWrapper
-from encrypted_serde.kms.tenants import CacheLimits, TenantKeyring
+from encrypted_serde.tenants.keyring import CacheLimits, TenantKeyring
 from tests.tenants.conftest import Clock
 from tests.tenants.services import CountingWrapper
 

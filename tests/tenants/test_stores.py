@@ -20,10 +20,10 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from encrypted_serde import Key, KeyErased, KeyServiceError
-from encrypted_serde.context import EncryptionContext
-from encrypted_serde.kms.key_store import KeyStore, StoredKey
+from encrypted_serde.core.context import EncryptionContext
 from encrypted_serde.kms.local import LocalKeyWrapper
-from encrypted_serde.kms.tenants import TenantKeyring
+from encrypted_serde.tenants.keyring import TenantKeyring
+from encrypted_serde.tenants.store import KeyStore, StoredKey
 from tests.tenants.services import CountingWrapper
 
 ACME = {"tenant_id": "acme.example"}  # a full stop, which no label of a namespace may hold

@@ -18,7 +18,7 @@ import psycopg
 
 from encrypted_serde import EncryptedSerdeError, EncryptedSerializer, Key, KeyErased, encryption_context
 from encrypted_serde.kms.local import LocalKeyWrapper
-from encrypted_serde.kms.tenants import TenantKeyring
+from encrypted_serde.tenants.keyring import TenantKeyring
 from tests.tenants.stores import LocklessStore, open_store
 
 

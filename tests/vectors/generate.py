@@ -15,12 +15,12 @@ from Crypto.Cipher import AES
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer as UpstreamSerializer
 
 from encrypted_serde import Key
-from encrypted_serde.ciphers import CIPHERS
-from encrypted_serde.compression import compress
-from encrypted_serde.context import EncryptionContext
-from encrypted_serde.encoding import b64url_encode, lp
+from encrypted_serde.core.ciphers import CIPHERS
+from encrypted_serde.core.compression import compress
+from encrypted_serde.core.context import EncryptionContext
+from encrypted_serde.core.encoding import b64url_encode, lp
 from encrypted_serde.saver.manifest import Manifest, digest
-from encrypted_serde.saver.search import search_token
+from encrypted_serde.wrapping.search import search_token
 
 from .refusing import refused, unbound_row
 from .sealing import ACME, CLAIMS, EAX, GCM, KEY, LOCATION, OTHER_KEY, XAES, Vector, seal, stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from encrypted_serde.encoding import encode_pairs, lp
+from encrypted_serde.core.encoding import encode_pairs, lp
 
 from .sealing import ACME, CLAIMS, KEY, LOCATION, OTHER_KEY, XAES, Vector, seal
 

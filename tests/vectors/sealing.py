@@ -10,11 +10,11 @@ from typing import Any
 from unittest import mock
 
 from encrypted_serde import Key, Sealer
-from encrypted_serde.ciphers import CIPHERS
-from encrypted_serde.context import NO_CONTEXT, EncryptionContext
-from encrypted_serde.encoding import b64url_encode, encode_pairs, lp
-from encrypted_serde.envelope import FLAG_BOUND, FLAG_ZSTD, make_location
-from encrypted_serde.keys import PROTOCOL
+from encrypted_serde.core.ciphers import CIPHERS
+from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
+from encrypted_serde.core.encoding import b64url_encode, encode_pairs, lp
+from encrypted_serde.core.envelope import FLAG_BOUND, FLAG_ZSTD, make_location
+from encrypted_serde.core.keys import PROTOCOL
 
 XAES, GCM, EAX = CIPHERS
 ACME = {"tenant_id": "acme"}
@@ -35,7 +35,7 @@ OTHER_KEY = Key.from_bytes(stream("other key", 32))
 @contextmanager
 def fixed_nonce(sealer: Sealer, context: EncryptionContext, nonce: bytes) -> Iterator[None]:
     """Makes the first value that a sealer seals under this context have this nonce."""
-    with mock.patch("encrypted_serde.envelope.random_bytes", io.BytesIO(nonce).read):
+    with mock.patch("encrypted_serde.core.envelope.random_bytes", io.BytesIO(nonce).read):
         sealer._writer(context)  # draws the part of the nonce that is kept; sealing draws the rest
         yield
 
@@ -80,7 +80,7 @@ def seal(
         "associated_data": (PROTOCOL + lp(type_tag.encode()) + lp(encoded_location) + header).hex(),
         "plaintext": plaintext.hex(),
     }
-    with fixed_nonce(sealer, made_context, nonce), mock.patch("encrypted_serde.envelope.compress", return_value=packed):
+    with fixed_nonce(sealer, made_context, nonce), mock.patch("encrypted_serde.core.envelope.compress", return_value=packed):
         if location is None:
             vector["blob"] = sealer.seal(inner_type, plaintext, context=made_context)[1].hex()
         else:

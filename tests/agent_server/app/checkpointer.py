@@ -1,7 +1,7 @@
 """The server's checkpointer."""
 
 from encrypted_serde import Keyring
-from encrypted_serde.platform import encrypted_saver
+from encrypted_serde.agent_server import encrypted_saver
 
 
 def checkpointer():

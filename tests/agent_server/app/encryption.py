@@ -3,7 +3,7 @@
 import os
 
 from encrypted_serde import Keyring
-from encrypted_serde.platform import make_encryption, trust_header
+from encrypted_serde.agent_server import make_encryption, trust_header
 
 
 async def tenant_of_user(user, ctx):

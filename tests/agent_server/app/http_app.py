@@ -5,8 +5,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from encrypted_serde.platform import startup_check
-from encrypted_serde.platform.startup import handler_calls
+from encrypted_serde.agent_server import startup_check
+from encrypted_serde.agent_server.startup import handler_calls
 
 
 async def calls(request):

@@ -14,10 +14,10 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Any
 
-from ..context import EncryptionContext
+from ..core.context import EncryptionContext
+from ..core.keys import Key
 from ..errors import ConfigurationError
-from ..keys import Key
-from .key_store import TenantKeys
+from .store import TenantKeys
 
 _USES = 4096  # context objects, and ids of keys, for which the answer is remembered
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .errors import ConfigurationError, MalformedEnvelope, UnsupportedFormat
+from ..errors import ConfigurationError, MalformedEnvelope, UnsupportedFormat
 
 MAX_SIZE = 1 << 30
 """Largest value that is compressed or decompressed: 1 GiB. A larger one is sealed uncompressed."""

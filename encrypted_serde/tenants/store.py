@@ -19,10 +19,10 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from langgraph.store.base import BaseStore, ListNamespacesOp, MatchCondition, Op, PutOp, SearchOp
 
-from ..context import EncryptionContext
-from ..encoding import lp
+from ..core.context import EncryptionContext
+from ..core.encoding import lp
+from ..core.keys import KEY_SIZE, PROTOCOL
 from ..errors import ConfigurationError, KeyServiceError
-from ..keys import KEY_SIZE, PROTOCOL
 from .locks import Steps, run, run_exclusively
 
 ROOT = "encrypted_serde_keys"

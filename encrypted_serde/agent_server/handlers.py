@@ -24,10 +24,11 @@ from langgraph_sdk import DecryptResult, Encryption
 from langgraph_sdk import EncryptionContext as RequestContext
 
 from ..audit import AuditListener, make_sealer
-from ..ciphers import DEFAULT
-from ..context import NO_CONTEXT, EncryptionContext
-from ..encoding import b64url_encode
-from ..envelope import SEALED_TEXT_PREFIX, Header, Sealer, make_location, parse_header, parse_sealed, parse_sealed_text
+from ..core.ciphers import DEFAULT
+from ..core.context import NO_CONTEXT, EncryptionContext
+from ..core.encoding import b64url_encode
+from ..core.envelope import SEALED_TEXT_PREFIX, Header, Sealer, make_location, parse_header, parse_sealed, parse_sealed_text
+from ..core.keys import Key, KeyProvider, Keyring
 from ..errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -41,8 +42,7 @@ from ..errors import (
     UnsupportedFormat,
     WrongLocation,
 )
-from ..keys import Key, KeyProvider, Keyring
-from ..legacy import LegacyReader
+from ..wrapping.legacy import LegacyReader
 from .startup import handler_calls
 from .trust import (
     REFUSED,

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .errors import EncryptedSerdeError
+from ..core.keys import Key
+from ..errors import EncryptedSerdeError
 from .inspection import Inspection, inspect_value
-from .keys import Key
 
 EXIT_REFUSED = 1
 """Exit code where the input was understood and refused. Wrong usage is 2."""

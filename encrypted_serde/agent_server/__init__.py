@@ -1,4 +1,4 @@
-"""Encryption for Agent Server (LangGraph Platform), self-hosted or ``langgraph dev``; needs the extra ``platform``.
+"""Encryption for Agent Server (LangGraph Platform), self-hosted or ``langgraph dev``; needs the extra ``agent-server``.
 
 * `handlers`: what `langgraph_sdk.Encryption` asks for
 * `trust`: which encryption context a handler may write under

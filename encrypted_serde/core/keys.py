@@ -16,8 +16,8 @@ from typing import NoReturn, Protocol, runtime_checkable
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from ..errors import ConfigurationError, UnknownKey
 from .encoding import b64url_decode, b64url_encode, lp
-from .errors import ConfigurationError, UnknownKey
 
 PROTOCOL = lp(b"encrypted-serde/1")
 """Domain separation: the first field of every HKDF info and of all associated data."""

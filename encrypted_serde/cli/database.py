@@ -17,13 +17,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from ..cli import app, failures
+from ..core.keys import Keyring
 from ..errors import ConfigurationError
-from ..keys import Keyring
-from .coder import SAVER, SERDE
-from .model import PLAINTEXT, PROBLEMS, SEALED, UNVOUCHED, Line, Progress, ProgressListener, Reencryption, ScanReport
-from .reencrypt import reencrypt as reencrypt_database
-from .scan import scan as scan_database
+from ..maintenance.coder import SAVER, SERDE
+from ..maintenance.model import (
+    PLAINTEXT,
+    PROBLEMS,
+    SEALED,
+    UNVOUCHED,
+    Line,
+    Progress,
+    ProgressListener,
+    Reencryption,
+    ScanReport,
+)
+from ..maintenance.reencrypt import reencrypt as reencrypt_database
+from ..maintenance.scan import scan as scan_database
+from .app import app, failures
 
 EXIT_LEFT = 3
 """Exit code where the command did its work, and what it found or left behind is what it was asked to tell of."""

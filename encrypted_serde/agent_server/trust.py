@@ -18,9 +18,9 @@ from typing import Any
 
 from langgraph_sdk import EncryptionContext as RequestContext
 
-from ..context import NO_CONTEXT, EncryptionContext
-from ..encoding import b64url_encode
-from ..envelope import SEALED_TEXT_PREFIX, Sealer, make_location, parse_sealed_text
+from ..core.context import NO_CONTEXT, EncryptionContext
+from ..core.encoding import b64url_encode
+from ..core.envelope import SEALED_TEXT_PREFIX, Sealer, make_location, parse_sealed_text
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError
 
 logger = logging.getLogger(__name__)

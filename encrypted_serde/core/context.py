@@ -15,8 +15,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from ..errors import ConfigurationError, MalformedEnvelope
 from .encoding import decode_pairs, encode_pairs, utf8
-from .errors import ConfigurationError, MalformedEnvelope
 
 MAX_PAIRS = 16
 """Most pairs in one context."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .ciphers import TAG_SIZE
-from .encoding import b64url_decode
-from .envelope import (
+from ..core.ciphers import TAG_SIZE
+from ..core.encoding import b64url_decode
+from ..core.envelope import (
     FLAG_BOUND,
     FLAG_ZSTD,
     SEALED_MAGIC,
@@ -24,8 +24,8 @@ from .envelope import (
     parse_sealed_text,
     split_type_tag,
 )
-from .errors import MalformedEnvelope, PlaintextRefused, UnsupportedCipher
-from .legacy import CIPHER as LEGACY_CIPHER
+from ..errors import MalformedEnvelope, PlaintextRefused, UnsupportedCipher
+from ..wrapping.legacy import CIPHER as LEGACY_CIPHER
 
 _TEXT = frozenset(string.printable.encode("ascii"))
 _HEX = re.compile(r"(?:0x|\\x)?((?:[0-9a-fA-F]{2})+)|[xX]'((?:[0-9a-fA-F]{2})+)'")

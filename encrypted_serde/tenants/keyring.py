@@ -17,13 +17,13 @@ from time import monotonic
 from langgraph.store.base import BaseStore
 
 from ..audit import AuditEvent, AuditListener
-from ..context import EncryptionContext
+from ..core.context import EncryptionContext
+from ..core.keys import KEY_SIZE, Key
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyErased, KeyServiceError, UnknownKey
-from ..keys import KEY_SIZE, Key
-from . import KeyWrapper, check_wrapper
-from .key_cache import CachedTenant, CacheLimits, KeyCache
-from .key_store import KeyStore, StoredKey
+from ..kms import KeyWrapper, check_wrapper
+from .cache import CachedTenant, CacheLimits, KeyCache
 from .locks import refuse_own_loop
+from .store import KeyStore, StoredKey
 
 logger = logging.getLogger(__name__)
 

@@ -38,6 +38,17 @@ from typing import NamedTuple, TypeVar
 
 from cryptography.exceptions import InvalidTag
 
+from ..errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    EncryptedSerdeError,
+    MalformedEnvelope,
+    UnknownKey,
+    UnsupportedCipher,
+    UnsupportedFormat,
+    WrongContext,
+    WrongLocation,
+)
 from .ciphers import CIPHERS, DEFAULT, TAG_SIZE, Aead, Cipher, get_cipher
 from .compression import check_compression, compress, decompress
 from .context import (
@@ -49,17 +60,6 @@ from .context import (
     parse_context,
 )
 from .encoding import b64url_decode, decode_pairs, encode_pairs, lp, lps, take_field
-from .errors import (
-    AuthenticationFailed,
-    ConfigurationError,
-    EncryptedSerdeError,
-    MalformedEnvelope,
-    UnknownKey,
-    UnsupportedCipher,
-    UnsupportedFormat,
-    WrongContext,
-    WrongLocation,
-)
 from .keys import PROTOCOL, Key, KeyProvider, as_key_provider
 from .randomness import AT_ONCE, random_bytes
 

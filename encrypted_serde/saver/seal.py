@@ -15,14 +15,14 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
 
-from ..context import EncryptionContext
-from ..encoding import b64url_encode, lp, lps, utf8
-from ..envelope import SEALED_TEXT_PREFIX, Batch, Sealer
+from ..core.context import EncryptionContext
+from ..core.encoding import b64url_encode, lp, lps, utf8
+from ..core.envelope import SEALED_TEXT_PREFIX, Batch, Sealer
 from ..errors import ConfigurationError, MalformedEnvelope
-from .gate import Deferred
+from ..wrapping.gate import Deferred
+from ..wrapping.search import is_searchable, search_token
 from .inner import Habits
 from .manifest import KEY, Manifest, digest, split_metadata
-from .search import is_searchable, search_token
 
 VALUE = lp(b"value")
 DELTA = lp(b"delta")

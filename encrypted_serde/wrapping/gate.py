@@ -17,11 +17,11 @@ from typing import Any
 import ormsgpack
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-from ..envelope import Sealer, split_type_tag
+from ..core.envelope import Sealer, split_type_tag
 from ..errors import EncryptedSerdeError, PlaintextRefused, WrongLocation
-from ..legacy import CIPHER as LEGACY_CIPHER
-from ..legacy import LegacyReader
 from ..serializer import NEVER_PLAINTEXT
+from .legacy import CIPHER as LEGACY_CIPHER
+from .legacy import LegacyReader
 
 _EXT_DELTA_SNAPSHOT = 7  # as JsonPlusSerializer writes it
 _EXT_FOREIGN = 100  # ours; only ever inside a value that a saver packs again after it unpacked it

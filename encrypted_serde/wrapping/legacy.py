@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from .ciphers import Aead
-from .ciphers.eax import Eax
-from .errors import AuthenticationFailed, ConfigurationError, MalformedEnvelope, PlaintextRefused
+from ..core.ciphers import Aead
+from ..core.ciphers.eax import Eax
+from ..errors import AuthenticationFailed, ConfigurationError, MalformedEnvelope, PlaintextRefused
 
 CIPHER = "aes"
 """The cipher name upstream writes, for both modes."""

@@ -13,9 +13,9 @@ from typing import TypeGuard
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from ..context import EncryptionContext
-from ..encoding import b64url_encode
-from ..keys import Key
+from ..core.context import EncryptionContext
+from ..core.encoding import b64url_encode
+from ..core.keys import Key
 
 PREFIX = "es1s."
 TOKEN_SIZE = 16

@@ -18,14 +18,14 @@ from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
 
-from ..context import EncryptionContext, encryption_context
-from ..envelope import Sealer, parse_sealed, parse_sealed_text
+from ..core.context import EncryptionContext, encryption_context
+from ..core.envelope import Sealer, parse_sealed, parse_sealed_text
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, WrongLocation
-from ..legacy import loads_unauthenticated
-from .gate import LEGACY, PLAINTEXT, UNBOUND, Admission, Foreign, pack
+from ..wrapping.gate import LEGACY, PLAINTEXT, UNBOUND, Admission, Foreign, pack
+from ..wrapping.legacy import loads_unauthenticated
 from .inner import Habits
 from .manifest import KEY, Manifest, digest, is_before_v4
-from .sealing import DELTA, MANIFEST, VALUE, WRITE, Place, version_text
+from .seal import DELTA, MANIFEST, VALUE, WRITE, Place, version_text
 from .writes import Task, Thunk, Write, in_order, whole_batches
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..errors import ConfigurationError
+from ...errors import ConfigurationError
 from . import eax, gcm, xaes
 
 TAG_SIZE = 16

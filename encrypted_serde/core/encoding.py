@@ -11,7 +11,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping
 
-from .errors import ConfigurationError, MalformedEnvelope
+from ..errors import ConfigurationError, MalformedEnvelope
 
 MAX_FIELD = 0xFFFF
 """Longest field, in bytes: its length must fit two bytes."""

@@ -1,0 +1,1 @@
+"""The ``encrypted-serde`` command. Needs the extra ``cli``."""

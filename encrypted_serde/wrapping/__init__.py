@@ -1,0 +1,1 @@
+"""What every wrapper of a LangGraph object needs, whatever it wraps."""
