@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 from importlib.metadata import metadata
@@ -16,7 +15,8 @@ sys.path.insert(0, str(ROOT))
 import encrypted_serde  # noqa: E402
 
 project = "encrypted-serde"
-author = copyright = "The encrypted-serde maintainers"
+author = "The encrypted-serde maintainers"
+project_copyright = author
 version = release = encrypted_serde.__version__
 source_url = dict(one.split(", ") for one in metadata(project).get_all("Project-URL") or ())["Source"]
 
@@ -40,7 +40,10 @@ default_role = "code"  # `Key` in a docstring is code, not a cross-reference tha
 
 # Names of Python, LangGraph and of type variables in signatures: nothing here says where their pages are, offline.
 intersphinx_mapping: dict[str, tuple[str, None]] = {}
-nitpick_ignore_regex = [("py:.*", r"(?!encrypted_serde\.).*"), ("py:.*", r"encrypted_serde\.(.*\._|core\.context\.EncryptionContext).*")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!encrypted_serde\.).*"),
+    ("py:.*", r"encrypted_serde\.(.*\._|core\.context\.EncryptionContext).*"),
+]
 
 
 def setup(app: Sphinx) -> None:
@@ -63,7 +66,7 @@ def _fences_to_blocks(app: Sphinx, what: str, name: str, obj: object, options: o
         "\n".join(lines),
         flags=re.MULTILINE | re.DOTALL,
     )
-    lines[:] = inspect.cleandoc(text).splitlines() + [""] if lines else lines
+    lines[:] = text.split("\n")
 
 
 def _indented(code: str) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import pytest
+from fastapi.testclient import TestClient
 from psycopg.conninfo import conninfo_to_dict
 
 ROOT = Path(__file__).parents[1]
@@ -73,3 +77,22 @@ def test_every_error_has_its_paragraph_in_troubleshooting() -> None:
     text = (ROOT / "docs" / "troubleshooting.md").read_text()
     headings = set(re.findall(r"\w+", " ".join(re.findall(r"^## ([^\n]*)$", text, re.MULTILINE))))
     assert {name for name in names if not name.startswith("_")} - headings == {"EncryptedSerdeError"}
+
+
+@pytest.fixture
+def web_application(request: pytest.FixtureRequest, set_up: None) -> Iterator[TestClient]:
+    """The FastAPI application of the README, as uvicorn would run it."""
+    names: dict[str, Any] = {"__name__": "app"}
+    exec(compile(request.node.callspec.params["code"], "app.py", "exec"), names)
+    with TestClient(names["app"]) as client:
+        yield client
+
+
+@pytest.mark.parametrize("code", [code for _, code in SNIPPETS if "FastAPI" in code])
+def test_the_web_application_of_the_readme_keeps_tenants_apart(web_application: TestClient, code: str) -> None:
+    def talk(tenant: str) -> httpx.Response:
+        return web_application.post("/threads/1", params={"text": "hello"}, headers={"X-Tenant": tenant})
+
+    assert [talk("acme").json(), talk("acme").json()] == ["message 1", "message 3"]
+    assert talk("globex").status_code == 404
+    assert talk("acme").json() == "message 5"
