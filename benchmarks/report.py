@@ -124,7 +124,8 @@ Written by `python -m benchmarks report` on {found.date[:10]}; do not edit.
 {versions}. All figures: [results.json](results.json).
 {smoke}
 Everything is measured in turns with what it is compared with, in one process, so that both share whatever else the
-machine does. Ratios therefore hold better than times. `python -m benchmarks ratios` prints more comparisons, each beside its target.
+machine does. Ratios therefore hold better than times. `python -m benchmarks ratios` prints
+more comparisons, each beside its target.
 
 ## Whole runs
 
@@ -147,7 +148,8 @@ From bytes to sealed bytes, by size.
 ## Size of a database
 
 One conversation of 200 messages over 52 checkpoints, on Postgres: all tables with their indexes. Postgres compresses
-plaintext by itself, and can do nothing with what is sealed; `compression="zstd"` compresses before sealing. The length of a row then tells something about its content.
+plaintext by itself, and can do nothing with what is sealed; `compression="zstd"` compresses before sealing. The length of a
+row then tells something about its content.
 
 ![Size of a Postgres database, by how it is kept](sizes.svg)
 
