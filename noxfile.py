@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -73,27 +74,14 @@ def package(session: nox.Session) -> None:
 @nox.session
 def sbom(session: nox.Session) -> None:
     """A bill of materials (CycloneDX) and a list of licences of what an installation brings with it."""
-    session.install(".", "cyclonedx-bom", "pip-licenses")
-    names = session.run("python", "-c", _CLOSURE, silent=True).split()  # without the two tools themselves
+    session.install("cyclonedx-bom", "pip-licenses")
+    runtime = Path(session.create_tmp()) / "runtime"  # without the two tools, and without pip
+    session.run("python", "-m", "venv", "--clear", "--without-pip", str(runtime))
+    python = str(runtime / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run("python", "-m", "pip", "--quiet", "--python", python, "install", ".")
     BUILT.mkdir(exist_ok=True)
-    session.run("cyclonedx-py", "environment", "--pyproject", "pyproject.toml", "-o", str(BUILT / "sbom.cdx.json"))
-    session.run("pip-licenses", "--packages", *names, "--with-urls", "--format", "markdown")
-
-
-_CLOSURE = """
-import re
-from importlib.metadata import requires
-from packaging.requirements import Requirement
-
-found, waiting = set(), ["encrypted-serde"]
-while waiting:
-    name = waiting.pop()
-    if name not in found:
-        found.add(name)
-        needed = map(Requirement, requires(name) or ())
-        waiting += [one.name.lower() for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
-print(*sorted(found))
-"""
+    session.run("cyclonedx-py", "environment", "--pyproject", "pyproject.toml", "-o", str(BUILT / "sbom.cdx.json"), python)
+    session.run("pip-licenses", "--python", python, "--with-urls", "--format", "markdown")
 
 
 @nox.session
