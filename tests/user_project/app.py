@@ -32,4 +32,5 @@ with encryption_context(tenant_id="acme"):
 
 # Mistakes that a type checker must find; it complains if it does not.
 Key.from_bytes("text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Keyring(old)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 _ = encrypted_serde.NoSuchName  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
