@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.context import encryption_context
-    from .core.envelope import Sealer
     from .core.keys import Key, KeyProvider, Keyring
+    from .core.sealer import Sealer
     from .errors import (
+        AnchorError,
         AuthenticationFailed,
         ConfigurationError,
         EncryptedSerdeError,
+        Incomplete,
         KeyErased,
         KeyServiceError,
         MalformedEnvelope,
@@ -35,12 +37,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnchorError",
     "AuthenticationFailed",
     "CacheLimits",
     "ConfigurationError",
     "EncryptedSerdeError",
     "EncryptedSaver",
     "EncryptedSerializer",
+    "Incomplete",
     "Key",
     "KeyErased",
     "KeyProvider",
@@ -69,7 +73,7 @@ _HOMES = {
     "KeyWrapper": ".kms",
     "Keyring": ".core.keys",
     "LocalKeyWrapper": ".kms.local",
-    "Sealer": ".core.envelope",
+    "Sealer": ".core.sealer",
     "TenantKeyring": ".tenants.keyring",
     "encryption_context": ".core.context",
 }
