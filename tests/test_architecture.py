@@ -16,7 +16,7 @@ FORBIDDEN = {
     "core": {"wrapping", "audit", "serializer", *(set(ROOMS) - {"core"})},
     "wrapping": {"serializer", "saver", "kms", "tenants", "agent_server", "maintenance", "cli"},
     "serializer": {"saver", "kms", "tenants", "agent_server", "maintenance", "cli"},
-    "saver": {"serializer", "kms", "tenants", "agent_server", "maintenance", "cli"},
+    "saver": {"kms", "tenants", "agent_server", "maintenance", "cli"},
     "kms": {"wrapping", "audit", "serializer", "saver", "tenants", "agent_server", "maintenance", "cli"},
     "tenants": {"wrapping", "serializer", "saver", "agent_server", "maintenance", "cli"},
     "agent_server": {"serializer", "kms", "tenants", "maintenance", "cli"},
