@@ -102,3 +102,11 @@ def fuzz(session: nox.Session) -> None:
     if session.run("python", "-c", "import atheris", success_codes=[0, 1], silent=True):
         session.skip("Atheris has no build for this Python or system")
     session.run("python", "-m", "fuzz", "--seconds", *(session.posargs or ["60"]))
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Breaks the core, one place at a time, and lists what no test noticed. Hours; ``docs/mutation.md`` explains the list."""
+    session.install("-e", ".[test]", "mutmut>=3.5")
+    session.run("mutmut", "run", *session.posargs)
+    session.run("mutmut", "results")
