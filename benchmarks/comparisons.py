@@ -25,6 +25,7 @@ from .graphs import AGENT, EMPTY, GRAPHS, WORKING
 from .pairs import Effort, Sample, call_sample, run_sample
 from .payloads import PAYLOADS, messages, random_bytes
 from .places import Places, Setup
+from .processes import process_sample
 from .serializers import FLOOR, OURS, PLAINTEXT, SERIALIZERS, UPSTREAM_EAX
 from .tenants import ACME, KEYRING, TENANT_KEYRING, tenant_serializer
 
@@ -207,6 +208,30 @@ SAVER_HOLDS = [
     for payload in LARGE
 ]
 
+# --- whole processes ------------------------------------------------------------------------------------------------
+
+
+def _processes(subject: str, baseline: str) -> Samples:
+    """Compares two interpreters, from start to end."""
+
+    @contextmanager
+    def samples(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+        yield process_sample(subject), process_sample(baseline)
+
+    return samples
+
+
+PROCESS_RUNS = [
+    Comparison("whole processes", what, subject, baseline, _processes(subject, baseline), target)
+    for what, subject, baseline, target in (
+        ("import", "EncryptedSerializer", "langgraph's serializer", Target(1.10)),
+        ("import", "EncryptedSaver", "langgraph's base", None),
+        ("import", "Key", "cryptography's HKDF", None),
+        ("command", "keygen", "typer", None),
+        ("command", "--help", "typer", None),
+    )
+]
+
 # --- Agent Server ---------------------------------------------------------------------------------------------------
 
 
@@ -280,5 +305,14 @@ MAINTENANCE = [
     ),
 ]
 
-COMPARISONS: list[Comparison] = [*VALUES, *GRAPH_RUNS, *SAVER_RUNS, *SAVER_HOLDS, *TENANTS, *AGENT_SERVER, *MAINTENANCE]
+COMPARISONS: list[Comparison] = [
+    *VALUES,
+    *GRAPH_RUNS,
+    *SAVER_RUNS,
+    *SAVER_HOLDS,
+    *PROCESS_RUNS,
+    *TENANTS,
+    *AGENT_SERVER,
+    *MAINTENANCE,
+]
 """All of them, in the order of the table."""

@@ -84,6 +84,21 @@ class Sealing(Protocol):
         ...
 
     @property
+    def cipher(self) -> str:
+        """Name of the cipher that is written with."""
+        ...
+
+    @property
+    def compression(self) -> str | None:
+        """What values are compressed with before they are sealed."""
+        ...
+
+    @property
+    def required_context(self) -> frozenset[str]:
+        """Names without which nothing is sealed."""
+        ...
+
+    @property
     def may_block(self) -> bool:
         """Whether a key may have to be fetched, so that nothing of this may be called on an event loop."""
         ...
@@ -153,6 +168,8 @@ class Sealer:
     Attributes:
         keys: The key provider.
         cipher: Name of the cipher that is written with.
+        compression: ``"zstd"`` or None.
+        required_context: Names without which nothing is sealed.
         may_block: Whether the provider is another than `Keyring`, and may have to ask a service for a key.
     """
 
@@ -167,6 +184,7 @@ class Sealer:
     ) -> None:
         self.keys = as_key_provider(keys)
         self.cipher = get_cipher(cipher).NAME
+        self.compression = compression
         self.may_block = not isinstance(self.keys, Keyring)
         self._encryption_key = self.keys.encryption_key
         self._decryption_key = self.keys.decryption_key
@@ -175,7 +193,7 @@ class Sealer:
         self._cipher = get_cipher(cipher)
         self._nonce_size = self._cipher.NONCE_REST
         self._compress = check_compression(compression)
-        self._required = check_required_context(required_context)
+        self.required_context = self._required = check_required_context(required_context)
         self._accepted = check_accepted_contexts(accept_contexts)
         self._writers: dict[bytes, Writer] = {}
         self._readers: dict[str, Readers] = {}
