@@ -156,7 +156,9 @@ def encryption_context(pairs: Mapping[str, str] | None = None, /, *, actor: str 
             graph.invoke(inputs, config)
         ```
     """
-    given: dict[str, Any] = {} if pairs is None else dict(pairs)
+    given: Mapping[str, Any] = {} if pairs is None else pairs
+    if not isinstance(given, Mapping):
+        raise TypeError(f"an encryption context is a mapping of str to str, not {type(pairs).__name__}")
     if twice := given.keys() & named.keys():
         raise ConfigurationError(f"encryption context names given twice: {', '.join(sorted(twice))}")
     context = EncryptionContext.of({**given, **named})
