@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from ..core.encoding import lp
 from ..errors import AuthenticationFailed, ConfigurationError, KeyServiceError
@@ -18,6 +18,7 @@ from . import KeyWrapper, check_wrapper, refused
 
 _KNOWN = 4096  # wrappers that are kept for key ids; ids may come from contexts, and contexts from outside
 
+_T = TypeVar("_T")
 Choice: TypeAlias = "KeyWrapper | str"
 Choose = Callable[[Mapping[str, str]], "Choice | Sequence[Choice] | None"]
 """Function of an encryption context: gives the wrapper or key id of its owner. Of several, the first one wraps and all unwrap:
@@ -94,8 +95,7 @@ class PerTenantWrapper:
         """Encrypts a data key under the tenant's key.
 
         Raises:
-            KeyServiceError: If the context has no key, or its service did not do it.
-            ConfigurationError: If the tenant's key does not authenticate the context.
+            KeyServiceError: If the context has no key, its service did not do it, or its key does not authenticate the context.
         """
         wrapper = self._wrappers(context)[0]
         wrapped = wrapper.wrap(secret, context)
@@ -119,10 +119,9 @@ class PerTenantWrapper:
         for wrapper in wrappers:
             if wrapper.name.encode() == name:
                 return wrapper.unwrap(inner, context)
-        raise KeyServiceError(
-            f"{self.name}: a data key is wrapped by {name.decode('utf-8', 'replace')!r}, and choose gave {wrappers[0].name}; "
-            "let it give the former key too, after the new one, until the keys were rewrapped",
-            retryable=False,
+        raise self._error(
+            f"a data key is wrapped by {name.decode('utf-8', 'replace')!r}, and choose gave {wrappers[0].name}; let it give "
+            "the former key too, after the new one, until the keys were rewrapped"
         )
 
     def _wrappers(self, context: Mapping[str, str]) -> list[KeyWrapper]:
@@ -130,23 +129,30 @@ class PerTenantWrapper:
             chosen = self._choose(context)
         except LookupError:
             chosen = None
-        several = [] if chosen is None else [chosen] if isinstance(chosen, (str, KeyWrapper)) else [*chosen]
-        if not several:
+        if chosen is None or (isinstance(chosen, Sequence) and not chosen):
             names = ", ".join(sorted(context)) or "none"
-            raise KeyServiceError(f"{self.name}: there is no key for this context (its names: {names})", retryable=False)
+            raise self._error(f"there is no key for this context (its names: {names})")
+        several = chosen if isinstance(chosen, Sequence) and not isinstance(chosen, str) else [chosen]
         return [self._wrapper(choice) for choice in several]
 
-    def _wrapper(self, choice: Choice) -> KeyWrapper:
-        if not isinstance(choice, str):
+    def _wrapper(self, choice: object) -> KeyWrapper:
+        if isinstance(choice, str) and self._make is not None:
+            if (wrapper := self._made.get(choice)) is None:
+                try:
+                    wrapper = self._make(choice)
+                except ConfigurationError as error:
+                    raise self._error(str(error)) from error
+                self._remember(self._made, choice, wrapper)
+            return wrapper
+        if isinstance(choice, KeyWrapper):
             return choice
-        if self._make is None:
-            raise KeyServiceError(f"{self.name}: choose gave a key id, and there is no make= to make its wrapper", retryable=False)
-        if (wrapper := self._made.get(choice)) is None:
-            wrapper = self._made.get(choice) or self._make(choice)
-            self._remember(self._made, choice, wrapper)
-        return wrapper
+        problem = "a key id, and there is no make= for it" if isinstance(choice, str) else type(choice).__name__
+        raise self._error(f"choose gave {problem}")
 
-    def _remember(self, known: dict[str, object], name: str, value: object) -> None:
+    def _error(self, problem: str) -> KeyServiceError:
+        return KeyServiceError(f"{self.name}: {problem}", retryable=False)
+
+    def _remember(self, known: dict[str, _T], name: str, value: _T) -> None:
         with self._guard:
             while len(known) >= _KNOWN:
                 del known[next(iter(known))]
@@ -159,6 +165,7 @@ def _try_out(wrapper: KeyWrapper, wrapped: bytes, context: Mapping[str, str]) ->
         wrapper.unwrap(wrapped, {**context, "trial": os.urandom(8).hex()})
     except AuthenticationFailed:
         return
-    raise ConfigurationError(
-        f"{wrapper.name}: a data key unwrapped under a wrong context; use a key that authenticates associated data"
+    raise KeyServiceError(
+        f"{wrapper.name}: a data key unwrapped under a wrong context; use a key that authenticates associated data",
+        retryable=False,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +22,6 @@ from encrypted_serde import ConfigurationError, EncryptedSaver, Key, encryption_
 from encrypted_serde.asgi import EncryptionContextMiddleware
 from encrypted_serde.core.context import current
 from tests.test_examples import run
-from tests.web.rows import contexts_by_thread
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fastapi_tenants.py"
 ENDPOINTS = ("/async", "/sync", "/stream")

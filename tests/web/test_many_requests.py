@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from types import ModuleType
 
+from langgraph.store.memory import InMemoryStore
+
 from encrypted_serde import EncryptedSaver
 from encrypted_serde.tenants.keyring import TenantKeyring
-from langgraph.store.memory import InMemoryStore
 from tests.tenants.services import CountingWrapper
 from tests.web.rows import contexts_by_thread
 from tests.web.test_fastapi import ENDPOINTS, _post, example, pooled_saver  # noqa: F401
