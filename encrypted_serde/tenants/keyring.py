@@ -17,7 +17,7 @@ from time import monotonic
 
 from langgraph.store.base import BaseStore
 
-from ..audit import AuditEvent, AuditListener
+from ..audit import AuditEvent, AuditListener, notify
 from ..core.context import EncryptionContext
 from ..core.keys import KEY_SIZE, Key
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyErased, KeyServiceError, UnknownKey
@@ -353,4 +353,4 @@ class TenantKeyring:
 
     def _tell(self, action: str, key_id: bytes, context: EncryptionContext) -> None:
         if self._audit is not None:
-            self._audit(AuditEvent(action, key_id, context.pairs))
+            notify(self._audit, AuditEvent(action, key_id, context.pairs))

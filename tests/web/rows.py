@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from encrypted_serde.core.envelope import parse_header, parse_sealed, parse_sealed_text
+from encrypted_serde.core.format import find_sealed
 
 TABLES = {"checkpoints": "metadata", "checkpoint_blobs": "blob", "checkpoint_writes": "blob"}
 
@@ -25,8 +25,6 @@ def contexts_by_thread(dsn: str) -> Counter[tuple[str, str | None]]:
 
 
 def _tenant(value: Any) -> str | None:
-    data = parse_sealed_text(value["es1"]) if isinstance(value, dict) else value
-    parsed = parse_sealed(data) if data else None
-    assert data is not None
-    assert parsed is not None
-    return parse_header(data, parsed[1]).context.pairs.get("tenant_id")
+    sealed = find_sealed(value["es1"] if isinstance(value, dict) else value)
+    assert sealed is not None
+    return sealed.head.context.pairs.get("tenant_id")
