@@ -32,7 +32,7 @@ def run(example: str, tmp_path: Path) -> str:
     (tmp_path / "temporary").mkdir()
     environment = {
         **os.environ,
-        "PYTHONPATH": str(tmp_path / "site"),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]),
         "TMPDIR": str(tmp_path / "temporary"),
     }
     done = subprocess.run(
