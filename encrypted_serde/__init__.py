@@ -1,5 +1,6 @@
 """Encryption at rest for everything a LangGraph application persists."""
 
+from .cache import EncryptedCache
 from .core.context import encryption_context
 from .core.keys import Key, KeyProvider, Keyring
 from .core.sealer import Sealer
@@ -21,6 +22,7 @@ from .kms import KeyWrapper
 from .kms.local import LocalKeyWrapper
 from .saver import EncryptedSaver
 from .serializer import EncryptedSerializer
+from .store import EncryptedStore
 from .tenants.cache import CacheLimits
 from .tenants.keyring import TenantKeyring
 
@@ -28,9 +30,11 @@ __all__ = [
     "AuthenticationFailed",
     "CacheLimits",
     "ConfigurationError",
+    "EncryptedCache",
     "EncryptedSerdeError",
     "EncryptedSaver",
     "EncryptedSerializer",
+    "EncryptedStore",
     "Key",
     "KeyErased",
     "KeyProvider",

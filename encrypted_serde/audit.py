@@ -71,6 +71,8 @@ class AuditedSealer:
         keys: The sealer's.
         cipher: The sealer's.
         may_block: The sealer's.
+        required_context: The sealer's.
+        accepted_contexts: The sealer's.
         listener: As given.
     """
 
@@ -80,6 +82,7 @@ class AuditedSealer:
         if not callable(listener):
             raise TypeError(f"audit takes a callable, not {type(listener).__name__}")
         self.keys, self.cipher, self.may_block = sealer.keys, sealer.cipher, sealer.may_block
+        self.required_context, self.accepted_contexts = sealer.required_context, sealer.accepted_contexts
         self.listener = listener
         self._sealer = sealer
         self._told: WeakSet[EncryptedSerdeError] = WeakSet()  # a surface may hand on a refusal that was told here

@@ -1,8 +1,8 @@
 """The steps of one batch: what the inner store is asked, in how many calls, and what its answers become.
 
-Everything goes to the inner store in one call. Two things need more: a search whose answers are compared after opening may go on
-to the next page, and pseudonyms may have to be looked up. A store runs the reads of a batch before its writes; so where a read may
-ask again, the writes wait until it is done.
+Everything goes to the inner store in one call. Two things need more: a search whose answers are compared after opening may go
+on to the next page, and pseudonyms may have to be looked up. A store runs the reads of a batch before its writes; so where a
+read may ask again, the writes wait until it is done.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Plan(Protocol):
     done: bool
 
     @property
-    def may_ask_again(self) -> bool: ...
+    def may_ask_again(self) -> bool:
+        """See above."""
+        ...
 
     def asks(self) -> list[Op]:
         """Gives what to ask the inner store next."""
@@ -131,4 +133,3 @@ def run(plans: Sequence[Plan]) -> Steps:
                 start += len(ops)
             pending = [plan for plan in pending if not plan.done]
     return [plan.result() for plan in plans]
-

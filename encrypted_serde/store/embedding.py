@@ -63,12 +63,12 @@ class Indexed(NamedTuple):
     """What the inner store is told to index of one item.
 
     Attributes:
-        index: For ``PutOp.index``.
+        paths: For ``PutOp.index``.
         handles: For the field `FIELD` of the stored value.
         texts: What the handles stand for.
     """
 
-    index: Literal[False] | list[str]
+    paths: Literal[False] | list[str]
     handles: dict[str, str]
     texts: dict[str, str]
 

@@ -236,7 +236,7 @@ def _sqlite_compare(found: float | str | None, op: str, wanted: Any) -> bool:
         if not isinstance(wanted, (str, int, float)):
             return op == "$ne"  # it is compared as a BLOB, which equals nothing
         wanted = wanted if isinstance(wanted, str) else float(wanted)
-        return wanted == wanted and (found == wanted) == (op == "$eq")
+        return not _is_nan(wanted) and (found == wanted) == (op == "$eq")
     if found is None:
         return False
     compare = RANGES[op]
@@ -245,6 +245,10 @@ def _sqlite_compare(found: float | str | None, op: str, wanted: Any) -> bool:
     if isinstance(wanted, str) and isinstance(found, str):
         return compare(found, wanted)
     return op in ("$lt", "$lte")  # numbers sort before text, and everything before a BLOB
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _sqlite_real(found: float | str) -> float:
@@ -280,7 +284,7 @@ def _jsonb_text(form: tuple[str, Any]) -> str:
     if kind == "bool":
         return "true" if content else "false"
     if kind == "number":
-        return format(abs(content) if not content else content, "f")
+        return format(content if content else abs(content), "f")  # there is no -0
     if kind == "list":
         return f"[{', '.join(map(_jsonb_text, content))}]"
     if kind == "object":

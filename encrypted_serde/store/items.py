@@ -1,7 +1,7 @@
 """One item: what is stored of it, and what is made of what was found.
 
-Stored is ``{"es1": sealed text of the whole value, **readable copies, **search tokens}``. The sealed value counts; copies and tokens
-only find it. It is bound to the namespace and key it stands under. Where names are pseudonyms, the sealed bytes begin with
+Stored is ``{"es1": sealed text of the whole value, **readable copies, **search tokens}``. The sealed value counts; copies and
+tokens only find it. It is bound to the namespace and key it stands under. Where names are pseudonyms, the sealed bytes begin with
 the names they stand for.
 """
 
@@ -17,7 +17,7 @@ from langgraph.store.base import Item, PutOp
 from ..audit import tell_refused
 from ..core import binding
 from ..core.context import EncryptionContext
-from ..core.encoding import lp, lps, take_field
+from ..core.encoding import lps, take_field
 from ..core.format import Sealed, find_sealed, sealed_text
 from ..core.sealer import BatchSealing, Sealing
 from ..errors import EncryptedSerdeError, MalformedEnvelope, WrongLocation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langgraph.store.base import GetOp, Item, ListNamespacesOp, Op, SearchOp
@@ -81,7 +81,7 @@ class ListPseudonyms:
             op._replace(match_conditions=conditions, limit=_ALL, offset=0)
             for conditions in names.conditions(op.match_conditions, expected)
         ]
-        self._take = self._take_namespaces
+        self._take: Callable[[Sequence[Op], Sequence[Any]], None] = self._take_namespaces
         self._stored: list[Namespace] = []
         self._named: set[Namespace] = set()
         self._foreign: set[str] = set()
@@ -115,7 +115,7 @@ class ListPseudonyms:
         if not unknown:
             self._take_entries([], [])
 
-    def _take_entries(self, asked: Iterable[Op], answers: Iterable[Item | None]) -> None:
+    def _take_entries(self, asked: Sequence[Op], answers: Sequence[Item | None]) -> None:
         for op, entry in zip(asked, answers, strict=True):
             if entry is not None and isinstance(op, GetOp):
                 self._take_entry(op.key, entry)

@@ -1,7 +1,7 @@
 """Under which names an item stands in the inner store: its own, or pseudonyms.
 
-A pseudonym is 26 characters of ``[a-z2-7]``: the first 16 bytes of HMAC-SHA256 of a label, under a key derived for the encryption
-context, in base32. That of a label is the same wherever the label stands, so prefixes, suffixes, ``*`` and ``max_depth`` go on
+A pseudonym is 26 characters of ``[a-z2-7]``: the first 16 bytes of HMAC-SHA256 of a label, under a key derived for the
+encryption context, in base32. That of a label is the same wherever the label stands, so prefixes, suffixes, ``*`` and ``max_depth`` go on
 to work in the database; that of a key belongs to its namespace. Whoever reads the database sees which labels are equal, and how
 many there are; whoever may also choose names can test guesses.
 
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from langgraph.store.base import InvalidNamespaceError, MatchCondition
 
-from ..core.context import NO_CONTEXT, EncryptionContext
+from ..core.context import EncryptionContext
 from ..core.encoding import lp, lps, utf8
 from ..core.keys import Key
 from .tenancy import Tenancy

@@ -27,14 +27,14 @@ class Surroundings(NamedTuple):
         items: Seals and opens items.
         names: Where they stand.
         semantics: How the inner store compares.
-        index: Says what is indexed; None where the inner store has no index.
+        indexing: Says what is indexed; None where the inner store has no index.
     """
 
     inner: BaseStore
     items: Items
     names: Names
     semantics: Semantics
-    index: Index | None
+    indexing: Index | None
 
 
 class Planner:
@@ -56,7 +56,7 @@ class Planner:
             EncryptedSerdeError: If an item does not open, or another cannot be sealed.
             ValueError: If a filter or a namespace is refused.
         """
-        items, index = self._around.items, self._around.index
+        items, index = self._around.items, self._around.indexing
         expected = items.tenancy.now()
         entries = self._new_labels(ops, expected)
         texts: dict[str, str] = {}
@@ -87,12 +87,10 @@ class Planner:
             raise ValueError(f"Unknown operation type: {type(op)}")
         if not isinstance(names, Pseudonyms):
             return ListNamespaces(op)
-        return ListPseudonyms(
-            op, items=items, names=names, semantics=semantics, remembered=self._remembered, expected=expected
-        )
+        return ListPseudonyms(op, items=items, names=names, semantics=semantics, remembered=self._remembered, expected=expected)
 
     def _put(self, op: PutOp, batch: BatchSealing, expected: EncryptionContext | None, texts: dict[str, str]) -> Plan:
-        names, index = self._around.names, self._around.index
+        names, index = self._around.names, self._around.indexing
         first, *others = names.places(tuple(op.namespace), op.key, expected)
         gone: list[Op] = [PutOp(*place, value=None) for place in others]
         if op.value is None:
@@ -100,7 +98,7 @@ class Planner:
         indexed = NOT_INDEXED if index is None else index.of(op)
         texts.update(indexed.texts)
         stored = self._around.items.seal(batch, first, op, indexed, named=names.pseudonymous)
-        return Put([PutOp(*first, value=stored, index=indexed.index, ttl=op.ttl), *gone])
+        return Put([PutOp(*first, value=stored, index=indexed.paths, ttl=op.ttl), *gone])
 
     def _new_labels(self, ops: Sequence[Op], expected: EncryptionContext | None) -> dict[str, str]:
         """Gives the pseudonyms of labels that are put and that this process has not written to the dictionary yet."""

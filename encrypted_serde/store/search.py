@@ -1,7 +1,7 @@
 """Answering ``search`` as the inner store would, although it cannot read what it holds.
 
-What it can compare is left to it: readable copies by value, searchable fields by token. The rest is compared here, after opening,
-page by page, so that ``limit=1`` does not read a namespace. Items of other tenants are passed over without being opened.
+What it can compare is left to it: readable copies by value, searchable fields by token. The rest is compared here, after
+opening, page by page, so that ``limit=1`` does not read a namespace. Items of other tenants are passed over without being opened.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Pushed(NamedTuple):
     trusted: frozenset[str] = frozenset()
 
 
-def push_down(wanted: Mapping[str, Any] | None, items: Items, semantics: Semantics, context: EncryptionContext | None) -> Pushed:
+def push_down(
+    wanted: Mapping[str, Any] | None, items: Items, semantics: Semantics, context: EncryptionContext | None
+) -> Pushed:
     """Divides a filter into what the database answers and what is compared after opening.
 
     Args:
@@ -89,8 +91,10 @@ def _has_token(value: Any, semantics: Semantics) -> bool:
 def _excludes_missing(condition: Any) -> bool:
     """Says whether a condition is false of a field that is not there, as in items from before a field was made readable."""
     if isinstance(condition, dict):
-        return bool(condition) and all(op not in ("$eq", "$ne") or value is not None for op, value in condition.items()) and (
-            "$ne" not in condition
+        return (
+            bool(condition)
+            and all(op not in ("$eq", "$ne") or value is not None for op, value in condition.items())
+            and ("$ne" not in condition)
         )
     return condition is not None
 

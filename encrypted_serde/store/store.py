@@ -30,6 +30,7 @@ from .tenancy import ContextSource, Tenancy
 
 _LARGE = 1 << 18  # bytes that are opened in a thread
 
+
 class EncryptedStore(BaseStore):
     """Wraps a store: every value is sealed, and bound to the namespace and key it stands under.
 
@@ -96,9 +97,7 @@ class EncryptedStore(BaseStore):
         fields = Fields(_field_names("searchable", searchable), _field_names("readable", readable))
         if both := fields.searchable & fields.readable:
             raise ConfigurationError(f"fields cannot be readable and searchable: {', '.join(sorted(both))}")
-        self._sealer = make_sealer(
-            keys, required_context=required_context, accept_contexts=accept_contexts, audit=audit
-        )
+        self._sealer = make_sealer(keys, required_context=required_context, accept_contexts=accept_contexts, audit=audit)
         if (fields.searchable or pseudonymous_names) and not isinstance(self._sealer.keys, SearchKeyProvider):
             raise ConfigurationError(
                 "searchable= and pseudonymous_names= need to know every key: "
@@ -112,7 +111,7 @@ class EncryptedStore(BaseStore):
                 items=Items(self._sealer, self.serde, self._admission, fields, tenancy),
                 names=Pseudonyms(tenancy, moving_in=allow_plaintext) if pseudonymous_names else Names(),
                 semantics=semantics_of(inner),
-                index=_index_of(inner, readable_embeddings=readable_embeddings),
+                indexing=_index_of(inner, readable_embeddings=readable_embeddings),
             )
         )
 

@@ -58,7 +58,9 @@ async def any_async_store(kind: str, place: Any, **options: Any) -> AsyncIterato
     if kind == "InMemory":
         yield InMemoryStore(**options)
         return
-    opened = {"AsyncSqlite": AsyncSqliteStore, "AsyncPostgres": AsyncPostgresStore}[kind].from_conn_string(str(place), **options)
+    opened = {"AsyncSqlite": AsyncSqliteStore, "AsyncPostgres": AsyncPostgresStore}[kind].from_conn_string(
+        str(place), **options
+    )
     async with opened as store:
         await store.setup()
         yield store
