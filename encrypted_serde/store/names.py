@@ -1,9 +1,9 @@
 """Under which names an item stands in the inner store: its own, or pseudonyms.
 
 A pseudonym is 26 characters of ``[a-z2-7]``: the first 16 bytes of HMAC-SHA256 of a label, under a key derived for the
-encryption context, in base32. That of a label is the same wherever the label stands, so prefixes, suffixes, ``*`` and ``max_depth`` go on
-to work in the database; that of a key belongs to its namespace. Whoever reads the database sees which labels are equal, and how
-many there are; whoever may also choose names can test guesses.
+encryption context, in base32. That of a label is the same wherever the label stands, so prefixes, suffixes, ``*`` and
+``max_depth`` go on to work in the database; that of a key belongs to its namespace. Whoever reads the database sees which
+labels are equal, and how many there are; whoever may also choose names can test guesses.
 
 A name is a pseudonym under one key and one context. While there are several (rotation, `accept_contexts`), an item is looked
 for under each of them, and written under the first.

@@ -1,7 +1,7 @@
 """Answering ``search`` as the inner store would, although it cannot read what it holds.
 
 What it can compare is left to it: readable copies by value, searchable fields by token. The rest is compared here, after
-opening, page by page, so that ``limit=1`` does not read a namespace. Items of other tenants are passed over without being opened.
+opening, page by page, so that ``limit=1`` does not read a namespace. Items of other tenants are passed over unopened.
 """
 
 from __future__ import annotations
