@@ -8,6 +8,7 @@ read may ask again, the writes wait until it is done.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from langgraph.store.base import GetOp, Item, Op
@@ -70,6 +71,8 @@ class Get:
 
     def asks(self) -> list[Op]:
         """Asks for every place."""
+        if self._places[0].key is self._op.key:
+            return [self._op]
         return [self._op._replace(namespace=place.namespace, key=place.key) for place in self._places]
 
     def take(self, answers: Sequence[Any]) -> None:
@@ -120,16 +123,14 @@ class Put:
 
 def run(plans: Sequence[Plan]) -> Steps:
     """Runs the operations of a batch."""
-    phases: list[list[Plan]] = [list(plans)]
+    phases: list[Sequence[Plan]] = [plans]
     if any(plan.may_ask_again for plan in plans):
         phases = [[plan for plan in plans if not isinstance(plan, Put)], [plan for plan in plans if isinstance(plan, Put)]]
     for pending in phases:
         while pending:
             asked = [(plan, plan.asks()) for plan in pending]
-            answers = yield [op for _, ops in asked for op in ops]
-            start = 0
+            answers = iter((yield [op for _, ops in asked for op in ops]))
             for plan, ops in asked:
-                plan.take(answers[start : start + len(ops)])
-                start += len(ops)
+                plan.take([*islice(answers, len(ops))])
             pending = [plan for plan in pending if not plan.done]
     return [plan.result() for plan in plans]

@@ -8,7 +8,6 @@ with the names they stand for.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -155,7 +154,7 @@ class Items:
         value = serialize.loads(self._serde, inner_type, plaintext)
         if not isinstance(value, dict):
             raise MalformedEnvelope("a sealed item is not a dict")
-        for name in self.fields.readable & item.value.keys():
+        for name in self.fields.readable and self.fields.readable & item.value.keys():
             if name not in value or json_form(item.value[name]) != json_form(value[name]):
                 raise WrongLocation(f"the readable copy of field {name!r} is not that of the sealed item")
         return Found(namespace, key, value, sealed=True)
@@ -168,7 +167,7 @@ def find_item(item: Item) -> Sealed | None:
         EncryptedSerdeError: As `find_sealed` raises it.
     """
     stored = item.value
-    return find_sealed(stored.get(KEY)) if isinstance(stored, Mapping) else None
+    return find_sealed(stored.get(KEY)) if isinstance(stored, dict) else None
 
 
 def _split_names(plaintext: bytes) -> tuple[Namespace, str, bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import NamedTuple
 
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, Op, PutOp, SearchOp
@@ -61,8 +60,11 @@ class Planner:
         entries = self._new_labels(ops, expected)
         texts: dict[str, str] = {}
         plans = self._plans(ops, entries, expected, texts)
-        with nullcontext() if index is None else index.embedding(texts):
+        if index is None or not texts:
             results = yield from run(plans)
+        else:
+            with index.embedding(texts):
+                results = yield from run(plans)
         for token, label in entries.items():
             self._written.add(expected, token, label)
         return results[: len(ops)]
@@ -71,6 +73,8 @@ class Planner:
         self, ops: Sequence[Op], entries: Mapping[str, str], expected: EncryptionContext | None, texts: dict[str, str]
     ) -> list[Plan]:
         count = len(entries) + sum(isinstance(op, PutOp) and op.value is not None for op in ops)
+        if not count:
+            return [self._delete(op, expected) if isinstance(op, PutOp) else self._read(op, expected) for op in ops]
         batch = self._around.items.sealer.batch(count, context=expected)
         plans = [self._put(op, batch, expected, texts) if isinstance(op, PutOp) else self._read(op, expected) for op in ops]
         if entries:
@@ -90,15 +94,19 @@ class Planner:
         return ListPseudonyms(op, items=items, names=names, semantics=semantics, remembered=self._remembered, expected=expected)
 
     def _put(self, op: PutOp, batch: BatchSealing, expected: EncryptionContext | None, texts: dict[str, str]) -> Plan:
+        if op.value is None:
+            return self._delete(op, expected)
         names, index = self._around.names, self._around.indexing
         first, *others = names.places(tuple(op.namespace), op.key, expected)
-        gone: list[Op] = [PutOp(*place, value=None) for place in others]
-        if op.value is None:
-            return Put([PutOp(*first, value=None), *gone])
+        gone = [PutOp(*place, value=None) for place in others]
         indexed = NOT_INDEXED if index is None else index.of(op)
         texts.update(indexed.texts)
         stored = self._around.items.seal(batch, first, op, indexed, named=names.pseudonymous)
         return Put([PutOp(*first, value=stored, index=indexed.paths, ttl=op.ttl), *gone])
+
+    def _delete(self, op: PutOp, expected: EncryptionContext | None) -> Plan:
+        places = self._around.names.places(tuple(op.namespace), op.key, expected)
+        return Put([PutOp(*place, value=None) for place in places])
 
     def _new_labels(self, ops: Sequence[Op], expected: EncryptionContext | None) -> dict[str, str]:
         """Gives the pseudonyms of labels that are put and that this process has not written to the dictionary yet."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -139,11 +139,15 @@ class EncryptedStore(BaseStore):
             EncryptedSerdeError: If an item that is read does not open, or another cannot be sealed.
             ValueError: If a filter or a namespace is one that the inner store refuses.
         """
-        with closing(self._planner.steps(list(ops))) as steps:
-            request, results = _advance(steps, None)
-            while request is not None:
-                request, results = _advance(steps, self.inner.batch(request))
-            return results
+        steps = self._planner.steps(list(ops))
+        try:
+            answers = self.inner.batch(next(steps))
+            while True:
+                answers = self.inner.batch(steps.send(answers))
+        except StopIteration as stopped:
+            return cast("list[Result]", stopped.value)
+        finally:
+            steps.close()
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Executes operations, as `batch` does. What takes long, or may ask a service for a key, works in a thread."""
