@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from encrypted_serde import EncryptedSaver, Key, encryption_context
 
-from . import maintenance
+from . import maintenance, stores
 from .agent_server import NOTHING, SERVED, served
 from .agent_server import OURS as HANDLERS
 from .event_loop import aput_sample
@@ -287,6 +287,29 @@ TENANTS = [
     for loads in (False, True)
 ]
 
+# --- stores and caches -----------------------------------------------------------------------------------------------
+
+
+def _memory(kind: str, name: str, work: stores.Work, at: float) -> Comparison:
+    @contextmanager
+    def samples(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+        with stores.store_samples(places, effort, kind, work) as pair:
+            yield pair
+
+    return Comparison("stores", f"{kind}: {name}", stores.OURS, stores.PLAIN, samples, Target(at))
+
+
+STORES = [
+    *(
+        _memory(kind, name, work, at)
+        for kind, at in (("Postgres", 1.10), ("Sqlite", 1.25))
+        for name, work in (("put 2 kB", stores.PUT), ("get 2 kB", stores.GET))
+    ),
+    _memory("Postgres", "search 100 000 items, filter pushed down", stores.SEARCH, 1.15),
+    _memory("Postgres", "list 1000 namespaces, pseudonyms", stores.LIST, 3.0),
+    _memory("Sqlite", "list 1000 namespaces, pseudonyms", stores.LIST, 3.0),
+]
+
 # --- maintenance ----------------------------------------------------------------------------------------------------
 
 MAINTENANCE = [
@@ -313,6 +336,7 @@ COMPARISONS: list[Comparison] = [
     *PROCESS_RUNS,
     *TENANTS,
     *AGENT_SERVER,
+    *STORES,
     *MAINTENANCE,
 ]
 """All of them, in the order of the table."""

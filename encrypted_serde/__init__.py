@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cache import EncryptedCache
     from .core.context import encryption_context
     from .core.keys import Key, KeyProvider, Keyring
     from .core.sealer import Sealer
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .kms.local import LocalKeyWrapper
     from .saver import EncryptedSaver
     from .serializer import EncryptedSerializer
+    from .store import EncryptedStore
     from .tenants.cache import CacheLimits
     from .tenants.keyring import TenantKeyring
 
@@ -41,10 +43,12 @@ __all__ = [
     "AuthenticationFailed",
     "CacheLimits",
     "ConfigurationError",
+    "EncryptedCache",
     "EncryptedSerdeError",
     "EncryptedSaver",
     "EncryptedSerializer",
     "Incomplete",
+    "EncryptedStore",
     "Key",
     "KeyErased",
     "KeyProvider",
@@ -66,8 +70,10 @@ __all__ = [
 
 _HOMES = {
     "CacheLimits": ".tenants.cache",
+    "EncryptedCache": ".cache",
     "EncryptedSaver": ".saver",
     "EncryptedSerializer": ".serializer",
+    "EncryptedStore": ".store",
     "Key": ".core.keys",
     "KeyProvider": ".core.keys",
     "KeyWrapper": ".kms",

@@ -103,6 +103,11 @@ class Sealing(Protocol):
         """Whether a key may have to be fetched, so that nothing of this may be called on an event loop."""
         ...
 
+    @property
+    def accepted_contexts(self) -> frozenset[bytes]:
+        """Contexts that are read besides the expected one, encoded."""
+        ...
+
     def seal(self, inner_type: str, plaintext: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
         """As `Sealer.seal`."""
         ...
@@ -169,8 +174,9 @@ class Sealer:
         keys: The key provider.
         cipher: Name of the cipher that is written with.
         compression: ``"zstd"`` or None.
-        required_context: Names without which nothing is sealed.
         may_block: Whether the provider is another than `Keyring`, and may have to ask a service for a key.
+        required_context: Names without which nothing is sealed.
+        accepted_contexts: As given, encoded.
     """
 
     def __init__(
@@ -193,8 +199,8 @@ class Sealer:
         self._cipher = get_cipher(cipher)
         self._nonce_size = self._cipher.NONCE_REST
         self._compress = check_compression(compression)
-        self.required_context = self._required = check_required_context(required_context)
-        self._accepted = check_accepted_contexts(accept_contexts)
+        self.required_context = check_required_context(required_context)
+        self.accepted_contexts = check_accepted_contexts(accept_contexts)
         self._writers: dict[bytes, Writer] = {}
         self._readers: dict[str, Readers] = {}
         self._aeads: dict[tuple[Head, bytes], Aead] = {}
@@ -384,7 +390,7 @@ class Sealer:
         if context is None:
             context = current.get() or NO_CONTEXT
         writer = self._writers.get(context.encoded)
-        if writer is None and (missing := self._required - context.pairs.keys()):  # before a key is asked for
+        if writer is None and (missing := self.required_context - context.pairs.keys()):  # before a key is asked for
             raise ConfigurationError(f"nothing is sealed without {', '.join(sorted(missing))} in the encryption_context")
         key = self._encryption_key(context.pairs)
         if writer is None or writer.key_id != key.id:
@@ -395,7 +401,7 @@ class Sealer:
         return writer
 
     def _check_context(self, stored: EncryptionContext, expected: EncryptionContext) -> None:
-        if stored.encoded not in self._accepted:
+        if stored.encoded not in self.accepted_contexts:
             raise WrongContext(f"sealed under the context {stored!r}, expected was {expected!r} (names only are shown)")
 
     def _key(self, head: Head) -> Key:
