@@ -106,3 +106,26 @@ class KeyServiceError(EncryptedSerdeError):
 
     def __reduce__(self) -> tuple[partial[KeyServiceError], tuple[str]]:
         return partial(type(self), retryable=self.retryable), (str(self),)
+
+
+class Incomplete(EncryptedSerdeError):
+    """Something that the anchor knows is missing in the database, or an older state of it was put back."""
+
+
+class AnchorError(EncryptedSerdeError):
+    """The anchor did not do what was asked. Nothing is read or written past it.
+
+    Args:
+        message: Which anchor, what happened.
+        retryable: Whether the same call may succeed later.
+
+    Attributes:
+        retryable: As given.
+    """
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+    def __reduce__(self) -> tuple[partial[AnchorError], tuple[str]]:
+        return partial(type(self), retryable=self.retryable), (str(self),)
