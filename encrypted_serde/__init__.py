@@ -4,9 +4,11 @@ from .core.context import encryption_context
 from .core.envelope import Sealer
 from .core.keys import Key, KeyProvider, Keyring
 from .errors import (
+    AnchorError,
     AuthenticationFailed,
     ConfigurationError,
     EncryptedSerdeError,
+    Incomplete,
     KeyErased,
     KeyServiceError,
     MalformedEnvelope,
@@ -25,6 +27,8 @@ from .tenants.cache import CacheLimits
 from .tenants.keyring import TenantKeyring
 
 __all__ = [
+    "AnchorError",
+    "Incomplete",
     "AuthenticationFailed",
     "CacheLimits",
     "ConfigurationError",

@@ -152,6 +152,10 @@ class PostgresAnchor:
                 self._connection.close()
             self._connection = None
 
+    def __del__(self) -> None:
+        if getattr(self, "_connection", None) is not None:
+            self.close()
+
     def _read(self, statement: sql.Composed, parameters: dict[str, bytes]) -> list[Entry]:
         return self._run(lambda connection: [Entry(*row) for row in connection.execute(statement, parameters, binary=True)])
 
@@ -176,7 +180,7 @@ class PostgresAnchor:
             return self._connection
         connection = self._psycopg.connect(**self._options, autocommit=True)
         try:
-            [(found,)] = connection.execute("SELECT to_regclass(%s)", [f'"{self._table}"'])
+            [(found,)] = connection.execute("SELECT to_regclass(%s)", [self._names["table"].as_string()])
             if found is None:
                 self._create(connection)
         except BaseException:

@@ -119,6 +119,10 @@ class SqliteAnchor:
                 self._connection.close()
             self._connection = None
 
+    def __del__(self) -> None:
+        if getattr(self, "_connection", None) is not None:
+            self.close()
+
     def _read(self, statement: str, *parameters: bytes) -> list[Entry]:
         with self._cursor() as connection:
             return [Entry(*row) for row in connection.execute(statement, parameters)]
