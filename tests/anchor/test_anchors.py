@@ -151,7 +151,7 @@ def test_ids_come_back_and_uuids_keep_their_order(checkpoint_id):
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "anchor.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(AnchorError, match="anchor.db") as caught:
+    with pytest.raises(AnchorError, match=r"anchor\.db") as caught:
         SqliteAnchor(tmp_path / "anchor.db")
     assert not caught.value.retryable
 
