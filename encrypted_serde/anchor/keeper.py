@@ -34,12 +34,11 @@ class Where(NamedTuple):
 
 
 class NewWrites(NamedTuple):
-    """Writes that one call stores.
+    """Writes that one call is about to store.
 
     Attributes:
         checkpoint_id: The checkpoint they belong to.
         task_id: Their task.
-        batch: The id that is sealed into all of them.
         slots: Their positions.
         first_stays: Which of these positions keep a write that is there already.
         newest_stays: Which of them take a new one in its place. What is in neither set may go either way.
@@ -47,7 +46,6 @@ class NewWrites(NamedTuple):
 
     checkpoint_id: str
     task_id: str
-    batch: str
     slots: Sequence[int]
     first_stays: frozenset[int] = frozenset()
     newest_stays: frozenset[int] = frozenset()
@@ -67,6 +65,22 @@ class Pending(NamedTuple):
     row: Row
     gone: Sequence[SlotBatch] = ()
     added: Sequence[SlotBatch] = ()
+
+
+class BegunWrites(NamedTuple):
+    """Writes that are being stored, and what was known before that began.
+
+    Attributes:
+        new: The writes.
+        names: The names of their place, under every key.
+        epoch: As in an `Entry`.
+        earlier: By slot, the writes that stood there.
+    """
+
+    new: NewWrites
+    names: Sequence[PlaceTokens]
+    epoch: int
+    earlier: Mapping[int, Sequence[SlotBatch]]
 
 
 class Unsettled(NamedTuple):
@@ -149,25 +163,37 @@ class Keeper:
         self._known.begin(row)
         return Pending([Entry(*row, Kind.CHECKPOINT, epoch=epoch)], row)
 
-    def begin_writes(self, where: Where, new: NewWrites) -> Pending:
-        """Prepares the entries of writes, before they are stored."""
+    def begin_writes(self, where: Where, new: NewWrites) -> BegunWrites:
+        """Takes note of what stands in the slots of writes, before they are stored."""
         names = self.tokens(where)
         row = _row(names[0], new.checkpoint_id)
         if not self._known.has(row):
             self.checkpoint(where, new.checkpoint_id)
         epoch = self._epoch(where, names[0])
         tasks = [tokens.task(new.checkpoint_id, new.task_id) for tokens in names]
-        batch = new.batch.encode()
         earlier = {
-            slot: [((task, slot), old) for task in tasks for old in self._known.live(row, (task, slot))] for slot in new.slots
+            slot: [((task, slot), batch) for task in tasks for batch in self._known.live(row, (task, slot))]
+            for slot in new.slots
         }
+        return BegunWrites(new, names, epoch, earlier)
+
+    def stored_writes(self, begun: BegunWrites, batch_id: str) -> None:
+        """Makes the entries of writes that were stored just now.
+
+        Args:
+            begun: As `begin_writes` gave it.
+            batch_id: What is sealed into all of them.
+        """
+        new, names, epoch, earlier = begun
+        row, batch = _row(names[0], new.checkpoint_id), batch_id.encode()
+        task = names[0].task(new.checkpoint_id, new.task_id)
         lost = [slot for slot in new.slots if slot in new.first_stays and earlier[slot]]
         won = [slot for slot in new.slots if slot not in lost]
         gone = [slot_batch for slot in won if slot in new.newest_stays for slot_batch in earlier[slot]]
-        entries = [Entry(*row, Kind.WRITES, tasks[0], batch, pack_slots(won), epoch)] if won else []
+        entries = [Entry(*row, Kind.WRITES, task, batch, pack_slots(won), epoch)] if won else []
         replaced = [(old, [slot]) for (_, slot), old in gone] + ([(batch, lost)] if lost else [])
         entries += _replaced(names, new.checkpoint_id, new.task_id, replaced, epoch)
-        return Pending(entries, row, gone, [((tasks[0], slot), batch) for slot in won])
+        self.stored(Pending(entries, row, gone, [((task, slot), batch) for slot in won]))
 
     def stored(self, pending: Pending) -> None:
         """Makes the entries of what was stored just now."""

@@ -24,12 +24,12 @@ def _store(keeper, number):
     keeper.stored(keeper.begin_checkpoint(HERE, IDS[number]))
 
 
-def _writes(batch, *slots, task="task", number=0):
-    return NewWrites(IDS[number], task, batch, slots, FIRST & {*slots}, LATEST & {*slots})
+def _begin(keeper, *slots, number=0):
+    return keeper.begin_writes(HERE, NewWrites(IDS[number], "task", slots, FIRST & {*slots}, LATEST & {*slots}))
 
 
 def _write(keeper, batch, *slots, **options):
-    keeper.stored(keeper.begin_writes(HERE, _writes(batch, *slots, **options)))
+    keeper.stored_writes(_begin(keeper, *slots, **options), batch)
 
 
 def _gaps(keeper, *found, number=0):
@@ -72,9 +72,9 @@ def test_another_process_knows_what_it_read(anchor, key):
 @pytest.mark.parametrize("slot", [0, -3])
 def test_of_writes_that_overlapped_either_may_stand(anchor, key, slot):
     one, other = Keeper(anchor, Keyring(primary=key)), Keeper(anchor, Keyring(primary=key))
-    pending = [one.begin_writes(HERE, _writes("a", slot)), other.begin_writes(HERE, _writes("b", slot))]
-    one.stored(pending[0])
-    other.stored(pending[1])
+    begun = [_begin(one, slot), _begin(other, slot)]
+    one.stored_writes(begun[0], "a")
+    other.stored_writes(begun[1], "b")
     for batch in "ab":
         assert _gaps(one, ("task", slot, batch)) == ([], [], [])
     _write(one, "c", slot)
@@ -201,7 +201,7 @@ def test_an_anchor_holds_nothing_readable(shared_anchor, tmp_path, key):
     keeper = Keeper(shared_anchor, Keyring(primary=key))
     where = Where("thread-of-alice", "namespace-of-bob", {"tenant": "acme"})
     keeper.stored(keeper.begin_checkpoint(where, IDS[0]))
-    keeper.stored(keeper.begin_writes(where, NewWrites(IDS[0], "task-of-carol", "a", (0,))))
+    keeper.stored_writes(keeper.begin_writes(where, NewWrites(IDS[0], "task-of-carol", (0,))), "a")
     found = repr([shared_anchor.entries(thread) for thread in shared_anchor.threads()])
     assert IDS[0].replace("-", "") not in found
     for name in ("alice", "bob", "carol", "acme", "tenant"):
