@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -98,6 +99,7 @@ class Anchor(Protocol):
         ...
 
 
+@lru_cache(maxsize=4096)
 def id_bytes(checkpoint_id: str) -> bytes:
     """Encodes a checkpoint id in 17 bytes if it is a UUID, as LangGraph's are; else as text. Keeps the order of UUIDs."""
     try:
@@ -118,6 +120,11 @@ def id_text(encoded: bytes) -> str:
 
 def pack_slots(slots: Iterable[int]) -> bytes:
     """Encodes positions as runs: 8 bytes for any number of consecutive ones."""
+    return _pack_slots(tuple(slots))
+
+
+@lru_cache(maxsize=1024)
+def _pack_slots(slots: tuple[int, ...]) -> bytes:
     runs: list[list[int]] = []
     for slot in sorted(set(slots)):
         if runs and runs[-1][0] + runs[-1][1] == slot:

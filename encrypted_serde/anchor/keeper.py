@@ -73,12 +73,14 @@ class BegunWrites(NamedTuple):
     Attributes:
         new: The writes.
         names: The names of their place, under every key.
+        tasks: The names of their task, likewise.
         epoch: As in an `Entry`.
         earlier: By slot, the writes that stood there.
     """
 
     new: NewWrites
     names: Sequence[PlaceTokens]
+    tasks: Sequence[bytes]
     epoch: int
     earlier: Mapping[int, Sequence[SlotBatch]]
 
@@ -121,6 +123,8 @@ class Keeper:
         """Looks up the newest checkpoint of a place: one indexed read for each key, of which there is one but for rotations."""
         tokens = self.tokens(where)
         ledger = Ledger(entry for names in tokens for entry in self.anchor.newest(names.thread, names.namespace))
+        highest = max((checkpoint for _, checkpoint in ledger.spots()), default=b"")
+        self._known.learn_highest(tokens[0].thread, tokens[0].namespace, highest)
         if any(ledger.checkpoint(spot) is not Standing.REQUIRED for spot in ledger.spots()):
             return self.place(where)  # the highest was deleted, so something older may be what must be there
         return self._learnt(Watch(tokens, ledger))
@@ -175,7 +179,7 @@ class Keeper:
             slot: [((task, slot), batch) for task in tasks for batch in self._known.live(row, (task, slot))]
             for slot in new.slots
         }
-        return BegunWrites(new, names, epoch, earlier)
+        return BegunWrites(new, names, tasks, epoch, earlier)
 
     def stored_writes(self, begun: BegunWrites, batch_id: str) -> None:
         """Makes the entries of writes that were stored just now.
@@ -184,9 +188,8 @@ class Keeper:
             begun: As `begin_writes` gave it.
             batch_id: What is sealed into all of them.
         """
-        new, names, epoch, earlier = begun
+        new, names, (task, *_), epoch, earlier = begun
         row, batch = _row(names[0], new.checkpoint_id), batch_id.encode()
-        task = names[0].task(new.checkpoint_id, new.task_id)
         lost = [slot for slot in new.slots if slot in new.first_stays and earlier[slot]]
         won = [slot for slot in new.slots if slot not in lost]
         gone = [slot_batch for slot in won if slot in new.newest_stays for slot_batch in earlier[slot]]

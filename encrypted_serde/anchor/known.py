@@ -23,6 +23,7 @@ class Known:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._epochs: dict[bytes, int] = {}
+        self._highest: dict[tuple[bytes, bytes], bytes] = {}
         self._live: dict[Row, dict[TaskSlot, set[bytes]]] = {}
         start_anew_in_children(self)
 
@@ -40,9 +41,20 @@ class Known:
             _make_room(self._epochs)
             self._epochs[thread] = epoch
 
+    def learn_highest(self, thread: bytes, namespace: bytes, checkpoint: bytes) -> None:
+        """Remembers the highest checkpoint of a place; empty if there is none."""
+        with self._lock:
+            _make_room(self._highest)
+            self._highest[thread, namespace] = checkpoint
+
     def has(self, row: Row) -> bool:
-        """Says whether the writes of a checkpoint are known."""
-        return row in self._live
+        """Says whether as much is known of the writes of a checkpoint as this process can know before it stores some.
+
+        A checkpoint above the highest that was there when this process looked is being made by this process. If others make
+        it too, their writes overlap with ours.
+        """
+        highest = self._highest.get(row[:2])
+        return row in self._live or (highest is not None and row[2] > highest)
 
     def live(self, row: Row, task_slot: TaskSlot) -> list[bytes]:
         """Gives the batches that were stored in a slot, as far as known, and not replaced since."""
@@ -65,9 +77,8 @@ class Known:
     def change(self, row: Row, gone: Iterable[SlotBatch], added: Iterable[SlotBatch]) -> None:
         """Takes note of writes that were stored, and of those that they replaced."""
         with self._lock:
-            live = self._live.get(row)
-            if live is None:
-                return
+            _make_room(self._live)
+            live = self._live.setdefault(row, {})
             for task_slot, batch in gone:
                 live.get(task_slot, set()).discard(batch)
             for task_slot, batch in added:

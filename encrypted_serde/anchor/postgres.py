@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import AnchorError, ConfigurationError
@@ -12,7 +12,7 @@ from .forks import start_anew_in_children
 
 if TYPE_CHECKING:
     import psycopg
-    from psycopg import sql
+    from psycopg import pq, sql
 
 T = TypeVar("T")
 
@@ -32,6 +32,25 @@ CREATE TABLE IF NOT EXISTS {table} (
 CREATE INDEX IF NOT EXISTS {index} ON {table} (thread, namespace, checkpoint, kind);
 """
 _GRANT = "GRANT INSERT, SELECT ON {table} TO {role}"
+_INSERT = "INSERT INTO {table} (thread, namespace, checkpoint, kind, task, batch, slots, epoch) "
+_MARKS = f"SELECT {_COLUMNS} FROM {{table}} WHERE thread = $1 AND namespace = '' AND checkpoint = ''"  # noqa: S608
+_PLACE = f"{_MARKS} UNION ALL SELECT {_COLUMNS} FROM {{table}} WHERE thread = $1 AND namespace = $2"  # noqa: S608
+_HIGHEST = (
+    f"SELECT checkpoint FROM {{table}} WHERE thread = $1 AND namespace = $2 AND kind = {int(Kind.CHECKPOINT)} "  # noqa: S608
+    "ORDER BY checkpoint DESC LIMIT 1"
+)
+_STATEMENTS = {
+    b"anchor_insert": _INSERT + "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    b"anchor_newest": f"{_PLACE} AND checkpoint = ({_HIGHEST})",
+    b"anchor_thread": f"SELECT {_COLUMNS} FROM {{table}} WHERE thread = $1 ORDER BY number",  # noqa: S608
+    b"anchor_namespace": _PLACE,
+    b"anchor_checkpoint": f"{_PLACE} AND checkpoint = $3",
+    b"anchor_threads": "SELECT DISTINCT thread FROM {table}",
+}
+_INSERT_MANY = (
+    f"{_INSERT} SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[], %s::int2[], "  # noqa: S608
+    "%s::bytea[], %s::bytea[], %s::bytea[], %s::int8[])"
+)
 _LOCK = 7_310_913_413  # of pg_advisory_xact_lock: two that create the table at once would fail
 _CONNECT_SECONDS = 10
 
@@ -45,8 +64,8 @@ class PostgresAnchor:
     The application connects as a role that can insert and read, and neither change nor delete. The owner of the table makes it
     once, with `setup` or ``encrypted-serde anchor init --grant ROLE``; where the connection may create tables, it makes itself.
 
-    One connection per process, shared by its threads, made on first use and again when it broke. Needs psycopg 3.2 (extra
-    ``postgres``).
+    One connection per process, shared by its threads, made on first use and again when it broke. It uses prepared statements,
+    which PgBouncer passes on since 1.21. Needs psycopg 3.2 (extra ``postgres``).
 
     Args:
         conninfo: What `psycopg.connect` takes.
@@ -70,26 +89,10 @@ class PostgresAnchor:
         self._options: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, **options}
         self._psycopg = psycopg
         self._table = table
+        self._names = {"table": sql.Identifier(table), "index": sql.Identifier(f"{table}_places")}
         self._lock = threading.Lock()
         self._connection: psycopg.Connection[Any] | None = None
         start_anew_in_children(self)
-        names = {"table": sql.Identifier(table), "index": sql.Identifier(f"{table}_places"), "columns": sql.SQL(_COLUMNS)}
-        self._names = names
-        self._insert = _format(
-            "INSERT INTO {table} (thread, namespace, checkpoint, kind, task, batch, slots, epoch) VALUES {rows}",
-            names | {"rows": sql.SQL("(%b, %b, %b, %s, %b, %b, %b, %s)")},
-        )
-        marks = "SELECT {columns} FROM {table} WHERE thread = %(thread)b AND namespace = '' AND checkpoint = ''"
-        place = "SELECT {columns} FROM {table} WHERE thread = %(thread)b AND namespace = %(namespace)b"
-        highest = "(SELECT checkpoint FROM {table} WHERE thread = %(thread)b AND namespace = %(namespace)b AND kind = {kind} "
-        highest += "ORDER BY checkpoint DESC LIMIT 1)"
-        self._newest = _format(
-            f"{marks} UNION ALL {place} AND checkpoint = {highest}", names | {"kind": sql.Literal(int(Kind.CHECKPOINT))}
-        )
-        self._in_thread = _format("SELECT {columns} FROM {table} WHERE thread = %(thread)b ORDER BY number", names)
-        self._in_namespace = _format(f"{marks} UNION ALL {place}", names)
-        self._in_checkpoint = _format(f"{marks} UNION ALL {place} AND checkpoint = %(checkpoint)b", names)
-        self._threads = _format("SELECT DISTINCT thread FROM {table}", names)
 
     def after_fork(self) -> None:
         """Leaves the connection to the parent."""
@@ -112,38 +115,37 @@ class PostgresAnchor:
         def create(connection: psycopg.Connection[Any]) -> None:
             self._create(connection)
             if grant_to is not None:
-                connection.execute(_format(_GRANT, self._names | {"role": sql.Identifier(grant_to)}))
+                connection.execute(self._sql(_GRANT, role=sql.Identifier(grant_to)))
 
         self._run(create)
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """As `Anchor.append`: one statement, one transaction."""
+        """As `Anchor.append`: one statement."""
         rows = [entry[:8] for entry in entries]
         if len(rows) == 1:
-            self._run(lambda connection: connection.execute(self._insert, rows[0]))
+            [(thread, namespace, checkpoint, kind, task, batch, slots, epoch)] = rows
+            numbers = kind.to_bytes(2, "big"), epoch.to_bytes(8, "big")
+            row = (thread, namespace, checkpoint, numbers[0], task, batch, slots, numbers[1])
+            self._run(lambda connection: self._fetch(connection, b"anchor_insert", row))
         elif rows:
-
-            def insert(connection: psycopg.Connection[Any]) -> None:
-                with connection.transaction(), connection.cursor() as cursor:
-                    cursor.executemany(self._insert, rows)
-
-            self._run(insert)
+            columns = [[*column] for column in zip(*rows, strict=True)]
+            self._run(lambda connection: connection.execute(self._sql(_INSERT_MANY), columns))
 
     def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
         """As `Anchor.newest`: one indexed read."""
-        return self._read(self._newest, {"thread": thread, "namespace": namespace})
+        return self._read(b"anchor_newest", thread, namespace)
 
     def entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
         """As `Anchor.entries`."""
         if namespace is None:
-            return self._read(self._in_thread, {"thread": thread})
+            return self._read(b"anchor_thread", thread)
         if checkpoint is None:
-            return self._read(self._in_namespace, {"thread": thread, "namespace": namespace})
-        return self._read(self._in_checkpoint, {"thread": thread, "namespace": namespace, "checkpoint": checkpoint})
+            return self._read(b"anchor_namespace", thread, namespace)
+        return self._read(b"anchor_checkpoint", thread, namespace, checkpoint)
 
     def threads(self) -> list[bytes]:
         """As `Anchor.threads`."""
-        return self._run(lambda connection: [bytes(thread) for (thread,) in connection.execute(self._threads)])
+        return [thread for (thread,) in self._run(lambda connection: self._fetch(connection, b"anchor_threads", ()))]
 
     def close(self) -> None:
         """Closes the connection. The next call makes another one."""
@@ -156,8 +158,29 @@ class PostgresAnchor:
         if getattr(self, "_connection", None) is not None:
             self.close()
 
-    def _read(self, statement: sql.Composed, parameters: dict[str, bytes]) -> list[Entry]:
-        return self._run(lambda connection: [Entry(*row) for row in connection.execute(statement, parameters, binary=True)])
+    def _read(self, statement: bytes, *parameters: bytes) -> list[Entry]:
+        found = self._run(lambda connection: self._fetch(connection, statement, parameters))
+        number = int.from_bytes
+        return [
+            Entry(
+                thread, namespace, checkpoint, number(kind, "big"), task, batch, slots, number(epoch, "big"), number(own, "big")
+            )
+            for thread, namespace, checkpoint, kind, task, batch, slots, epoch, own in found
+        ]
+
+    def _fetch(self, connection: psycopg.Connection[Any], statement: bytes, parameters: Sequence[bytes]) -> list[list[bytes]]:
+        """Runs a prepared statement straight through libpq: a fifth of the client's time that a cursor takes."""
+        result = connection.pgconn.exec_prepared(statement, parameters, [1] * len(parameters), 1)
+        self._check(connection, result)
+        return [[result.get_value(row, column) or b"" for column in range(result.nfields)] for row in range(result.ntuples)]
+
+    def _check(self, connection: psycopg.Connection[Any], result: pq.abc.PGresult) -> None:
+        pq = self._psycopg.pq
+        if connection.pgconn.status != pq.ConnStatus.OK:
+            raise self._psycopg.OperationalError("the connection broke")
+        if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+            reason = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"a statement failed"
+            raise AnchorError(f"the anchor {self._table}: {reason.decode('utf-8', 'replace')}", retryable=False)
 
     def _run(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Works on the connection; once more on a new one if it was broken. An entry that is added twice does no harm."""
@@ -183,6 +206,8 @@ class PostgresAnchor:
             [(found,)] = connection.execute("SELECT to_regclass(%s)", [self._names["table"].as_string()])
             if found is None:
                 self._create(connection)
+            for name, statement in _STATEMENTS.items():
+                self._check(connection, connection.pgconn.prepare(name, self._sql(statement).as_bytes(connection)))
         except BaseException:
             connection.close()
             raise
@@ -192,13 +217,12 @@ class PostgresAnchor:
     def _create(self, connection: psycopg.Connection[Any]) -> None:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-            connection.execute(_format(_CREATE, self._names))
+            connection.execute(self._sql(_CREATE))
 
+    def _sql(self, template: str, **names: sql.Composable) -> sql.Composed:
+        from psycopg import sql
 
-def _format(template: str, names: dict[str, Any]) -> sql.Composed:
-    from psycopg import sql
-
-    return sql.SQL(template).format(**names)
+        return sql.SQL(template).format(**self._names, **names)
 
 
 def _reason(error: Exception) -> str:

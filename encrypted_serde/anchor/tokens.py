@@ -6,7 +6,6 @@ tokens of the new key, and old ones are found under the old keys for as long as 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from functools import lru_cache
@@ -73,7 +72,7 @@ def _place(secret: bytes, thread_id: str, checkpoint_ns: str) -> PlaceTokens:
 
 
 def _mac(secret: bytes, *fields: bytes) -> bytes:
-    return hmac.digest(secret, b"".join([lp(field) for field in fields]), hashlib.sha256)
+    return hmac.digest(secret, b"".join([lp(field) for field in fields]), "sha256")
 
 
 def _raw(text: str) -> bytes:
