@@ -39,16 +39,16 @@ class NewWrites(NamedTuple):
     Attributes:
         checkpoint_id: The checkpoint they belong to.
         task_id: Their task.
-        slots: Their positions.
-        first_stays: Which of these positions keep a write that is there already.
-        newest_stays: Which of them take a new one in its place. What is in neither set may go either way.
+        slots: Their positions; of special ones the negative number that LangGraph gives their channel.
+        first_stays: Whether an ordinary write that stands there already is sure to stay.
+        newest_stays: Whether a special one is sure to take the place of one that stands there.
     """
 
     checkpoint_id: str
     task_id: str
     slots: Sequence[int]
-    first_stays: frozenset[int] = frozenset()
-    newest_stays: frozenset[int] = frozenset()
+    first_stays: bool = False
+    newest_stays: bool = False
 
 
 class Pending(NamedTuple):
@@ -75,7 +75,7 @@ class BegunWrites(NamedTuple):
         names: The names of their place, under every key.
         tasks: The names of their task, likewise.
         epoch: As in an `Entry`.
-        earlier: By slot, the writes that stood there.
+        earlier: The writes that stood in their slots, by slot; no entry for a slot that was free.
     """
 
     new: NewWrites
@@ -113,7 +113,7 @@ class Keeper:
         self._tokens = Tokens(keys)
         self._known = Known()
 
-    def tokens(self, where: Where) -> list[PlaceTokens]:
+    def tokens(self, where: Where) -> Sequence[PlaceTokens]:
         """Gives the names of a place under every key."""
         return self._tokens.of(where.thread_id, where.checkpoint_ns, where.context)
 
@@ -175,10 +175,7 @@ class Keeper:
             self.checkpoint(where, new.checkpoint_id)
         epoch = self._epoch(where, names[0])
         tasks = [tokens.task(new.checkpoint_id, new.task_id) for tokens in names]
-        earlier = {
-            slot: [((task, slot), batch) for task in tasks for batch in self._known.live(row, (task, slot))]
-            for slot in new.slots
-        }
+        earlier = self._known.live(row, tasks, new.slots)
         return BegunWrites(new, names, tasks, epoch, earlier)
 
     def stored_writes(self, begun: BegunWrites, batch_id: str) -> None:
@@ -190,9 +187,12 @@ class Keeper:
         """
         new, names, (task, *_), epoch, earlier = begun
         row, batch = _row(names[0], new.checkpoint_id), batch_id.encode()
-        lost = [slot for slot in new.slots if slot in new.first_stays and earlier[slot]]
-        won = [slot for slot in new.slots if slot not in lost]
-        gone = [slot_batch for slot in won if slot in new.newest_stays for slot_batch in earlier[slot]]
+        lost: Sequence[int] = ()
+        gone: Sequence[SlotBatch] = ()
+        if earlier:
+            lost = [slot for slot in earlier if slot >= 0 and new.first_stays]
+            gone = [each for slot, found in earlier.items() if slot < 0 and new.newest_stays for each in found]
+        won = [slot for slot in new.slots if slot not in lost] if lost else new.slots
         entries = [Entry(*row, Kind.WRITES, task, batch, pack_slots(won), epoch)] if won else []
         replaced = [(old, [slot]) for (_, slot), old in gone] + ([(batch, lost)] if lost else [])
         entries += _replaced(names, new.checkpoint_id, new.task_id, replaced, epoch)

@@ -56,10 +56,24 @@ class Known:
         highest = self._highest.get(row[:2])
         return row in self._live or (highest is not None and row[2] > highest)
 
-    def live(self, row: Row, task_slot: TaskSlot) -> list[bytes]:
-        """Gives the batches that were stored in a slot, as far as known, and not replaced since."""
+    def live(self, row: Row, tasks: Iterable[bytes], slots: Iterable[int]) -> dict[int, list[SlotBatch]]:
+        """Gives, by slot, the batches that were stored in slots of a task, as far as known, and not replaced since.
+
+        Args:
+            row: The checkpoint.
+            tasks: The names of the task, under every key.
+            slots: The slots; those that are free, as far as known, are left out.
+        """
         with self._lock:
-            return [*self._live.get(row, {}).get(task_slot, ())]
+            live = self._live.get(row)
+            if not live:
+                return {}
+            places = [(task, slot) for task in tasks for slot in slots]
+            found: dict[int, list[SlotBatch]] = {}
+            for place in places:
+                for batch in live.get(place, ()):
+                    found.setdefault(place[1], []).append((place, batch))
+            return found
 
     def learn(self, row: Row, live: Mapping[TaskSlot, Iterable[bytes]]) -> None:
         """Remembers what was read of the writes of a checkpoint."""

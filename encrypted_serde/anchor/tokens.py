@@ -7,17 +7,20 @@ tokens of the new key, and old ones are found under the old keys for as long as 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..core.encoding import lp
-from ..core.keys import Key, KeyProvider, SearchKeyProvider
+from ..core.keys import Key, KeyProvider, Keyring, SearchKeyProvider
 from ..errors import ConfigurationError
 
 THREAD_SIZE = 16
 SHORT_SIZE = 8
 """Bytes of the tokens that only have to differ within one thread."""
+
+_NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
 
 
 class PlaceTokens(NamedTuple):
@@ -35,7 +38,8 @@ class PlaceTokens(NamedTuple):
 
     def task(self, checkpoint_id: str, task_id: str) -> bytes:
         """Gives the token of a task: another one for each checkpoint."""
-        return _mac(self.secret, b"task", self.thread, self.namespace, _raw(checkpoint_id), _raw(task_id))[:SHORT_SIZE]
+        message = b"".join((b"task", self.thread, self.namespace, lp(_raw(checkpoint_id)), _raw(task_id)))
+        return hmac.digest(self.secret, message, "sha256")[:SHORT_SIZE]
 
 
 class Tokens:
@@ -54,10 +58,18 @@ class Tokens:
                 f"an anchor needs keys that can be searched for: {type(keys).__name__} has no search_keys(); use a Keyring"
             )
         self._keys = keys
+        self._of_all = lru_cache(maxsize=4096)(self._of) if _never_changes(keys) else None
 
-    def of(self, thread_id: str, checkpoint_ns: str, context: Mapping[str, str]) -> list[PlaceTokens]:
+    def of(self, thread_id: str, checkpoint_ns: str, context: Mapping[str, str]) -> Sequence[PlaceTokens]:
         """Gives the names of a place under every key, that of the key to write with first."""
+        return self._of_all(thread_id, checkpoint_ns) if self._of_all else self._of(thread_id, checkpoint_ns, context)
+
+    def _of(self, thread_id: str, checkpoint_ns: str, context: Mapping[str, str] = _NO_CONTEXT) -> Sequence[PlaceTokens]:
         return [_place(_secret(key), thread_id, checkpoint_ns) for key in self._keys.search_keys(context)]
+
+
+def _never_changes(keys: object) -> bool:
+    return type(keys) is Keyring
 
 
 @lru_cache(maxsize=256)

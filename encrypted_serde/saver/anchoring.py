@@ -6,7 +6,7 @@ They stand in a subclass that `EncryptedSaver` chooses when it is given an ancho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -102,26 +102,20 @@ async def aput_writes(
 
 
 def _begin_checkpoint(self: EncryptedSaver, config: RunnableConfig, checkpoint: Checkpoint) -> Pending:
-    _, at = self._asked(config)
-    where = where_of(at.place.thread_id, at.place.checkpoint_ns, at.context)
-    return _keeper(self).begin_checkpoint(where, checkpoint["id"])
+    return _keeper(self).begin_checkpoint(_place(self, config), checkpoint["id"])
 
 
 def _begin_writes(self: EncryptedSaver, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str) -> BegunWrites:
-    _, at = self._asked(config)
-    where = where_of(at.place.thread_id, at.place.checkpoint_ns, at.context)
-    special = [WRITES_IDX_MAP.get(channel) for channel, _ in writes]
-    slots = [position if slot is None else slot for position, slot in enumerate(special)]
-    ordinary: Collection[int] = [position for position, slot in enumerate(special) if slot is None]
+    slots = [WRITES_IDX_MAP.get(channel, position) for position, (channel, _) in enumerate(writes)]
     settles = self._wiring.habits.settles_slots
-    new = NewWrites(
-        config["configurable"]["checkpoint_id"],
-        task_id,
-        slots,
-        first_stays=frozenset(ordinary if settles else ()),
-        newest_stays=frozenset(slots if settles and not ordinary else ()),
-    )
-    return _keeper(self).begin_writes(where, new)
+    checkpoint_id = config["configurable"]["checkpoint_id"]
+    new = NewWrites(checkpoint_id, task_id, slots, first_stays=settles, newest_stays=settles and max(slots, default=0) < 0)
+    return _keeper(self).begin_writes(_place(self, config), new)
+
+
+def _place(self: EncryptedSaver, config: RunnableConfig) -> Where:
+    configurable = config["configurable"]
+    return where_of(str(configurable["thread_id"]), configurable.get("checkpoint_ns") or "", self._context_of(config))
 
 
 # --- reading
