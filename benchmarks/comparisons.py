@@ -20,6 +20,7 @@ from encrypted_serde import EncryptedSaver, Key, encryption_context
 from . import maintenance, stores
 from .agent_server import NOTHING, SERVED, served
 from .agent_server import OURS as HANDLERS
+from .anchors import LAG, anchored
 from .event_loop import aput_sample
 from .graphs import AGENT, EMPTY, GRAPHS, WORKING
 from .pairs import Effort, Sample, call_sample, run_sample
@@ -177,6 +178,13 @@ SAVER_RUNS = [
     for graph, at in ((WORKING, working), (EMPTY, empty))
 ]
 
+ANCHORED_RUNS = [
+    _graph("runs, with an anchor", kind, graph, anchored(_KEY, max_lag), _ENCRYPTED, Target(at))
+    for kind, at_once in (("Sqlite", 1.10), ("Postgres", 1.15))
+    for graph in (AGENT, WORKING, EMPTY)
+    for max_lag, at in ((None, at_once), (LAG, 1.03))
+]
+
 LARGE: dict[str, Callable[[], Any]] = {
     "8 MB of bytes": lambda: random_bytes(8_000_000),
     "8 MB of messages": lambda: messages(4000, size=2000),
@@ -332,6 +340,7 @@ COMPARISONS: list[Comparison] = [
     *VALUES,
     *GRAPH_RUNS,
     *SAVER_RUNS,
+    *ANCHORED_RUNS,
     *SAVER_HOLDS,
     *PROCESS_RUNS,
     *TENANTS,

@@ -77,8 +77,10 @@ class RowSealer:
             ]
         return result, self._metadata(batch, at, result, metadata)
 
-    def writes(self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> list[tuple[str, Any]]:
-        """Seals the writes of one task.
+    def writes(
+        self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> tuple[list[tuple[str, Any]], str]:
+        """Seals the writes of one task, and gives the id that is sealed into all of them.
 
         The ordinary ones form a batch, of which a reader takes all or none. Special ones (errors, interrupts, resume values)
         replace each other one by one in the database, and stand alone.
@@ -92,9 +94,9 @@ class RowSealer:
         for position, (channel, value) in enumerate(writes):
             special = WRITES_IDX_MAP.get(channel)
             numbered = together._replace(idx=position, of=ordinary[channel])
-            claims = numbered if special is None else alone._replace(idx=special)
+            claims = numbered if special is None else alone._replace(idx=special, alone=batch.id)
             sealed.append((channel, self._handed(batch, channel, value, partial(binding.write, at.place, channel, claims))))
-        return sealed
+        return sealed, batch.id
 
     def _stays_inline(self, value: Any, *, is_new: bool) -> bool:
         """Says whether a value is handed over as text, for a saver that keeps such values in JSON.
