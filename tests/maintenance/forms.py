@@ -25,6 +25,9 @@ OLD_KEY = Key.generate()
 NEW_KEY = Key.generate()
 LEGACY_KEYS = (b"0123456789abcdef" * 2, b"fedcba9876543210")
 BOTH = Keyring(primary=NEW_KEY, decrypt_only=[OLD_KEY])
+EVERYTHING: dict[str, Any] = {"allow_plaintext": True, "allow_unbound": True, "legacy_keys": LEGACY_KEYS}
+"""Every switch of `reencrypt`."""
+
 CONFIGURABLE = {"user_email": "ann@example.org"}  # LangGraph puts it into the metadata
 
 Wrap = Callable[[BaseCheckpointSaver], BaseCheckpointSaver]

@@ -13,7 +13,7 @@ from encrypted_serde import EncryptedSaver, EncryptedSerializer
 from encrypted_serde.maintenance import reencrypt, scan
 from encrypted_serde.maintenance.coder import SAVER, Coder
 from encrypted_serde.maintenance.database import open_database
-from tests.maintenance.forms import BOTH, FORMS, NEW_KEY, OLD_KEY, assert_same, open_saver, replay_strictly, write_every_form
+from tests.maintenance.forms import BOTH, EVERYTHING, FORMS, NEW_KEY, OLD_KEY, assert_same, open_saver, replay_strictly, write_every_form
 from tests.maintenance.processes import finish, start_worker
 from tests.maintenance.worker import TURNS, WRITERS, config_of, counting_graph
 
@@ -27,15 +27,15 @@ def test_eight_writers_lose_nothing_while_everything_is_re_encrypted_around_them
             counting_graph(plain).invoke({"log": ["before"]}, config_of(writer))
     worker = start_worker("write", place)
     assert worker.stdout.readline()
-    meanwhile = [reencrypt(place, BOTH, page_rows=5) for _ in range(2)]
+    meanwhile = [reencrypt(place, BOTH, **EVERYTHING, page_rows=5) for _ in range(2)]
     while worker.poll() is None and worker.stdout.readline():
-        meanwhile.append(reencrypt(place, BOTH, page_rows=5))
+        meanwhile.append(reencrypt(place, BOTH, **EVERYTHING, page_rows=5))
     assert finish(worker) == (0, "")
     assert sum(done.failed for done in meanwhile) == 0
     assert meanwhile[0].rewritten > 0
-    done = reencrypt(place, BOTH)
+    done = reencrypt(place, BOTH, **EVERYTHING)
     assert (done.failed, done.left) == (0, 0)
-    assert set(scan(place).problems([NEW_KEY.id.hex()]).values()) == {0}
+    assert set(scan(place, current_keys=[NEW_KEY.id.hex()]).problems().values()) == {0}
     expected = ["before", 1, 2]
     for turn in range(TURNS):
         expected += [f"turn {turn}", len(expected) + 1, len(expected) + 2]
@@ -89,7 +89,7 @@ def test_rows_that_others_have_locked_are_left_to_them_and_done_in_the_next_pass
                 released.append(True)
                 other.rollback()
 
-        done = reencrypt(postgres_url, BOTH, progress=release)
+        done = reencrypt(postgres_url, BOTH, **EVERYTHING, progress=release)
     assert released
     assert (done.failed, done.left) == (0, 0)
     assert_same(replay_strictly(postgres_url, ["plaintext"]), before)
@@ -99,7 +99,7 @@ def test_two_workers_share_one_postgres_database(postgres_url: str) -> None:
     before = write_every_form(postgres_url, {name: FORMS[name] for name in ("plaintext", "serde-old-key")})
     workers = [start_worker("reencrypt", postgres_url) for _ in range(2)]
     assert [finish(worker)[0] for worker in workers] == [0, 0]
-    assert set(scan(postgres_url).problems([NEW_KEY.id.hex()]).values()) == {0}
+    assert set(scan(postgres_url).problems().values()) == {0}
     assert_same(replay_strictly(postgres_url, before), before)
 
 
@@ -108,6 +108,6 @@ def test_rate_bounds_the_rows_that_are_rewritten_in_a_second(place: str, monkeyp
     pauses: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: 0.0, sleep=pauses.append)
     monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.reencrypt"], "time", clock)
-    done = reencrypt(place, BOTH, rate=10, page_rows=7)
+    done = reencrypt(place, BOTH, **EVERYTHING, rate=10, page_rows=7)
     assert sum(pauses) == pytest.approx(done.rewritten / 10)
     assert max(pauses) <= 0.7
