@@ -62,6 +62,7 @@ def make_app() -> typer.Typer:
 
     app = typer.Typer(
         no_args_is_help=True,
+        rich_markup_mode=None,  # importing what draws boxes takes longer than everything else
         context_settings={"help_option_names": ["-h", "--help"]},
         # A traceback that shows local variables would show key texts.
         pretty_exceptions_enable=False,

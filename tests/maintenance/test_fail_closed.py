@@ -47,7 +47,7 @@ def rows(place: str, table: str) -> list[tuple[Any, ...]]:
 
 
 def errors(done: Reencryption) -> set[str]:
-    return {failure.error.partition(":")[0] for failure in done.failures}
+    return {failure.error for failure in done.failures}
 
 
 def test_values_under_a_key_that_is_not_there_are_reported_and_left(place: str) -> None:
@@ -197,9 +197,9 @@ def test_a_role_that_may_only_read_can_scan_and_is_told_what_it_needs_to_re_encr
     write_every_form(postgres_url, {"plaintext": FORMS["plaintext"]})
     with psycopg.connect(postgres_url) as connection:
         connection.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(sql.Identifier(role)))
-    assert scan(url).as_dict() == scan(postgres_url).as_dict()
+    assert scan(url).tally.lines == scan(postgres_url).tally.lines
     assert reencrypt(url, BOTH, dry_run=True).rewritten > 0
-    with pytest.raises(DatabaseFailed, match="GRANT SELECT, UPDATE ON checkpoints, checkpoint_blobs, checkpoint_writes TO"):
+    with pytest.raises(DatabaseFailed, match="GRANT SELECT, UPDATE ON checkpoint_writes, checkpoints, checkpoint_blobs TO"):
         reencrypt(url, BOTH)
     with psycopg.connect(postgres_url) as connection:
         connection.execute(sql.SQL("REVOKE SELECT ON checkpoint_blobs FROM {}").format(sql.Identifier(role)))

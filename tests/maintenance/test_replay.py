@@ -9,12 +9,11 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from encrypted_serde import EncryptedSaver, EncryptedSerializer, Key, encryption_context
-from encrypted_serde.maintenance import reencrypt, scan
+from encrypted_serde.maintenance import Selection, reencrypt, scan
 from tests.maintenance.forms import (
     BOTH,
     EVERYTHING,
     FORMS,
-    LEGACY_KEYS,
     NEW_KEY,
     OLD_KEY,
     assert_same,
@@ -29,8 +28,9 @@ from tests.maintenance.forms import (
 SOME = {name: FORMS[name] for name in ("plaintext", "serde-old-key", "saver-old-key")}
 
 
-def problems_of(place: str, key: Key = NEW_KEY, **options: Any) -> dict[str, int]:
-    return {kind: number for kind, number in scan(place, **options).problems([key.id.hex()]).items() if number}
+def problems_of(place: str, key: Key = NEW_KEY, **options: Any) -> dict[str, int | None]:
+    found = scan(place, current_keys=[key.id.hex()], **options).problems()
+    return {kind: number for kind, number in found.items() if number}
 
 
 def test_every_form_becomes_bound_and_replays_the_same(place: str) -> None:
@@ -53,7 +53,7 @@ def test_every_form_goes_back_to_plaintext_and_replays_the_same(place: str) -> N
     before = write_every_form(place)
     done = reencrypt(place, BOTH, **EVERYTHING, target="plaintext")
     assert (done.failures, done.left) == ([], 0)
-    assert {line.kind for line in scan(place).lines} <= {"plaintext", "no manifest"}
+    assert {line.kind for line in scan(place).tally.lines} <= {"plaintext", "no manifest"}
     with open_saver(place) as saver:
         assert_same({name: replay(saver, name) for name in FORMS}, before)
 
@@ -80,7 +80,7 @@ def test_cipher_and_compression_change_where_they_are_named(place: str, cipher: 
     before = write_every_form(place)
     done = reencrypt(place, BOTH, **EVERYTHING, cipher=cipher, compression=compression)
     assert (done.failures, done.left) == ([], 0)
-    lines = scan(place).lines
+    lines = scan(place).tally.lines
     assert {line.cipher for line in lines} == {cipher}
     assert any(line.compressed for line in lines) == (compression == "zstd")
     assert_same(replay_strictly(place), before)
@@ -126,17 +126,17 @@ def test_a_context_is_given_to_what_has_none_and_kept_where_there_is_one(place: 
 
 def test_only_the_named_threads_are_touched(place: str) -> None:
     write_every_form(place, SOME)
-    done = reencrypt(place, BOTH, **EVERYTHING, threads=["plaintext/delta"])
+    done = reencrypt(place, BOTH, **EVERYTHING, selection=Selection(threads=["plaintext/delta"]))
     assert done.left == 0
-    assert problems_of(place, threads=["plaintext/delta"]) == {}
-    assert problems_of(place, threads=["plaintext/asked"])["plaintext"] > 0
+    assert problems_of(place, selection=Selection(threads=["plaintext/delta"])) == {}
+    assert problems_of(place, selection=Selection(threads=["plaintext/asked"]))["plaintext"] > 0
 
 
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(place: str) -> None:
     before = write_every_form(place, SOME)
-    found = scan(place).as_dict()
+    found = scan(place).tally.lines
     dry = reencrypt(place, BOTH, **EVERYTHING, dry_run=True)
-    assert scan(place).as_dict() == found
+    assert scan(place).tally.lines == found
     assert dry.left == dry.rewritten > 0
     assert reencrypt(place, BOTH, **EVERYTHING).rewritten == dry.rewritten
     assert_same(replay_strictly(place, SOME), before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import psycopg
@@ -11,8 +12,8 @@ import pytest
 
 from encrypted_serde import EncryptedSaver, EncryptedSerializer
 from encrypted_serde.maintenance import reencrypt, scan
-from encrypted_serde.maintenance.coder import SAVER, Coder
-from encrypted_serde.maintenance.database import open_database
+from encrypted_serde.maintenance.coder import Coder, Switches
+from encrypted_serde.maintenance.database import OPEN, Paging, Selection, open_database
 from tests.maintenance.forms import BOTH, EVERYTHING, FORMS, NEW_KEY, OLD_KEY, assert_same, open_saver, replay_strictly, write_every_form
 from tests.maintenance.processes import finish, start_worker
 from tests.maintenance.worker import TURNS, WRITERS, config_of, counting_graph
@@ -48,27 +49,36 @@ def test_eight_writers_lose_nothing_while_everything_is_re_encrypted_around_them
     assert_same(replay_strictly(place, ["plaintext"]), before)
 
 
-@pytest.mark.parametrize("table", [0, -1])
-def test_a_row_that_changed_after_it_was_read_is_not_written(place: str, table: int) -> None:
+def test_a_row_that_changed_after_it_was_read_is_not_written(tmp_path: Path) -> None:
+    place = str(tmp_path / "checkpoints.sqlite")
     write_every_form(place, {"plaintext": FORMS["plaintext"]})
-    coder = Coder(BOTH, target=SAVER, cipher=None, compression=None, legacy_keys=(), context=None)
+    coder = Coder(BOTH, Switches(plaintext=True))
     with open_database(place, write=True) as database:
-        name = database.tables[table]
-        with next(database.pages(name, (), 10_000, coder, lock=False, hurried=False)) as page:
-            changes = [(row, database.recode(name, row, coder, ((), ()))) for row in page.rows]
-            _touch(place, name)
-            assert page.store(changes) == 0
-        with next(database.pages(name, (), 10_000, coder, lock=False, hurried=False)) as page:
-            changes = [(row, database.recode(name, row, coder, ((), ()))) for row in page.rows]
-            assert page.store(changes) == len(changes) > 0
+        for table in database.tables:
+            for is_changed in (True, False):
+                with database.page(Paging(table, Selection(), OPEN, size=10_000)) as rows:
+                    changes = [(row, table.recode(row, coder, ((), ()))) for row in rows]
+                    if is_changed:
+                        _touch(place, table.name)
+                    with database.savepoint():
+                        written = database.store(table, changes)
+                assert written == (0 if is_changed else len(changes))
+
+
+def test_rows_that_will_be_stored_are_locked_until_their_page_is_left(postgres_url: str) -> None:
+    write_every_form(postgres_url, {"plaintext": FORMS["plaintext"]})
+    with open_database(postgres_url, write=True) as database, psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute("SET lock_timeout = '50ms'")
+        for table in database.tables:
+            with database.page(Paging(table, Selection(), OPEN, size=10_000, lock=True)) as rows:
+                assert rows
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    other.execute(f"UPDATE {table.name} SET type = type")
+            other.execute(f"UPDATE {table.name} SET type = type")
 
 
 def _touch(place: str, table: str) -> None:
     """Changes every row of a table, as another writer does."""
-    if place.startswith("postgresql:"):
-        with psycopg.connect(place) as connection:
-            connection.execute(f"UPDATE {table} SET type = type")
-        return
     with sqlite3.connect(place) as connection:
         statement = {
             "checkpoints": "UPDATE checkpoints SET metadata = CAST(metadata || ' ' AS BLOB)",
@@ -81,11 +91,11 @@ def _touch(place: str, table: str) -> None:
 def test_rows_that_others_have_locked_are_left_to_them_and_done_in_the_next_pass(postgres_url: str) -> None:
     before = write_every_form(postgres_url, {"plaintext": FORMS["plaintext"]})
     with psycopg.connect(postgres_url) as other:
-        other.execute("SELECT 1 FROM checkpoint_blobs FOR UPDATE")
+        other.execute("SELECT 1 FROM checkpoint_writes FOR UPDATE")
         released = []
 
         def release(progress: object) -> None:
-            if progress.table == "checkpoint_writes" and not released:
+            if progress.table == "checkpoint_blobs" and not released:
                 released.append(True)
                 other.rollback()
 
