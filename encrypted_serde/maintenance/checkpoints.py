@@ -475,6 +475,11 @@ class JsonCheckpoints(Checkpoints):
             [],
         )
 
+    def weight(self, row: Row) -> int:
+        """Gives the size of channel values and metadata."""
+        values = parse_json(row.cells["checkpoint"]).get("channel_values") or {}
+        return len(_as_json(values)) + len(_as_json(parse_json(row.cells["metadata"])))
+
     def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives channel values and metadata, as JSON, in the form that is asked for."""
         opened = self.open(row, coder)

@@ -173,6 +173,10 @@ class Table(ABC):
                 raise MalformedEnvelope(f"column {column.name} holds {_KINDS.get(type(cells[column.name]), 'something else')}")
         return cells
 
+    def weight(self, row: Row) -> int:
+        """Gives the size of what `recode` gives anew."""
+        return row.size
+
     def converts(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> bool:
         """Says whether a row can be written in the form that is asked for."""
         return not isinstance(fenced(self, row, lambda: self.recode(row, coder, metadata_keys)), Failure)
@@ -195,7 +199,7 @@ class Table(ABC):
 
     @abstractmethod
     def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
-        """Gives the new values of `changed`. Their size together compares with that of the row.
+        """Gives the new values of `changed`. Their size together compares with `weight`.
 
         Raises:
             EncryptedSerdeError: As `open` does, and if it cannot be written in the form that is asked for.

@@ -23,7 +23,7 @@ from .writes import Writes
 CONNECT_TIMEOUT = 30
 """Seconds to wait for the server."""
 
-_OPTIONS = {"unix_socket": str, "charset": str, "ssl_ca": str, "ssl_cert": str, "ssl_key": str, "read_default_file": str}
+_OPTIONS = frozenset({"unix_socket", "charset", "ssl_ca", "ssl_cert", "ssl_key", "read_default_file"})
 
 
 class MysqlDatabase(Database):
@@ -47,22 +47,7 @@ class MysqlDatabase(Database):
     @contextmanager
     def connect(cls, address: Address, write: bool) -> Iterator[Any]:
         """Connects, in autocommit mode."""
-        parts = urlsplit(address.target)
-        given = dict(parse_qsl(parts.query))
-        if unknown := sorted(given.keys() - _OPTIONS.keys()):
-            raise ConfigurationError(f"unknown options in the URL: {', '.join(unknown)}; known: {', '.join(_OPTIONS)}")
-        options: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": CONNECT_TIMEOUT, **given}
-        with closing(
-            pymysql.connect(
-                host=parts.hostname or "localhost",
-                port=parts.port or 3306,
-                user=unquote(parts.username or "") or None,
-                password=unquote(parts.password or ""),
-                database=unquote(parts.path.strip("/")) or None,
-                autocommit=True,
-                **options,
-            )
-        ) as connection:
+        with closing(pymysql.connect(**options_of(address.target), autocommit=True)) as connection:
             with connection.cursor() as cursor:
                 # No locks on gaps: the application goes on to insert rows beside those of a page.
                 cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
@@ -180,3 +165,25 @@ class MysqlDatabase(Database):
         if isinstance(table, JsonCheckpoints) and column == "checkpoint":
             return "checkpoint = JSON_SET(checkpoint, '$.channel_values', JSON_EXTRACT(%s, '$'))"
         return f"{self.quoted(column)} = %s"
+
+
+def options_of(url: str) -> dict[str, Any]:
+    """Gives what PyMySQL needs to connect.
+
+    Raises:
+        ConfigurationError: If the URL has options that are not known.
+    """
+    parts = urlsplit(url)
+    given = dict(parse_qsl(parts.query))
+    if unknown := sorted(given.keys() - _OPTIONS):
+        raise ConfigurationError(f"unknown options in the URL: {', '.join(unknown)}; known: {', '.join(sorted(_OPTIONS))}")
+    return {
+        "host": parts.hostname or "localhost",
+        "port": parts.port or 3306,
+        "user": unquote(parts.username or "") or None,
+        "password": unquote(parts.password or ""),
+        "database": unquote(parts.path.strip("/")) or None,
+        "charset": "utf8mb4",
+        "connect_timeout": CONNECT_TIMEOUT,
+        **given,
+    }

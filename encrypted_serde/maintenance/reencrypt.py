@@ -251,7 +251,7 @@ class _Run:
         if is_done and not any(self._coder.may_shrink(seen) for seen in found):
             return None
         new = table.recode(row, self._coder, self._metadata_keys)
-        return None if is_done and sum(len(column or b"") for column in new) >= row.size else new
+        return None if is_done and sum(len(column or b"") for column in new) >= table.weight(row) else new
 
     def _count_what_is_left(self) -> None:
         report = self._report

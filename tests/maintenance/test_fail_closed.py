@@ -65,8 +65,15 @@ def test_values_under_a_key_that_is_not_there_are_reported_and_left(place: str) 
 
 def test_upstreams_values_without_its_key_are_reported_and_left(place: str) -> None:
     write_every_form(place, {"upstream-eax": FORMS["upstream-eax"]})
-    assert errors(reencrypt(place, BOTH, **EVERYTHING)) == {"UnsupportedCipher"}
-    assert errors(reencrypt(place, BOTH, **EVERYTHING, legacy_keys=[b"x" * 32])) == {"AuthenticationFailed"}
+    opened = {**EVERYTHING, "legacy_keys": ()}
+    assert errors(reencrypt(place, BOTH, **opened)) == {"UnsupportedCipher", *blocked(place)}
+    opened["legacy_keys"] = [b"x" * 32]
+    assert errors(reencrypt(place, BOTH, **opened)) == {"AuthenticationFailed", *blocked(place)}
+
+
+def blocked(place: str) -> set[str]:
+    """What a checkpoint fails with on Postgres, where it could be converted and its pending writes could not."""
+    return {"Blocked"} if place.startswith("postgresql:") else set()
 
 
 def test_the_good_rows_beside_a_bad_one_are_done(place: str) -> None:
@@ -151,8 +158,10 @@ def test_a_pickle_is_never_vouched_for_and_never_run(place: str, target: str) ->
     table, column = ("checkpoint_writes", "blob") if place.startswith("postgresql:") else ("writes", "value")
     changed = change(place, f"UPDATE {table} SET type = 'pickle', {column} = ? WHERE idx = 0", pickle.dumps(_Bomb()))
     done = reencrypt(place, BOTH, **EVERYTHING, target=target)
-    assert errors(done) == {"PlaintextRefused"}
-    assert done.failed == changed > 0
+    refused = [failure for failure in done.failures if failure.error == "PlaintextRefused"]
+    assert len(refused) == changed > 0
+    # A checkpoint whose pending writes cannot be sealed gets no manifest.
+    assert errors(done) == ({"PlaintextRefused", "Blocked"} if target == "saver" else {"PlaintextRefused"})
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xc1", b"\x81", b"\xdd\xff\xff\xff\xff", b"\xc7", b"\x91" * 5000, bytes(40)])
@@ -198,7 +207,7 @@ def test_a_role_that_may_only_read_can_scan_and_is_told_what_it_needs_to_re_encr
     with psycopg.connect(postgres_url) as connection:
         connection.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(sql.Identifier(role)))
     assert scan(url).tally.lines == scan(postgres_url).tally.lines
-    assert reencrypt(url, BOTH, dry_run=True).rewritten > 0
+    assert reencrypt(url, BOTH, **EVERYTHING, dry_run=True).rewritten > 0
     with pytest.raises(DatabaseFailed, match="GRANT SELECT, UPDATE ON checkpoint_writes, checkpoints, checkpoint_blobs TO"):
         reencrypt(url, BOTH)
     with psycopg.connect(postgres_url) as connection:
