@@ -142,11 +142,14 @@ class _Run:
         """Goes through all threads."""
         report, order = self._report, self._order
         report.rows = {"checkpoints": 0}
+        if order.keep_latest and self._database.is_shallow:  # there is nothing but the newest
+            report.rows["checkpoints"] = self._database.count(self._checkpoints, selection) or 0
+            return
         for thread, newest, number, undated, delta in self._threads(selection):
             report.rows["checkpoints"] += number
             if undated:
                 report.undated += 1
-            elif newest < order.cutoff or (order.keep_latest and not self._database.is_shallow):
+            elif order.keep_latest or newest < order.cutoff:
                 self._expire(thread, is_delta=bool(delta))
             if progress is not None:
                 progress(Progress("checkpoints", report.rows["checkpoints"], None, 0, sum(report.deleted.values())))

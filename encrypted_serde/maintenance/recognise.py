@@ -20,6 +20,7 @@ from .report import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen
 
 _LEGACY_MINIMUM = 32
 _PLAIN, _NONE = Form(PLAINTEXT), Form(NONE)
+_TEXT = re.compile(rb"(?:[\xa0-\xbf]|\xd9.|\xda..|\xdb....)(?=es1\.)", re.DOTALL)
 # The extension object that a snapshot of a delta channel is packed as, and bytes in it, with their lengths.
 _SNAPSHOT = re.compile(rb"(?:\xc7(.)|\xc8(..)|\xc9(....))\x07", re.DOTALL)
 _BYTES = re.compile(rb"(?:\xc4(.)|\xc5(..)|\xc6(....))(?=\xc1ES1)", re.DOTALL)
@@ -74,6 +75,8 @@ def find_typed(type_tag: object, data: bytes, size: int) -> Found:
         return Found(_NONE, type_tag, data)
     if type_tag == "bytes":
         return _recognised(type_tag, data, size) or Found(_PLAIN, type_tag, data)
+    if type_tag == "msgpack" and (found := _in_text(data, size)):
+        return found
     if type_tag == "msgpack" and (snapshot := _SNAPSHOT.match(data)) and _length(snapshot) == size - snapshot.end():
         return _in_snapshot(data[snapshot.end() :], size - snapshot.end())
     return Found(_PLAIN, type_tag, data)
@@ -88,7 +91,7 @@ def find_part(value: object) -> Found:
     """Finds a value that is part of a checkpoint which was taken apart, or which JSON gave."""
     if value is None:
         return Found(_NONE, "null", b"")
-    if isinstance(value, (bytes, str)) and (found := _recognised("bytes", value, len(value))):
+    if isinstance(value, (bytes, str)) and (found := _recognised("bytes", value, _bytes_in(value))):
         return found
     if isinstance(value, Inert):
         if value.code == DELTA_SNAPSHOT:
@@ -110,14 +113,30 @@ def _in_snapshot(data: bytes, size: int) -> Found:
     return Found(_PLAIN, "msgpack", data, is_delta=True)
 
 
+def _in_text(data: bytes, size: int) -> Found | None:
+    """Finds sealed text that a saver packed, which was handed it for a scalar that it may keep in JSON."""
+    match = _TEXT.match(data)
+    if match is None:
+        return None
+    whole, text = size - match.end(), data[match.end() :]
+    if len(data) < size:  # the text of whole groups of bytes is a text by itself
+        text = text[: len(text) // 4 * 4]
+    return _recognised("bytes", text.decode("ascii", "replace"), (whole - 4) * 3 // 4)
+
+
 def _length(match: re.Match[bytes]) -> int:
     return int.from_bytes(next(group for group in match.groups() if group is not None), "big")
+
+
+def _bytes_in(value: bytes | str) -> int:
+    """Gives the size of sealed bytes, also where they stand as text."""
+    return len(value) if isinstance(value, bytes) else (len(value) - 4) * 3 // 4
 
 
 def _recognised(type_tag: str, value: bytes | str, size: int) -> Found | None:
     try:
         sealed = find_sealed(value)
-        return None if sealed is None else _sealed(type_tag, sealed, size if isinstance(value, bytes) else len(sealed.data))
+        return None if sealed is None else _sealed(type_tag, sealed, size)
     except EncryptedSerdeError as error:
         return _broken(type_tag, value if isinstance(value, bytes) else value.encode("utf-8", "replace"), error)
 
@@ -158,7 +177,7 @@ def in_metadata(column: str, metadata: object, readable_keys: Collection[str]) -
         yield Seen(column, "metadata", Form(UNDECODABLE), 0, metadata)
         return
     manifest = metadata.get(KEY)
-    found = _recognised("bytes", manifest, len(manifest)) if isinstance(manifest, str) else None
+    found = _recognised("bytes", manifest, _bytes_in(manifest)) if isinstance(manifest, str) else None
     has_manifest = found is not None
     if found is not None:
         yield Seen(column, "manifest", found.form, len(found.data), manifest)
