@@ -169,13 +169,13 @@ class RowOpener:
 
     def _head_from_before(self, found: CheckpointTuple, at: At) -> _Head:
         """Accepts a checkpoint without a manifest, if a switch says that there may be such."""
+        for part in (found.checkpoint, found.metadata):
+            if isinstance(part, Foreign):
+                part.open(at.context)
         if not self._admission:
             raise PlaintextRefused(
                 "the checkpoint has no manifest: it was not written by EncryptedSaver, or was stripped of it"
             )
-        for part in (found.checkpoint, found.metadata):
-            if isinstance(part, Foreign):
-                part.open(at.context)
         _check_form(found.checkpoint)
         if found.checkpoint.get("id") != at.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
