@@ -9,11 +9,11 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from .. import __version__
 from ..errors import EncryptedSerdeError
 
 EXIT_REFUSED = 1
@@ -94,10 +94,9 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        try:
-            print(f"encrypted-serde {version('encrypted-serde')}, format 1")
-        except PackageNotFoundError:
-            print("encrypted-serde (not installed), format 1")
+        from ..core.format import VERSION
+
+        print(f"encrypted-serde {__version__}, format {VERSION}")
         raise typer.Exit
 
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
+from .. import __version__
 from ..core.context import EncryptionContext
 from ..core.format import VERSION
 from ..errors import EncryptedSerdeError
@@ -305,7 +305,7 @@ class Report:
             "started": self.started.isoformat(timespec="seconds"),
             "finished": self.finished and self.finished.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 3),
-            "software": {"encrypted-serde": _version(), "format": VERSION},
+            "software": {"encrypted-serde": __version__, "format": VERSION},
             "database": {"name": self.database, "server": self.server},
             "options": self.options,
             "rows": self.rows,
@@ -331,10 +331,3 @@ class Report:
             "not_compared": self.not_compared,
             "result": self.result(),
         }
-
-
-def _version() -> str:
-    try:
-        return version("encrypted-serde")
-    except PackageNotFoundError:  # imported from a checkout
-        return "unknown"
