@@ -240,7 +240,10 @@ class RowOpener:
     def _send(self, value: Any, place: Binding, at: At, *, is_proven: bool) -> Waiting:
         if (sealed := find_sealed(value)) is None:
             return self._admit(value, at.context, is_proven=is_proven)
-        return self._waiting(self._open(sealed, place, at.context))
+        opened = self._open(sealed, place, at.context)
+        if "task_id" in opened.claims:
+            raise WrongLocation("a write of a task stands among the sends that a checkpoint was written with")
+        return self._waiting(opened)
 
     # --- writes
 
