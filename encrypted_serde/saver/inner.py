@@ -22,6 +22,7 @@ class Habits(NamedTuple):
         newest_first: ``list`` gives rows in descending order of their checkpoint id, whatever thread and namespace.
         filters: What ``list(filter=)`` means.
         prunes: It has ``prune``, which may leave a checkpoint without its parent.
+        gathers_sends: It gives a checkpoint of a format below 4 the sends that stand in the writes of its parent.
     """
 
     asks_serde: bool = False
@@ -31,10 +32,11 @@ class Habits(NamedTuple):
     newest_first: bool = False
     filters: Semantics = EQUALITY
     prunes: bool = False
+    gathers_sends: bool = True
 
 
-_MEMORY = Habits(asks_serde=True, inlines_scalars=False)
-_SQLITE = Habits(asks_serde=True, inlines_scalars=False, stores_all_values=True, newest_first=True, filters=JSON_PATH)
+_MEMORY = Habits(asks_serde=True, inlines_scalars=False, gathers_sends=False)
+_SQLITE = _MEMORY._replace(stores_all_values=True, newest_first=True, filters=JSON_PATH)
 _POSTGRES = Habits(asks_serde=True, newest_first=True, filters=CONTAINMENT)
 _SHALLOW = Habits(asks_serde=True, inlines_scalars=False, is_shallow=True, filters=CONTAINMENT)
 
