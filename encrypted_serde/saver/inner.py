@@ -18,7 +18,8 @@ class Habits(NamedTuple):
         inlines_scalars: It stores str, int, float and bool channels in JSON, beside the checkpoint. They are handed over as
             sealed text then, so that they stay where they were and none is lost.
         is_shallow: It keeps one checkpoint per thread, with no parent, and rewrites pending sends.
-        stores_all_values: It stores the value of every channel with every checkpoint, not only the new ones.
+        stores_all_values: It stores the value of every channel with every checkpoint, not only the new ones: the whole is
+            one value of its ``serde``. One that is readable was never encrypted then.
         newest_first: ``list`` gives rows in descending order of their checkpoint id, whatever thread and namespace.
         filters: What ``list(filter=)`` means.
         prunes: It has ``prune``, which may leave a checkpoint without its parent.

@@ -162,7 +162,8 @@ class RowOpener:
             )
         )
         values, nones, deltas = self._kinds(checkpoint)
-        manifest.check_channels(values, nones, deltas)
+        versions = {} if self._habits.stores_all_values else verified.checkpoint["channel_versions"]
+        manifest.check_channels(values, nones, [channel for channel in deltas if channel in versions])
         inner_type, private = manifest.private
         given = Waiting.for_bytes(self._serde, inner_type, private)
         return _Head(manifest, verified.checkpoint, Waiting(lambda: {**verified.readable, **given()}))
@@ -179,8 +180,14 @@ class RowOpener:
         _check_form(found.checkpoint)
         if found.checkpoint.get("id") != at.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
-        is_bound = any(is_sealed(_bare(value)) for value in (found.checkpoint.get("channel_values") or {}).values())
-        if is_bound:
+        if self._habits.stores_all_values and not isinstance(found.checkpoint, Foreign) and not self._admission.plaintext:
+            raise PlaintextRefused("the checkpoint was never encrypted")
+        values = found.checkpoint.get("channel_values")
+        sealed_once = [
+            *(values.values() if isinstance(values, Mapping) else ()),
+            *(found.checkpoint.get("pending_sends") or ()),
+        ]
+        if any(is_sealed(_bare(value)) for value in sealed_once):
             raise PlaintextRefused("the checkpoint has values that were sealed for it, and no manifest: it was stripped of it")
         if isinstance(found.metadata, Foreign):
             metadata = self._admit(found.metadata, at.context)

@@ -153,8 +153,9 @@ def test_gathered_sends_are_each_of_the_parents_once(database, how):
         database.sql(f"DELETE FROM {{writes}} WHERE {ROW} AND task_id = ? AND idx = 1", *parent, TASK)
     elif how == "one is doubled":
         columns = "thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, channel, type, {value}"
+        where = f"{ROW} AND task_id = ? AND idx = 1"
         database.sql(
-            f"INSERT INTO {{writes}} ({columns}, idx) SELECT {columns}, 7 FROM {{writes}} WHERE {ROW} AND idx = 1 AND task_id = ?",
+            f"INSERT INTO {{writes}} ({columns}, idx) SELECT {columns}, 7 FROM {{writes}} WHERE {where}",
             *parent,
             TASK,
         )
