@@ -18,12 +18,14 @@ class Habits(NamedTuple):
         inlines_scalars: It stores str, int, float and bool channels in JSON, beside the checkpoint. They are handed over as
             sealed text then, so that they stay where they were and none is lost.
         is_shallow: It keeps one checkpoint per thread, with no parent, and rewrites pending sends.
-        stores_all_values: It stores the value of every channel with every checkpoint, not only the new ones.
+        stores_all_values: It stores the value of every channel with every checkpoint, not only the new ones: the whole is
+            one value of its ``serde``. One that is readable was never encrypted then.
         newest_first: ``list`` gives rows in descending order of their checkpoint id, whatever thread and namespace.
         filters: What ``list(filter=)`` means.
         prunes: It has ``prune``, which may leave a checkpoint without its parent.
         settles_slots: Of two writes to one slot it is known which stays: the first of ordinary ones; the newest of special
             ones in a call that has no others.
+        gathers_sends: It gives a checkpoint of a format below 4 the sends that stand in the writes of its parent.
     """
 
     asks_serde: bool = False
@@ -34,12 +36,11 @@ class Habits(NamedTuple):
     filters: Semantics = EQUALITY
     prunes: bool = False
     settles_slots: bool = False
+    gathers_sends: bool = True
 
 
-_MEMORY = Habits(asks_serde=True, inlines_scalars=False, settles_slots=True)
-_SQLITE = Habits(
-    asks_serde=True, inlines_scalars=False, stores_all_values=True, newest_first=True, filters=JSON_PATH, settles_slots=True
-)
+_MEMORY = Habits(asks_serde=True, inlines_scalars=False, settles_slots=True, gathers_sends=False)
+_SQLITE = _MEMORY._replace(stores_all_values=True, newest_first=True, filters=JSON_PATH)
 _POSTGRES = Habits(asks_serde=True, newest_first=True, filters=CONTAINMENT, settles_slots=True)
 _SHALLOW = Habits(asks_serde=True, inlines_scalars=False, is_shallow=True, filters=CONTAINMENT)
 

@@ -161,8 +161,9 @@ class RowOpener:
                 loses_parent=self._habits.is_shallow or self._habits.prunes,
             )
         )
-        values, nones, deltas = _kinds(checkpoint)
-        manifest.check_channels(values, nones, deltas)
+        values, nones, deltas = self._kinds(checkpoint)
+        versions = {} if self._habits.stores_all_values else verified.checkpoint["channel_versions"]
+        manifest.check_channels(values, nones, [channel for channel in deltas if channel in versions])
         inner_type, private = manifest.private
         given = Waiting.for_bytes(self._serde, inner_type, private)
         return _Head(manifest, verified.checkpoint, Waiting(lambda: {**verified.readable, **given()}))
@@ -179,14 +180,39 @@ class RowOpener:
         _check_form(found.checkpoint)
         if found.checkpoint.get("id") != at.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
-        is_bound = any(is_sealed(_bare(value)) for value in (found.checkpoint.get("channel_values") or {}).values())
-        if is_bound:
+        if self._habits.stores_all_values and not isinstance(found.checkpoint, Foreign) and not self._admission.plaintext:
+            raise PlaintextRefused("the checkpoint was never encrypted")
+        values = found.checkpoint.get("channel_values")
+        sealed_once = [
+            *(values.values() if isinstance(values, Mapping) else ()),
+            *(found.checkpoint.get("pending_sends") or ()),
+        ]
+        if any(is_sealed(_bare(value)) for value in sealed_once):
             raise PlaintextRefused("the checkpoint has values that were sealed for it, and no manifest: it was stripped of it")
         if isinstance(found.metadata, Foreign):
             metadata = self._admit(found.metadata, at.context)
         else:
             metadata = Waiting.holding(dict(found.metadata or {}))
         return _Head(None, None if isinstance(found.checkpoint, Foreign) else found.checkpoint, metadata)
+
+    def _kinds(self, checkpoint: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
+        """Divides channels into those with a value, those that are None, and, of the first, those in a delta snapshot."""
+        values: list[str] = []
+        nones: list[str] = []
+        deltas: list[str] = []
+        for channel, value in checkpoint["channel_values"].items():
+            if self._is_gathered(channel, value, checkpoint):
+                continue
+            # Encrypting serializers seal None too, and one may stand there from before the wrapper.
+            is_none = value is None or (isinstance(value, Foreign) and value.type_tag.partition("+")[0] == "null")
+            (nones if is_none else values).append(channel)
+            if isinstance(value, DeltaSnapshot):
+                deltas.append(channel)
+        return values, nones, deltas
+
+    def _is_gathered(self, channel: str, value: object, checkpoint: Mapping[str, Any]) -> bool:
+        """Says whether the saver gathered a value from the writes of the parent, as a bare list: sends of a format below 4."""
+        return channel == TASKS and isinstance(value, list) and self._habits.gathers_sends and is_before_v4(checkpoint)
 
     def _channels(self, checkpoint: Mapping[str, Any], head: _Head, at: At) -> tuple[dict[str, Waiting], dict[str, Any] | None]:
         """Opens the channel values; gives the channel versions too, where sends that a saver gathered change them."""
@@ -196,8 +222,7 @@ class RowOpener:
         values: dict[str, Waiting] = {}
         sends = None
         for channel, value in checkpoint["channel_values"].items():
-            if channel == TASKS and isinstance(value, list) and is_before_v4(head.checkpoint):
-                # Savers gather the sends of a format below 4 from the parent's writes, as a bare list.
+            if self._is_gathered(channel, value, head.checkpoint):
                 sends = values[channel] = self._gathered_sends(value, head.manifest, at)
             else:
                 values[channel] = self._value(channel, value, versions.get(channel), head, at)
@@ -369,22 +394,6 @@ def _bind(make: Callable[..., Binding], *known: Any) -> Binding:
 
 def _bare(value: Any) -> Any:
     return value.value if isinstance(value, DeltaSnapshot) else value
-
-
-def _kinds(checkpoint: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
-    """Divides channels into those with a value, those that are None, and, of the first, those in a delta snapshot."""
-    values: list[str] = []
-    nones: list[str] = []
-    deltas: list[str] = []
-    for channel, value in checkpoint["channel_values"].items():
-        if channel == TASKS and isinstance(value, list) and is_before_v4(checkpoint):
-            continue  # gathered by the saver
-        # Encrypting serializers seal None too, and one may stand there from before the wrapper.
-        is_none = value is None or (isinstance(value, Foreign) and value.type_tag.partition("+")[0] == "null")
-        (nones if is_none else values).append(channel)
-        if isinstance(value, DeltaSnapshot):
-            deltas.append(channel)
-    return values, nones, deltas
 
 
 def _check_form(checkpoint: Any) -> None:

@@ -32,6 +32,7 @@ from ..errors import ConfigurationError
 from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
 from ..wrapping.admission import Admission
+from ..wrapping.description import description, summary
 from ..wrapping.gate import Gate, gated
 from ..wrapping.offload import is_heavy, is_large, seal_now
 from .anchoring import anchored, keeper_for
@@ -178,6 +179,29 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
     def admitted_reads(self) -> Counter[str]:
         """How many values each switch for moving in let through: by ``plaintext``, ``legacy`` and ``unbound``."""
         return self._wiring.admission.admitted
+
+    def describe(self) -> dict[str, Any]:
+        """Describes how this saver writes and what it admits, for a health page: nothing secret, in types that JSON knows.
+
+        Returns:
+            ``saver`` (class of the inner one), ``cipher``, ``compression``, ``keys`` (class of the provider), ``key_id`` and
+            ``decrypt_only`` (of a `Keyring`: id of the primary key in hex, number of keys only read; else None),
+            ``required_context``, ``audit``, ``anchor`` (whether there is one), ``readable_metadata`` and
+            ``searchable_metadata`` (what was named), ``switches`` (those that are on) and ``admitted`` (how many values of
+            each kind they let through).
+        """
+        wiring = self._wiring
+        return {
+            "saver": type(self.inner).__name__,
+            **description(wiring.sealer, wiring.admission),
+            "anchor": wiring.keeper is not None,
+            "readable_metadata": sorted(wiring.readable_keys - LANGGRAPH_KEYS),
+            "searchable_metadata": sorted(wiring.searchable_keys),
+        }
+
+    def __repr__(self) -> str:
+        shown = summary(self._wiring.sealer, self._wiring.admission)
+        return f"<EncryptedSaver of {type(self.inner).__name__}, {shown}>"
 
     @property
     def config_specs(self) -> list[Any]:
