@@ -120,7 +120,8 @@ def start(directory: Path, environ: dict[str, str], app: Path = HERE / "app", **
 
 def environment(directory: Path, environ: dict[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LANG", "ENCRYPTED_SERDE"))}
-    guard = {"PYTHONPATH": str(HERE / "loopback_only"), "EGRESS_LOG": str(directory / "egress.log")}
+    path = os.pathsep.join([str(HERE / "loopback_only"), os.environ.get("PYTHONPATH", "")])
+    guard = {"PYTHONPATH": path, "EGRESS_LOG": str(directory / "egress.log")}
     return {**inherited, **_QUIET, **guard, **environ}
 
 
