@@ -288,7 +288,9 @@ CREDENTIALS = [
 
 
 @pytest.mark.parametrize("database", CREDENTIALS)
-@pytest.mark.parametrize("arguments", [["scan"], ["verify"], ["keygen"], [], ["scan", "x", "--rate"], ["expire", "--older-than"]])
+@pytest.mark.parametrize(
+    "arguments", [["scan"], ["verify"], ["keygen"], [], ["scan", "x", "--rate"], ["expire", "--older-than"]]
+)
 def test_a_password_is_never_printed_whatever_the_text(run, monkeypatch, database: str, arguments: list[str]) -> None:
     monkeypatch.setenv("ENCRYPTED_SERDE_KEY", Key.generate().to_text())
     monkeypatch.setattr("encrypted_serde.maintenance.postgres.CONNECT_TIMEOUT", 1)
