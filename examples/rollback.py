@@ -93,7 +93,8 @@ def delete_in_the_middle(shop: Shop) -> None:
 
 
 def forget_the_payment(shop: Shop) -> None:
-    shop.sql("DELETE FROM writes WHERE (checkpoint_id, task_id) IN (SELECT checkpoint_id, task_id FROM writes WHERE channel = 'paid')")
+    paid = "SELECT checkpoint_id, task_id FROM writes WHERE channel = 'paid'"
+    shop.sql(f"DELETE FROM writes WHERE (checkpoint_id, task_id) IN ({paid})")
 
 
 def put_an_older_file_back(shop: Shop) -> None:

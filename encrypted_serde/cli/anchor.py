@@ -201,17 +201,20 @@ def _anchor(place: str, table: str, grant: str | None, makes: bool) -> Any:
 
 @contextmanager
 def _inner(database: str) -> Iterator[Any]:
+    from ..maintenance.address import POSTGRES, SQLITE, parse_address
+
+    address = parse_address(database)
     try:
-        if "://" in database:
+        if address.kind == POSTGRES:
             from langgraph.checkpoint.postgres import PostgresSaver
 
-            with PostgresSaver.from_conn_string(database) as saver:
+            with PostgresSaver.from_conn_string(address.target) as saver:
                 yield saver
             return
         from langgraph.checkpoint.sqlite import SqliteSaver
     except ImportError as error:
         raise ConfigurationError(f"{error.name} is missing: install the checkpointer that the application uses") from None
-    if not Path(database).is_file():
-        raise ConfigurationError("DATABASE: there is no such file")
-    with SqliteSaver.from_conn_string(database) as saver:
+    if address.kind != SQLITE or not Path(address.target).is_file():
+        raise ConfigurationError("DATABASE: a SQLite file that is there, or a Postgres database")
+    with SqliteSaver.from_conn_string(address.target) as saver:
         yield saver
