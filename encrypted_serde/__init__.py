@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .anchor.postgres import PostgresAnchor
+    from .anchor.sqlite import SqliteAnchor
     from .cache import EncryptedCache
     from .core.context import encryption_context
     from .core.keys import Key, KeyProvider, Keyring
@@ -58,7 +60,9 @@ __all__ = [
     "LocalKeyWrapper",
     "MalformedEnvelope",
     "PlaintextRefused",
+    "PostgresAnchor",
     "Sealer",
+    "SqliteAnchor",
     "TenantKeyring",
     "UnknownKey",
     "UnsupportedCipher",
@@ -79,7 +83,9 @@ _HOMES = {
     "KeyWrapper": ".kms",
     "Keyring": ".core.keys",
     "LocalKeyWrapper": ".kms.local",
+    "PostgresAnchor": ".anchor.postgres",
     "Sealer": ".core.sealer",
+    "SqliteAnchor": ".anchor.sqlite",
     "TenantKeyring": ".tenants.keyring",
     "encryption_context": ".core.context",
 }

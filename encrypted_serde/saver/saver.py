@@ -58,8 +58,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     Readable by nature stay thread, namespace, checkpoint and task ids, channel and node names, task paths, versions, times,
     sizes, whether a value is None, and the metadata keys ``source``, ``step``, ``parents``, ``run_id`` and those of delta
-    channels. Not detectable are the deletion of the newest rows or of all writes of a task (which then runs again), and a
-    whole older database put in place of the newer one.
+    channels. Not detectable without an ``anchor`` are the deletion of the newest rows or of all writes of a task (which then
+    runs again), and a whole older database put in place of the newer one.
 
     Args:
         inner: The saver to wrap. It goes on to work as it did; what is written through the wrapper it cannot read.
