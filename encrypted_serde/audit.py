@@ -78,7 +78,10 @@ class AuditedSealer:
     Attributes:
         keys: The sealer's.
         cipher: The sealer's.
+        compression: The sealer's.
+        required_context: The sealer's.
         may_block: The sealer's.
+        accepted_contexts: The sealer's.
         listener: As given.
     """
 
@@ -88,6 +91,8 @@ class AuditedSealer:
         if not callable(listener):
             raise TypeError(f"audit takes a callable, not {type(listener).__name__}")
         self.keys, self.cipher, self.may_block = sealer.keys, sealer.cipher, sealer.may_block
+        self.compression, self.required_context = sealer.compression, sealer.required_context
+        self.accepted_contexts = sealer.accepted_contexts
         self.listener = listener
         self._sealer = sealer
         self._told: WeakSet[EncryptedSerdeError] = WeakSet()  # a surface may hand on a refusal that was told here

@@ -6,6 +6,11 @@
 * `startup`: whether the server calls the handlers at all, and whether all have the same keys
 """
 
+try:
+    import langgraph_sdk  # noqa: F401  # here, so that whatever is imported of this package says what to install
+except ImportError as error:
+    raise ImportError(f"{__name__} needs langgraph-sdk: pip install 'encrypted-serde[agent-server]'") from error
+
 from .checkpointer import encrypted_saver
 from .codec import HandlerError
 from .handlers import make_encryption

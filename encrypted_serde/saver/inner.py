@@ -22,6 +22,8 @@ class Habits(NamedTuple):
         newest_first: ``list`` gives rows in descending order of their checkpoint id, whatever thread and namespace.
         filters: What ``list(filter=)`` means.
         prunes: It has ``prune``, which may leave a checkpoint without its parent.
+        settles_slots: Of two writes to one slot it is known which stays: the first of ordinary ones; the newest of special
+            ones in a call that has no others.
     """
 
     asks_serde: bool = False
@@ -31,11 +33,14 @@ class Habits(NamedTuple):
     newest_first: bool = False
     filters: Semantics = EQUALITY
     prunes: bool = False
+    settles_slots: bool = False
 
 
-_MEMORY = Habits(asks_serde=True, inlines_scalars=False)
-_SQLITE = Habits(asks_serde=True, inlines_scalars=False, stores_all_values=True, newest_first=True, filters=JSON_PATH)
-_POSTGRES = Habits(asks_serde=True, newest_first=True, filters=CONTAINMENT)
+_MEMORY = Habits(asks_serde=True, inlines_scalars=False, settles_slots=True)
+_SQLITE = Habits(
+    asks_serde=True, inlines_scalars=False, stores_all_values=True, newest_first=True, filters=JSON_PATH, settles_slots=True
+)
+_POSTGRES = Habits(asks_serde=True, newest_first=True, filters=CONTAINMENT, settles_slots=True)
 _SHALLOW = Habits(asks_serde=True, inlines_scalars=False, is_shallow=True, filters=CONTAINMENT)
 
 _KNOWN = {

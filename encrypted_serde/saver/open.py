@@ -200,7 +200,7 @@ class RowOpener:
                 # Savers gather the sends of a format below 4 from the parent's writes, as a bare list.
                 sends = values[channel] = self._gathered_sends(value, head.manifest, at)
             else:
-                values[channel] = self._value(channel, value, head, at)
+                values[channel] = self._value(channel, value, versions.get(channel), head, at)
         if head.manifest is not None and sends is not None and versions:  # as the savers choose it, who were not asked to
             return values, {**versions, TASKS: max(versions.values())}
         return values, None
@@ -233,9 +233,14 @@ class RowOpener:
         if self._habits.is_shallow:  # those of the checkpoint before
             return [self._send_of_parent(send, None, at).value for send in sends]
         return [
-            self._found(send, _bind(binding.send, at.place, at.checkpoint_id, idx, len(sends)), at, is_proven=head.is_proven)
+            self._send(send, _bind(binding.send, at.place, at.checkpoint_id, idx, len(sends)), at, is_proven=head.is_proven)
             for idx, send in enumerate(sends)
         ]
+
+    def _send(self, value: Any, place: Binding, at: At, *, is_proven: bool) -> Waiting:
+        if (sealed := find_sealed(value)) is None:
+            return self._admit(value, at.context, is_proven=is_proven)
+        return self._waiting(self._open(sealed, place, at.context))
 
     # --- writes
 
@@ -274,32 +279,26 @@ class RowOpener:
                 require_whole(writes)
                 opened: DeltaChannelHistory = {"writes": [(write.task_id, write.channel, write.value()) for write in writes]}
                 if "seed" in entry:
-                    opened["seed"] = self._value(channel, entry["seed"], _Head(None, None, _NONE), at)()
+                    opened["seed"] = self._value(channel, entry["seed"], None, _Head(None, None, _NONE), at)()
                 result[channel] = opened
         return result
 
     # --- one value
 
-    def _value(self, channel: str, value: Any, head: _Head, at: At) -> Waiting:
+    def _value(self, channel: str, value: Any, version: object, head: _Head, at: At) -> Waiting:
         """Verifies the value of a channel, which may stand in a delta snapshot."""
-        versions = head.checkpoint["channel_versions"] if head.checkpoint else {}
-        version = versions.get(channel)
+        if value is None:
+            return _NONE
         if isinstance(value, DeltaSnapshot) and (sealed := find_sealed(value.value)) is not None:
             waiting = self._waiting(self._open(sealed, _bind(binding.delta, at.place, channel, version), at.context))
             return Waiting(lambda: DeltaSnapshot(waiting()))
-        is_proven = head.is_proven and self._stands_in_row(value)
-        return self._found(value, _bind(binding.value, at.place, channel, version), at, is_proven=is_proven)
+        if (sealed := find_sealed(value)) is None:
+            return self._admit(value, at.context, is_proven=head.is_proven and self._stands_in_row(value))
+        return self._waiting(self._open(sealed, _bind(binding.value, at.place, channel, version), at.context))
 
     def _stands_in_row(self, value: Any) -> bool:
         """Says whether a value stands in the row of its checkpoint, and not in one of its own that may be older."""
         return self._habits.stores_all_values or (self._habits.inlines_scalars and isinstance(value, _SCALARS))
-
-    def _found(self, value: Any, place: Binding, at: At, *, is_proven: bool) -> Waiting:
-        if value is None:
-            return _NONE
-        if (sealed := find_sealed(value)) is None:
-            return self._admit(value, at.context, is_proven=is_proven)
-        return self._waiting(self._open(sealed, place, at.context))
 
     def _open(self, sealed: Sealed, place: Binding, context: EncryptionContext | None) -> Opened:
         return self._sealer.open_bound(sealed, place, context=context)

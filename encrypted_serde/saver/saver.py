@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from ..anchor.entries import Anchor
 from ..audit import AuditListener, make_sealer
 from ..core.binding import Place
 from ..core.ciphers import DEFAULT
@@ -33,6 +34,7 @@ from ..wrapping import upstream
 from ..wrapping.admission import Admission
 from ..wrapping.gate import Gate, gated
 from ..wrapping.offload import is_heavy, is_large, seal_now
+from .anchoring import anchored, keeper_for
 from .inner import habits_of
 from .listing import Asked, Lister
 from .manifest import KEY, LANGGRAPH_KEYS, survives_json
@@ -83,6 +85,10 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         verify_delta_history: Rebuild delta channels from verified checkpoints, one by one, instead of the inner saver's
             faster way, which authenticates each write but not which checkpoints form the chain.
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
+        anchor: An append-only list out of reach of whoever writes the database, such as `SqliteAnchor` or `PostgresAnchor`:
+            what was deleted or put back there is refused with `Incomplete`. See docs/anchor.md.
+        max_lag: Seconds, up to 60, for which entries for the anchor may be gathered. What happens to the database within
+            this time is not noticed. Without it every entry is made before the call that stored the row returns.
 
     Raises:
         TypeError: If ``inner`` is no saver, or another argument is of the wrong type.
@@ -93,10 +99,14 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         serde: How values become bytes. Another may be assigned.
     """
 
-    def __new__(cls, inner: Any = None, *args: Any, verify_delta_history: bool = False, **options: Any) -> EncryptedSaver:
+    def __new__(
+        cls, inner: Any = None, *args: Any, verify_delta_history: bool = False, anchor: Any = None, **options: Any
+    ) -> EncryptedSaver:
         """Chooses the class with the optional methods of the inner saver."""
-        fitting = class_for(cls, type(inner), verify_delta_history=verify_delta_history) if args or options else cls
-        return object.__new__(fitting)
+        if not args and not options:
+            return object.__new__(cls)
+        fitting = class_for(cls, type(inner), verify_delta_history=verify_delta_history or anchor is not None)
+        return object.__new__(fitting if anchor is None else anchored(fitting))  # type: ignore[arg-type]  # see class_for
 
     def __init__(
         self,
@@ -117,6 +127,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         pass_config: Collection[str] = (),
         verify_delta_history: bool = False,
         audit: AuditListener | None = None,
+        anchor: Anchor | None = None,
+        max_lag: float | None = None,
     ) -> None:
         if not isinstance(inner, BaseCheckpointSaver) or isinstance(inner, EncryptedSaver):
             raise TypeError(f"inner must be a checkpointer that is not encrypted yet, not {type(inner).__name__}")
@@ -140,7 +152,9 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
             sealer, plaintext=allow_plaintext, unbound=allow_unbound, legacy_keys=legacy_keys, allowlist_from=own
         )
         view = gated(inner, Gate(admission))
-        self._connect(Wiring(view, sealer, own, admission, habits_of(inner), readable, searchable))
+        habits = habits_of(inner)
+        keeper = keeper_for(anchor, max_lag, sealer.keys, habits)
+        self._connect(Wiring(view, sealer, own, admission, habits, readable, searchable, keeper=keeper))
         super().__init__(serde=own)
 
     def _connect(self, wiring: Wiring) -> None:
@@ -217,18 +231,30 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
-        asked, sealed = self._seal_writes(config, writes, task_id, task_path)
+        self._put_writes(config, writes, task_id, task_path)
+
+    def _put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> str:
+        """Does it, and gives the id that was sealed into them."""
+        asked, sealed, batch = self._seal_writes(config, writes, task_id, task_path)
         self._wiring.gated.put_writes(asked, sealed, task_id, task_path)
+        return batch
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Seals the writes of a task and stores them."""
+        await self._aput_writes(config, writes, task_id, task_path)
+
+    async def _aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> str:
+        """Does it, and gives the id that was sealed into them."""
         asks = self._wiring.habits.asks_serde
-        asked, sealed = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
+        asked, sealed, batch = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
         if asks and (self._wiring.sealer.may_block or any(is_large(value) for _, value in writes)):
             await asyncio.to_thread(seal_now, [value for _, value in sealed])
         await self._wiring.gated.aput_writes(asked, sealed, task_id, task_path)
+        return batch
 
     def _seal(
         self,
@@ -247,10 +273,10 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def _seal_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> tuple[RunnableConfig, list[tuple[str, Any]]]:
+    ) -> tuple[RunnableConfig, list[tuple[str, Any]], str]:
         asked, at = self._asked(config)
         checkpoint_id = config["configurable"]["checkpoint_id"]
-        return asked, self._rows.writes(at._replace(checkpoint_id=checkpoint_id), writes, task_id, task_path)
+        return asked, *self._rows.writes(at._replace(checkpoint_id=checkpoint_id), writes, task_id, task_path)
 
     async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
         """Calls something in a thread if it is heavy, or may ask a service for a key."""
