@@ -58,7 +58,7 @@ def failures() -> Iterator[None]:
 
 def make_app() -> typer.Typer:
     """Makes the command with all its parts."""
-    from . import anchor, database, inspect, keys
+    from . import anchor, database, erasure, inspect, keys
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -71,7 +71,7 @@ def make_app() -> typer.Typer:
         "nothing was there, 130 interrupted.",
     )
     app.callback()(_root)
-    for module in (keys, inspect, database, anchor):
+    for module in (keys, inspect, database, anchor, erasure):
         module.register(app)
     return app
 
