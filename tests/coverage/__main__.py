@@ -7,6 +7,7 @@ import asyncio
 import logging
 import sys
 import time
+import traceback
 import warnings
 
 from tests.coverage import document
@@ -24,18 +25,20 @@ def main() -> int:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of packages that are not ours
     logging.disable(logging.WARNING)  # of savers, and ours about writes that were tampered with
-    results, missing = _run_all(arguments.only)
+    results, missing, broken = _run_all(arguments.only)
     if not arguments.dry:
         document.save(results, missing)
-    short = {row: found for row, result in results.items() if (found := document.shortcomings(result))}
+    short = broken | {row: found for row, result in results.items() if (found := document.shortcomings(result))}
     for row, found in short.items():
         print(f"SHORT {row}: {'; '.join(found)}")
     return 1 if short or (arguments.strict and missing) else 0
 
 
-def _run_all(only: str) -> tuple[dict[str, dict], dict[str, str]]:
+def _run_all(only: str) -> tuple[dict[str, dict], dict[str, str], dict[str, list[str]]]:
+    """Gives the results, why rows cannot be run here, and what went wrong with others, each by row id."""
     results: dict[str, dict] = {}
     missing: dict[str, str] = {}
+    broken: dict[str, list[str]] = {}
     with Servers() as servers:
         for row in ROWS:
             if only not in row.id:
@@ -44,10 +47,14 @@ def _run_all(only: str) -> tuple[dict[str, dict], dict[str, str]]:
             try:
                 results[row.id] = asyncio.run(run_row(row, servers))
             except Unavailable as reason:
-                missing[row.id] = str(reason)
-            said = f"not run: {missing[row.id]}" if row.id in missing else document.summary(results[row.id])
+                missing[row.id] = said = str(reason)
+            except Exception as error:  # noqa: BLE001  # the other rows are run all the same
+                broken[row.id] = [said := f"{type(error).__name__}: {error}"]
+                traceback.print_exc()
+            else:
+                said = document.summary(results[row.id])
             print(f"{row.id} ({time.monotonic() - start:.0f} s): {said}", flush=True)
-    return results, missing
+    return results, missing, broken
 
 
 if __name__ == "__main__":

@@ -55,8 +55,9 @@ def shortcomings(result: Result) -> list[str]:
     conformance = result["conformance"]
     if conformance["wrapped"]["passed"] < conformance["plain"]["passed"]:
         short.append(f"conformance {_conformance(result)}")
-    if _secrets(result, "wrapped") != 0:
-        short.append(f"secrets: {result['secrets']['wrapped']}")
+    secrets = result["secrets"]
+    if _secrets(result, "wrapped") != 0 or len(secrets["wrapped"]["raised"]) > len(secrets["plain"]["raised"]):
+        short.append(f"secrets: {secrets['wrapped']}")
     for mode, graph in result["graph"].items():
         if graph["equal"] < graph["steps"]:
             short.append(f"graph, {mode}: {', '.join(graph['different'])}")
@@ -85,8 +86,7 @@ def _conformance(result: Result) -> str:
 def _secrets(result: Result, way: str) -> int | str:
     if way not in result["secrets"]:
         return "-"
-    found = result["secrets"][way]
-    return "does not run" if isinstance(found, str) else sum(found[kind] for kind in _KINDS)
+    return sum(result["secrets"][way][kind] for kind in _KINDS)
 
 
 def _graph(result: Result) -> str:
@@ -116,8 +116,6 @@ def _readable(result: Result, way: str) -> str:
     if way not in result["secrets"]:
         return "takes none"
     found, planted = result["secrets"][way], result["secrets"]["planted"]
-    if isinstance(found, str):
-        return "does not run"
     kinds = [
         kind if found[kind] == planted[kind] else f"{found[kind]} of {planted[kind]} {kind}" for kind in _KINDS if found[kind]
     ]

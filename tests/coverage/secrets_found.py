@@ -33,24 +33,30 @@ def planted() -> dict[str, int]:
     return {kind: kinds.count(kind) for kind in ("values", *KINDS)}
 
 
-async def run_and_scan(saver: Any, place: Place, mode: str) -> dict[str, int]:
-    """Runs the graphs that plant the secrets, and counts those that are found, by kind; ``names`` apart."""
-    for graph, name, arguments in steps(saver):
+async def run_and_scan(saver: Any, place: Place, mode: str) -> dict[str, Any]:
+    """Runs the graphs that plant the secrets, and counts those that are found, by kind; ``names`` apart.
+
+    A step may fail in the saver itself; what it ``raised`` is noted, and what is stored by then is scanned all the same.
+    """
+    named = {NAMES["channel"]: 1}, {"configurable": {"thread_id": NAMES["thread id"]}}
+    raised = [
         await _run(graph, name, arguments, mode)
-    await _run(_named_graph(saver), "invoke", ({NAMES["channel"]: 1}, {"configurable": {"thread_id": NAMES["thread id"]}}), mode)
+        for graph, name, arguments in (*steps(saver), (_named_graph(saver), "invoke", named))
+    ]
     cells = [*_cells(place.dump())]
     found = [kind_of(secret) for secret in found_in(cells)]
     counts = {kind: found.count(kind) for kind in ("values", *KINDS)}
-    return {**counts, "names": len(found_in(cells, NAMES))}
+    return {**counts, "names": len(found_in(cells, NAMES)), "raised": [each for each in raised if each]}
 
 
-async def _run(graph: Any, name: str, arguments: tuple[Any, ...], mode: str) -> None:
+async def _run(graph: Any, name: str, arguments: tuple[Any, ...], mode: str) -> str:
     call: Callable[..., Any] = getattr(graph, f"a{name}" if mode == ASYNC else name)
     try:
         await (call(*arguments) if mode == ASYNC else asyncio.to_thread(call, *arguments))
-    except RuntimeError as error:
-        if str(error) != SECRETS["error"]:  # one of the steps is meant to fail, so that its error is stored
-            raise
+    except Exception as error:  # noqa: BLE001  # each saver has errors of its own
+        # One of the steps is meant to fail, so that its error is stored.
+        return "" if str(error) == SECRETS["error"] else type(error).__name__
+    return ""
 
 
 def _named_graph(saver: Any) -> Any:

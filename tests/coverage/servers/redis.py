@@ -76,7 +76,7 @@ class RedisPlace:
     def __init__(self, url: str, connection: Any) -> None:
         self.where, self._redis = url, connection
         info = connection.info("server")
-        modules = [module["name"] for module in connection.execute_command("MODULE", "LIST") or [] if isinstance(module, dict)]
+        modules = connection.execute_command("MODULE", "LIST")
         self.server = f"Redis {info['redis_version']}" + (" with RedisJSON, RediSearch" if modules else "")
 
     def dump(self) -> dict[Hashable, Any]:
