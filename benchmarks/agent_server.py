@@ -15,7 +15,7 @@ from encrypted_serde import Key
 from encrypted_serde.agent_server import make_encryption
 from encrypted_serde.agent_server.trust import vouch
 from encrypted_serde.core.context import EncryptionContext
-from encrypted_serde.core.envelope import Sealer
+from encrypted_serde.core.sealer import Sealer
 from tests.agent_server.grpc_service import Service, grpc_service
 
 OURS = "our handlers"

@@ -1,8 +1,8 @@
 """Encryption at rest for everything a LangGraph application persists."""
 
 from .core.context import encryption_context
-from .core.envelope import Sealer
 from .core.keys import Key, KeyProvider, Keyring
+from .core.sealer import Sealer
 from .errors import (
     AuthenticationFailed,
     ConfigurationError,

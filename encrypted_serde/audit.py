@@ -8,14 +8,18 @@ then gives a plain `Sealer`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol, cast
+from weakref import WeakSet
 
+from .core.binding import Binding
+from .core.ciphers import DEFAULT
 from .core.context import NO_CONTEXT, EncryptionContext, current
-from .core.envelope import Header, Opened, Sealer, parse_header, parse_sealed
+from .core.format import Sealed
 from .core.keys import Key, KeyProvider
+from .core.sealer import Batch, Opened, Sealer, Sealing
 from .errors import ConfigurationError, EncryptedSerdeError
-from .wrapping.legacy import CIPHER as LEGACY_CIPHER
 
 
 class AuditEvent(NamedTuple):
@@ -53,141 +57,179 @@ class AuditListener(Protocol):
         ...
 
 
-def make_sealer(
-    keys: Key | KeyProvider,
-    *,
-    cipher: str,
-    compression: str | None,
-    required_context: Iterable[str],
-    accept_contexts: Iterable[Mapping[str, str]],
-    audit: AuditListener | None,
-) -> Sealer:
-    """Builds a `Sealer`, one that tells a listener where there is one. The arguments are those of `Sealer`.
-
-    Raises:
-        TypeError: If an argument is of the wrong type.
-        ConfigurationError: As `Sealer` raises it.
-    """
-    options: dict[str, Any] = {
-        "cipher": cipher,
-        "compression": compression,
-        "required_context": required_context,
-        "accept_contexts": accept_contexts,
-    }
-    return Sealer(keys, **options) if audit is None else AuditedSealer(keys, audit, **options)
-
-
-class AuditedSealer(Sealer):
-    """A `Sealer` that tells a listener what it did.
+class AuditedSealer:
+    """Stands before a `Sealer` and tells a listener what it did: the same methods, and one for what others refuse.
 
     Args:
-        keys: As for `Sealer`.
+        sealer: Does the work.
         listener: Told after every value.
-        **options: As for `Sealer`.
 
     Raises:
-        TypeError: If the listener cannot be called, and as for `Sealer`.
-        ConfigurationError: As for `Sealer`.
+        TypeError: If ``sealer`` is no `Sealer`, or the listener cannot be called.
+
+    Attributes:
+        keys: The sealer's.
+        cipher: The sealer's.
+        may_block: The sealer's.
+        listener: As given.
     """
 
-    def __init__(self, keys: Key | KeyProvider, listener: AuditListener, **options: Any) -> None:
+    def __init__(self, sealer: Sealer, listener: AuditListener) -> None:
+        if not isinstance(sealer, Sealer):
+            raise TypeError(f"an AuditedSealer stands before a Sealer, not {type(sealer).__name__}")
         if not callable(listener):
             raise TypeError(f"audit takes a callable, not {type(listener).__name__}")
-        super().__init__(keys, **options)
-        self._listener = listener
+        self.keys, self.cipher, self.may_block = sealer.keys, sealer.cipher, sealer.may_block
+        self.listener = listener
+        self._sealer = sealer
+        self._told: WeakSet[EncryptedSerdeError] = WeakSet()  # a surface may hand on a refusal that was told here
+
+    def __copy__(self) -> AuditedSealer:
+        return self
+
+    def __deepcopy__(self, memo: object) -> AuditedSealer:
+        return self
 
     def seal(self, inner_type: str, plaintext: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
         """As `Sealer.seal`, and tells."""
-        try:
-            type_tag, blob = super().seal(inner_type, plaintext, context=context)
-        except EncryptedSerdeError as error:
-            self._tell_unsealed(error, plaintext, context)
-            raise
-        self._tell("seal", parse_header(blob), self._cipher.NAME, len(blob))
+        with self._sealing(plaintext, context):
+            type_tag, blob = self._sealer.seal(inner_type, plaintext, context=context)
+        self._tell("seal", Sealed.of_blob(type_tag, blob), len(blob))
         return type_tag, blob
-
-    def _seal_bound(
-        self,
-        inner_type: str,
-        plaintext: bytes,
-        location: bytes,
-        claims: Mapping[str, str],
-        context: EncryptionContext | None,
-        nonce: bytes,
-    ) -> bytes:
-        # What `seal_bound` and `Batch.seal` both come to.
-        try:
-            data = super()._seal_bound(inner_type, plaintext, location, claims, context, nonce)
-        except EncryptedSerdeError as error:
-            self._tell_unsealed(error, plaintext, context)
-            raise
-        header, cipher = _claimed(data)
-        self._tell("seal", header, cipher, len(data))
-        return data
 
     def open(self, type_tag: str, blob: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
         """As `Sealer.open`, and tells."""
-        cipher = type_tag.rpartition("+")[2]
-        try:
-            opened = super().open(type_tag, blob, context=context)
-        except EncryptedSerdeError as error:
-            # A value of langgraph's own serializer is no concern of a Sealer: the caller may have its key, and tells then.
-            if cipher != LEGACY_CIPHER:
-                self._tell("refuse", _header(blob, 0), cipher, len(blob), type(error).__name__)
-                error.audited = True
-            raise
-        self._tell("open", parse_header(blob), cipher, len(blob))
+        sealed = _parsed(lambda: Sealed.of_blob(type_tag, blob))
+        with self._opening(sealed, type_tag, len(blob)):
+            opened = self._sealer.open(type_tag, blob, context=context)
+        self._tell("open", sealed, len(blob))
         return opened
 
-    def open_bound(
-        self, data: bytes, location: bytes, claims: Mapping[str, str], *, context: EncryptionContext | None = None
-    ) -> Opened:
+    def seal_bound(
+        self, inner_type: str, plaintext: bytes, binding: Binding, *, context: EncryptionContext | None = None
+    ) -> bytes:
+        """As `Sealer.seal_bound`, and tells."""
+        with self._sealing(plaintext, context):
+            data = self._sealer.seal_bound(inner_type, plaintext, binding, context=context)
+        self._tell("seal", Sealed.of_bytes(data), len(data))
+        return data
+
+    def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
         """As `Sealer.open_bound`, and tells."""
-        header, cipher = _claimed(data)
-        try:
-            opened = super().open_bound(data, location, claims, context=context)
-        except EncryptedSerdeError as error:
-            self._tell("refuse", header, cipher, len(data), type(error).__name__)
-            error.audited = True
-            raise
-        self._tell("open", header, cipher, len(data))
+        parsed = _parsed(lambda: Sealed.of_bytes(sealed)) if isinstance(sealed, bytes) else sealed
+        size = len(sealed) if isinstance(sealed, bytes) else len(sealed.data)
+        with self._opening(parsed, None, size):
+            opened = self._sealer.open_bound(parsed or sealed, binding, context=context)
+        self._tell("open", parsed, size)
         return opened
 
-    def refused(self, error: EncryptedSerdeError) -> None:
-        """Tells of a refusal that was decided outside of this class: a row without a manifest, a value that is missing."""
-        if not error.audited:
-            self._listener(AuditEvent("refuse", outcome=type(error).__name__))
-            error.audited = True
+    def batch(self, count: int, *, context: EncryptionContext | None = None) -> _AuditedBatch:
+        """As `Sealer.batch`; what is sealed with it is told."""
+        return _AuditedBatch(self, self._sealer.batch(count, context=context))
 
-    def admitted(self, kind: str, size: int | None) -> None:
-        """Tells of a value that was read because a switch for moving in is on. Of unbound ones `open` has told already."""
-        if kind == "legacy":
-            self._listener(AuditEvent("open", cipher=LEGACY_CIPHER, size=size))
-        elif kind == "plaintext":
-            self._listener(AuditEvent("open", size=size, outcome="plaintext"))
+    def refused(self, error: EncryptedSerdeError, *, cipher: str | None = None, size: int | None = None) -> None:
+        """Tells of a refusal that a surface decided: a row without a manifest, a value that is missing. Once for each."""
+        if error not in self._told:
+            self._told.add(error)
+            self.listener(AuditEvent("refuse", cipher=cipher, size=size, outcome=type(error).__name__))
 
-    def _tell(self, action: str, header: Header | None, cipher: str | None, size: int, outcome: str = "ok") -> None:
-        key_id, context = (header.key_id, header.context.pairs) if header else (None, None)
-        self._listener(AuditEvent(action, key_id, context, cipher, size, outcome))
+    def _tell(self, action: str, sealed: Sealed | None, size: int, outcome: str = "ok", cipher: str | None = None) -> None:
+        head = sealed.head if sealed else None
+        key_id, context = (head.key_id, head.context.pairs) if head else (None, None)
+        self.listener(AuditEvent(action, key_id, context, head.cipher.NAME if head else cipher, size, outcome))
 
-    def _tell_unsealed(self, error: EncryptedSerdeError, plaintext: bytes, context: EncryptionContext | None) -> None:
-        wanted = context or current.get() or NO_CONTEXT
-        event = AuditEvent("refuse", None, wanted.pairs, self._cipher.NAME, len(plaintext), type(error).__name__)
-        self._listener(event)
+    @contextmanager
+    def _sealing(self, plaintext: bytes, context: EncryptionContext | None) -> Iterator[None]:
+        try:
+            yield
+        except EncryptedSerdeError as error:
+            wanted = context or current.get() or NO_CONTEXT
+            event = AuditEvent("refuse", None, wanted.pairs, self.cipher, len(plaintext), type(error).__name__)
+            self._told.add(error)
+            self.listener(event)
+            raise
+
+    @contextmanager
+    def _opening(self, sealed: Sealed | None, type_tag: str | None, size: int) -> Iterator[None]:
+        try:
+            yield
+        except EncryptedSerdeError as error:
+            self._told.add(error)
+            self._tell("refuse", sealed, size, type(error).__name__, type_tag.rpartition("+")[2] if type_tag else None)
+            raise
 
 
-def _header(data: bytes, start: int) -> Header | None:
+class _AuditedBatch:
+    def __init__(self, sealer: AuditedSealer, batch: Batch) -> None:
+        self.id, self.context = batch.id, batch.context
+        self._sealer, self._batch = sealer, batch
+
+    def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
+        with self._sealer._sealing(plaintext, self.context):
+            data = self._batch.seal(inner_type, plaintext, binding)
+        self._sealer._tell("seal", Sealed.of_bytes(data), len(data))
+        return data
+
+
+def _parsed(parse: Callable[[], Sealed]) -> Sealed | None:
     try:
-        return parse_header(data, start)
+        return parse()
     except EncryptedSerdeError:
         return None
 
 
-def _claimed(data: bytes) -> tuple[Header | None, str | None]:
-    if (parsed := parse_sealed(data)) is None:
-        return None, None
-    type_tag, start = parsed
-    return _header(data, start), type_tag.rpartition("+")[2]
+def make_sealer(
+    keys: Key | KeyProvider | Sealing,
+    *,
+    cipher: str = DEFAULT,
+    compression: str | None = None,
+    required_context: Iterable[str] = (),
+    accept_contexts: Iterable[Mapping[str, str]] = (),
+    audit: AuditListener | None = None,
+) -> Sealing:
+    """Gives what a surface seals with: a `Sealer` around keys, or the one that it was given; with a listener, one that tells.
+
+    Args:
+        keys: A `Key`, any `KeyProvider`, or a `Sealer` or `AuditedSealer` that was built already.
+        cipher: As for `Sealer`, as are the next three.
+        compression: See above.
+        required_context: See above.
+        accept_contexts: See above.
+        audit: Told of everything.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ConfigurationError: As `Sealer` raises it; and if a sealer comes with options that belong to it.
+    """
+    if not isinstance(keys, (Sealer, AuditedSealer)):
+        sealer = Sealer(
+            cast("Key | KeyProvider", keys),
+            cipher=cipher,
+            compression=compression,
+            required_context=required_context,
+            accept_contexts=accept_contexts,
+        )
+    elif (cipher, compression, [*required_context], [*accept_contexts]) != (DEFAULT, None, [], []):
+        raise ConfigurationError("cipher, compression and contexts belong to the Sealer: say them where it is built")
+    elif audit is None:
+        return keys
+    elif isinstance(keys, AuditedSealer):
+        raise ConfigurationError("the sealer tells a listener already: leave out audit=")
+    else:
+        sealer = keys
+    return sealer if audit is None else AuditedSealer(sealer, audit)
+
+
+def tell(sealer: Sealing, event: AuditEvent) -> None:
+    """Tells the listener of a sealer, if it has one."""
+    if isinstance(sealer, AuditedSealer):
+        sealer.listener(event)
+
+
+def tell_refused(sealer: Sealing, error: EncryptedSerdeError) -> None:
+    """Tells the listener of a sealer, if it has one, of a refusal that a surface decided. See `AuditedSealer.refused`."""
+    if isinstance(sealer, AuditedSealer):
+        sealer.refused(error)
 
 
 class LogListener:

@@ -10,17 +10,26 @@ Messages carry key ids, cipher names and context *names*. They never carry conte
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
 
 
 class EncryptedSerdeError(Exception):
     """Root of every error that this package defines.
 
     Attributes:
-        audited: Whether the audit listener was told of this refusal, so that it is told once.
+        row: Which row it is about, where that is known: ``thread``, ``namespace``, ``checkpoint``. Part of the text.
     """
 
-    audited = False
+    row: Mapping[str, str] = _NOWHERE
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text} ({', '.join(f'{name} {part!r}' for name, part in self.row.items())})" if self.row else text
 
 
 class ConfigurationError(EncryptedSerdeError, ValueError):
@@ -39,8 +48,8 @@ class _KeyIdError(EncryptedSerdeError):
         super().__init__(message)
         self.key_id = key_id
 
-    def __reduce__(self) -> tuple[type[_KeyIdError], tuple[str, bytes]]:
-        return type(self), (str(self), self.key_id)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.key_id), self.__dict__
 
 
 class UnknownKey(_KeyIdError):
@@ -89,7 +98,20 @@ class WrongContext(EncryptedSerdeError):
     """The encryption context stored with the value is not the one that the reader expects."""
 
 
-class KeyServiceError(EncryptedSerdeError):
+class Incomplete(EncryptedSerdeError):
+    """The anchor knows of something that the database no longer has, or has in an older state."""
+
+
+class _RetryableError(EncryptedSerdeError):
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), retryable=self.retryable), (self.args[0],), self.__dict__
+
+
+class KeyServiceError(_RetryableError):
     """A key service did not do what was asked.
 
     Args:
@@ -101,8 +123,19 @@ class KeyServiceError(EncryptedSerdeError):
     """
 
     def __init__(self, message: str, *, retryable: bool) -> None:
-        super().__init__(message)
-        self.retryable = retryable
+        super().__init__(message, retryable=retryable)
 
-    def __reduce__(self) -> tuple[partial[KeyServiceError], tuple[str]]:
-        return partial(type(self), retryable=self.retryable), (str(self),)
+
+class AnchorError(_RetryableError):
+    """The anchor cannot be asked or written to, so nothing is read or written past it.
+
+    Args:
+        message: Which anchor, what happened.
+        retryable: Whether the same call may succeed later.
+
+    Attributes:
+        retryable: As given.
+    """
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message, retryable=retryable)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,17 +10,15 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from .audit import AuditEvent, AuditListener, make_sealer
+from .audit import AuditListener, make_sealer
 from .core.ciphers import DEFAULT
 from .core.keys import Key, KeyProvider
-from .errors import EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, UnsupportedCipher
+from .core.sealer import Sealing
+from .errors import MalformedEnvelope
+from .wrapping.admission import Admission
 from .wrapping.legacy import CIPHER as LEGACY_CIPHER
-from .wrapping.legacy import LegacyReader, loads_unauthenticated
 
-logger = logging.getLogger(__name__)
-
-NEVER_PLAINTEXT = frozenset({"pickle"})
-"""Inner types that are refused unauthenticated under every switch: reading one runs code of the writer's choice."""
+_LEGACY_SUFFIX = f"+{LEGACY_CIPHER}"
 
 
 class EncryptedSerializer(JsonPlusSerializer):
@@ -34,7 +31,7 @@ class EncryptedSerializer(JsonPlusSerializer):
     a compiled graph keeps this serializer, with the graph's allowlist applied to the inner one.
 
     Args:
-        keys: A `Key` or any `KeyProvider`, such as `Keyring`.
+        keys: A `Key`, any `KeyProvider` such as `Keyring`, or a `Sealer` that has the next options already.
         serde: How objects become bytes before they are sealed. A `JsonPlusSerializer` by default.
         cipher: What to write with: ``"xaes-256-gcm"`` (default; no practical limit on the number of values),
             ``"aes-256-gcm"`` (2^32 values per key) or ``"aes-256-eax"`` (2^48 values, slower). All of them are read.
@@ -54,9 +51,6 @@ class EncryptedSerializer(JsonPlusSerializer):
         TypeError: If an argument is of the wrong type.
         ConfigurationError: If cipher, compression, a legacy key or a context cannot be used. The message says what to do.
 
-    Attributes:
-        plaintext_reads: How many plaintext values were read, by inner type. Zero for long enough: turn the switch off.
-
     Example:
         ```python
         serde = EncryptedSerializer(Keyring.from_env())
@@ -66,7 +60,7 @@ class EncryptedSerializer(JsonPlusSerializer):
 
     def __init__(
         self,
-        keys: Key | KeyProvider,
+        keys: Key | KeyProvider | Sealing,
         *,
         serde: SerializerProtocol | None = None,
         cipher: str = DEFAULT,
@@ -92,10 +86,13 @@ class EncryptedSerializer(JsonPlusSerializer):
             accept_contexts=accept_contexts,
             audit=audit,
         )
-        self._audit = audit
-        self._allow_plaintext = bool(allow_plaintext)
-        self._legacy = LegacyReader(legacy_keys, allowlist_from=inner)
-        self.plaintext_reads: Counter[str] = Counter()
+        self._open = self._sealer.open
+        self._admission = Admission(self._sealer, plaintext=allow_plaintext, legacy_keys=legacy_keys, allowlist_from=inner)
+
+    @property
+    def plaintext_reads(self) -> Counter[str]:
+        """How many plaintext values were read, by inner type. Zero for long enough: turn the switch off."""
+        return self._admission.plaintext_types
 
     @property
     def inner(self) -> SerializerProtocol:
@@ -131,18 +128,9 @@ class EncryptedSerializer(JsonPlusSerializer):
             raise MalformedEnvelope("a stored value is a pair of type tag and bytes") from None
         if type(blob) is not bytes or type(type_tag) is not str:
             type_tag, blob = _plain_types(type_tag, blob)
-        if "+" not in type_tag:
-            return self._loads_plaintext(type_tag, blob)
-        try:
-            return self._inner.loads_typed(self._sealer.open(type_tag, blob))
-        except UnsupportedCipher:
-            inner_type, _, cipher = type_tag.rpartition("+")
-            if cipher != LEGACY_CIPHER:
-                raise
-            if not self._legacy:
-                self._tell("refuse", cipher, blob, UnsupportedCipher.__name__)
-                raise
-        return self._loads_legacy(inner_type, blob)
+        if "+" not in type_tag or type_tag.endswith(_LEGACY_SUFFIX):
+            return self._admission.loads(self._inner, self._admission.admit(type_tag, blob))
+        return self._inner.loads_typed(self._open(type_tag, blob))
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> EncryptedSerializer:
         """Gives this serializer with more types on the inner serializer's msgpack allowlist.
@@ -154,38 +142,8 @@ class EncryptedSerializer(JsonPlusSerializer):
         clone = copy.copy(self)
         if isinstance(self._inner, JsonPlusSerializer):
             clone._inner = self._inner.with_msgpack_allowlist(extra)
-        clone._legacy = self._legacy.with_msgpack_allowlist(extra)
+        clone._admission = self._admission.with_allowlist(extra)
         return clone
-
-    def _loads_legacy(self, inner_type: str, blob: bytes) -> Any:
-        try:
-            value = self._legacy.loads(inner_type, blob)
-        except EncryptedSerdeError as error:
-            self._tell("refuse", LEGACY_CIPHER, blob, type(error).__name__)
-            raise
-        self._tell("open", LEGACY_CIPHER, blob, "ok")
-        return value
-
-    def _loads_plaintext(self, inner_type: str, data: bytes) -> Any:
-        if problem := self._plaintext_problem(inner_type):
-            self._tell("refuse", None, data, PlaintextRefused.__name__)
-            raise PlaintextRefused(problem)
-        if inner_type not in self.plaintext_reads:
-            logger.warning("reading unencrypted rows of type %r, because allow_plaintext is on", inner_type)
-        self.plaintext_reads[inner_type] += 1
-        self._tell("open", None, data, "plaintext")
-        return loads_unauthenticated(self._inner, inner_type, data)
-
-    def _plaintext_problem(self, inner_type: str) -> str | None:
-        if not self._allow_plaintext:
-            return f"a row of type {inner_type!r} was never encrypted; pass allow_plaintext=True while you migrate such rows"
-        if inner_type in NEVER_PLAINTEXT:
-            return f"an unencrypted row of type {inner_type!r} is never read: it could run any code"
-        return None
-
-    def _tell(self, action: str, cipher: str | None, data: bytes, outcome: str) -> None:
-        if self._audit is not None:
-            self._audit(AuditEvent(action, cipher=cipher, size=len(data), outcome=outcome))
 
 
 def _plain_types(type_tag: object, blob: object) -> tuple[str, bytes]:

@@ -25,9 +25,10 @@ from encrypted_serde import (
     encryption_context,
 )
 from encrypted_serde.audit import AuditEvent, LogListener, OpenTelemetryListener, make_sealer
-from encrypted_serde.core.envelope import Sealer, make_location
+from encrypted_serde.core.sealer import Sealer
 from encrypted_serde.kms.local import LocalKeyWrapper
 from encrypted_serde.tenants.keyring import TenantKeyring
+from tests.places import at, claiming
 
 ACME = {"tenant_id": "acme"}
 
@@ -51,13 +52,13 @@ def test_bound_values_are_told_as_well(key: Key, events: list[AuditEvent]) -> No
     sealer = make_sealer(
         key, cipher="aes-256-gcm", compression=None, required_context=(), accept_contexts=(), audit=events.append
     )
-    place, elsewhere = make_location("value", "1"), make_location("value", "2")
-    data = sealer.seal_bound("bytes", b"x", place, {"version": "1"})
-    sealer.open_bound(data, place, {})
+    place, elsewhere = at("value", "1"), at("value", "2")
+    data = sealer.seal_bound("bytes", b"x", claiming(place, {"version": "1"}))
+    sealer.open_bound(data, place)
     with pytest.raises(AuthenticationFailed):
-        sealer.open_bound(data, elsewhere, {})
+        sealer.open_bound(data, elsewhere)
     with pytest.raises(MalformedEnvelope):
-        sealer.open_bound(b"plaintext", place, {})
+        sealer.open_bound(b"plaintext", place)
     common = (key.id, {}, "aes-256-gcm", len(data))
     assert events == [
         ("seal", *common, "ok"),

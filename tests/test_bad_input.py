@@ -35,7 +35,9 @@ from encrypted_serde import (
 from encrypted_serde.core import compression
 from encrypted_serde.core.ciphers import CIPHERS
 from encrypted_serde.core.encoding import encode_pairs, lp
-from encrypted_serde.core.envelope import Sealer, make_location, parse_header, parse_sealed
+from encrypted_serde.core.format import Sealed
+from encrypted_serde.core.sealer import Sealer
+from tests.places import at, blob_of, claiming
 from tests.tampering import FIXED_HEADER, RecordingSerializer, flip, forge, header
 
 KEY = Key.from_bytes(bytes(range(100, 132)))
@@ -75,7 +77,7 @@ def row(request):
 
 def _authenticated_from(blob):
     """Where the part begins in which any change can only be seen by the AEAD."""
-    return parse_header(blob).end
+    return Sealed.of_blob(TAG, blob).nonce
 
 
 # --- blobs that are no blobs ----------------------------------------------------------------------------------------
@@ -154,15 +156,15 @@ def test_flipped_bits_of_a_large_value_are_refused(cipher):
 
 
 def test_every_single_flipped_bit_of_a_bound_value_is_refused():
-    sealer, place = Sealer(KEY), make_location("value", "thread", "", "channel")
-    sealed = sealer.seal_bound("bytes", b"a value", place, {"version": "1"})
+    sealer, place = Sealer(KEY), at("value", "thread", "", "channel")
+    sealed = sealer.seal_bound("bytes", b"a value", claiming(place, {"version": "1"}))
     for bit in range(len(sealed) * 8):
         with pytest.raises(EncryptedSerdeError) as caught:
-            sealer.open_bound(flip(sealed, bit), place, {})
+            sealer.open_bound(flip(sealed, bit), place)
         allowed = {MalformedEnvelope, UnsupportedFormat, UnsupportedCipher, UnknownKey, AuthenticationFailed, WrongLocation}
         if caught.type not in allowed:
             pytest.fail(f"{caught.type.__name__} at bit {bit}")
-        nonce = parse_header(sealed, parse_sealed(sealed)[1]).end
+        nonce = Sealed.of_bytes(sealed).nonce
         if bit // 8 >= nonce and caught.type is not AuthenticationFailed:
             pytest.fail(f"{caught.type.__name__} at bit {bit}, behind the header")
 
@@ -202,10 +204,10 @@ def test_a_context_that_no_writer_writes_is_malformed_even_when_it_is_authentic(
 
 @pytest.mark.parametrize("claims", [lp(b"b") + lp(b"1") + lp(b"a") + lp(b"2"), lp(b"a") + lp(b"1") + lp(b"a") + lp(b"1"), b"x"])
 def test_claims_that_no_writer_writes_are_malformed_even_when_they_are_authentic(claims):
-    place = make_location("value", "thread")
-    blob = forge(KEY, "xaes-256-gcm", TAG, header(key_id=KEY.id, flags=2, claims=claims), b"\x01", location=place)
+    place = at("value", "thread")
+    blob = forge(KEY, "xaes-256-gcm", TAG, header(key_id=KEY.id, flags=2, claims=claims), b"\x01", location=place.location)
     with pytest.raises(MalformedEnvelope):
-        Sealer(KEY).open_bound(b"\xc1ES1" + lp(TAG.encode()) + blob, place, {})
+        Sealer(KEY).open_bound(b"\xc1ES1" + lp(TAG.encode()) + blob, place)
 
 
 def test_a_context_edited_to_another_tenant_is_refused(reader, row):
@@ -303,9 +305,9 @@ def test_the_plaintext_switch_makes_no_sealed_value_easier_to_change(row):
 
 
 def test_a_value_that_is_bound_to_a_place_is_refused(reader):
-    sealed = Sealer(KEY).seal_bound("msgpack", b"\x01", make_location("value", "thread"), {})
-    type_tag, start = parse_sealed(sealed)
-    reader.refuses((type_tag, sealed[start:]), WrongLocation)
+    sealed = Sealer(KEY).seal_bound("msgpack", b"\x01", at("value", "thread"))
+    type_tag, blob = blob_of(sealed)
+    reader.refuses((type_tag, blob), WrongLocation)
 
 
 # --- compression ----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pytest
 from encrypted_serde import EncryptedSerializer, Key, Sealer, encryption_context
 from encrypted_serde.cli.app import app
 from encrypted_serde.core.encoding import b64url_encode
-from encrypted_serde.core.envelope import make_location
+from tests.places import at, claiming
 
 TAG = "msgpack+xaes-256-gcm"
 
@@ -49,7 +49,7 @@ def blob(key: Key) -> bytes:
 
 @pytest.fixture
 def sealed(key: Key) -> bytes:
-    return Sealer(key).seal_bound("msgpack", b"hello", make_location("value", "thread", "", "channel"), {"version": "7"})
+    return Sealer(key).seal_bound("msgpack", b"hello", claiming(at("value", "thread", "", "channel"), {"version": "7"}))
 
 
 # --- keygen ----------------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_the_table_shows_compression(run, key: Key) -> None:
 
 
 def test_control_characters_of_a_claim_do_not_reach_the_terminal(run, key: Key) -> None:
-    sealed = Sealer(key).seal_bound("bytes", b"", make_location("value"), {"name": "\x1b[2J[bold]"})
+    sealed = Sealer(key).seal_bound("bytes", b"", claiming(at("value"), {"name": "\x1b[2J[bold]"}))
     shown = run("inspect", sealed.hex()).out
     assert "\x1b" not in shown
     assert r"'\x1b[2J[bold]'" in shown

@@ -14,12 +14,12 @@ import pytest
 
 from encrypted_serde import EncryptedSerializer, Key, WrongContext, encryption_context
 from encrypted_serde.core.ciphers import CIPHERS, xaes
-from encrypted_serde.core.envelope import parse_header
+from encrypted_serde.core.format import Sealed
 
 
 def _nonce(row):
     type_tag, blob = row
-    cipher, start = CIPHERS[type_tag.partition("+")[2]], parse_header(blob).end
+    cipher, start = CIPHERS[type_tag.partition("+")[2]], Sealed.of_blob(type_tag, blob).nonce
     return blob[start : start + cipher.NONCE_PREFIX + cipher.NONCE_REST]
 
 
@@ -87,7 +87,7 @@ async def test_each_task_seals_and_reads_under_its_own_context(serde):
                 serde.loads_typed(next(row for (other, _), row in rows.items() if other != tenant))
 
     await asyncio.gather(*[task(f"t{number}") for number in range(25)])
-    assert {tenant: parse_header(row[1]).context.pairs["tenant_id"] for (tenant, _), row in rows.items()} == {
+    assert {tenant: Sealed.of_blob(*row).head.context.pairs["tenant_id"] for (tenant, _), row in rows.items()} == {
         f"t{number}": f"t{number}" for number in range(25)
     }
     assert len({_nonce(row) for row in rows.values()}) == 500

@@ -15,11 +15,12 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from encrypted_serde import ConfigurationError, EncryptedSerdeError, EncryptedSerializer, Key, Keyring, Sealer, errors
 from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
-from encrypted_serde.core.envelope import make_location, parse_header, parse_sealed, parse_sealed_text
+from encrypted_serde.core.format import Sealed, bytes_of_text, find_sealed, is_sealed
 from encrypted_serde.saver.manifest import Manifest
 from encrypted_serde.saver.manifest import digest as manifest_digest
 from encrypted_serde.wrapping.search import search_token
 from tests import independent_reader
+from tests.places import at, blob_of, claiming
 from tests.vectors import generate
 from tests.vectors.sealing import fixed_nonce
 
@@ -51,8 +52,8 @@ def test_the_package_opens_every_sealed_vector(vector: dict[str, Any]) -> None:
         opened = sealer.open(vector["type_tag"], bytes.fromhex(vector["blob"]), context=context)
         claims = None
     else:
-        location = make_location(*vector["location"])
-        *opened, claims = sealer.open_bound(bytes.fromhex(vector["sealed_bytes"]), location, vector["claims"], context=context)
+        place = claiming(at(*vector["location"]), vector["claims"])
+        *opened, claims = sealer.open_bound(bytes.fromhex(vector["sealed_bytes"]), place, context=context)
     assert list(opened) == [vector["inner_type"], bytes.fromhex(vector["plaintext"])]
     assert claims == vector["claims"]
 
@@ -78,19 +79,19 @@ def test_the_independent_reader_opens_every_sealed_vector(vector: dict[str, Any]
 @each("sealed", "manifests", "zstd")
 def test_every_field_of_a_vector_is_where_the_format_says(vector: dict[str, Any]) -> None:
     assert vector["blob"].startswith(vector["header"] + vector["nonce"])
-    header = parse_header(bytes.fromhex(vector["blob"]))
-    assert (header.flags, header.key_id.hex()) == (vector["flags"], vector["key_id"])
-    assert header.context.encoded.hex() == vector["context_encoded"]
-    assert header.end == len(vector["header"]) // 2
+    header = Sealed.of_blob(vector["type_tag"], bytes.fromhex(vector["blob"]))
+    assert (header.head.flags, header.head.key_id.hex()) == (vector["flags"], vector["key_id"])
+    assert header.head.context.encoded.hex() == vector["context_encoded"]
+    assert header.nonce == len(vector["header"]) // 2
     if vector["location"] is not None:
         sealed = bytes.fromhex(vector["sealed_bytes"])
-        assert parse_sealed_text(vector["sealed_text"]) == sealed
-        assert parse_sealed(sealed) == (vector["type_tag"], len(sealed) - len(vector["blob"]) // 2)
+        assert bytes_of_text(vector["sealed_text"]) == sealed
+        assert blob_of(sealed) == (vector["type_tag"], bytes.fromhex(vector["blob"]))
         assert independent_reader.parse_sealed_text(vector["sealed_text"]) == (
             vector["type_tag"],
             bytes.fromhex(vector["blob"]),
         )
-        assert make_location(*vector["location"]).hex() == vector["location_encoded"]
+        assert at(*vector["location"]).location.hex() == vector["location_encoded"]
 
 
 @each("sealed", "manifests")
@@ -102,8 +103,8 @@ def test_sealing_again_with_the_same_nonce_gives_the_same_bytes(vector: dict[str
             again = sealer.seal(vector["inner_type"], plaintext, context=context)
             assert again == (vector["type_tag"], bytes.fromhex(vector["blob"]))
         else:
-            location = make_location(*vector["location"])
-            again = sealer.seal_bound(vector["inner_type"], plaintext, location, vector["claims"], context=context)
+            place = claiming(at(*vector["location"]), vector["claims"])
+            again = sealer.seal_bound(vector["inner_type"], plaintext, place, context=context)
             assert again.hex() == vector["sealed_bytes"]
 
 
@@ -132,8 +133,8 @@ def _open(vector: dict[str, Any]) -> None:
     first, *others = [Key.from_text(text) for text in vector["key_texts"]]
     keys, context = Keyring(primary=first, decrypt_only=others), _context(vector["expected_context"])
     if "sealed_bytes" in vector:
-        sealed, location = bytes.fromhex(vector["sealed_bytes"]), make_location(*vector["location"])
-        Sealer(keys).open_bound(sealed, location, vector["known_claims"], context=context)
+        sealed, place = bytes.fromhex(vector["sealed_bytes"]), claiming(at(*vector["location"]), vector["known_claims"])
+        Sealer(keys).open_bound(sealed, place, context=context)
     elif "+" in vector["type_tag"]:
         Sealer(keys).open(vector["type_tag"], bytes.fromhex(vector["blob"]), context=context)
     else:
@@ -168,13 +169,14 @@ def test_every_error_of_the_reading_table_has_a_refused_vector() -> None:
 
 @pytest.mark.parametrize("data", [bytes.fromhex(row) for row in VECTORS["not_sealed"]["bytes"]])
 def test_bytes_that_only_begin_like_sealed_ones_are_plaintext(data: bytes) -> None:
-    assert parse_sealed(data) is None
+    assert find_sealed(data) is None
+    assert not is_sealed(data)
     assert independent_reader.parse_sealed_bytes(data) is None
 
 
 @pytest.mark.parametrize("text", VECTORS["not_sealed"]["text"])
 def test_text_that_is_not_canonical_is_plaintext(text: str) -> None:
-    assert parse_sealed_text(text) is None
+    assert bytes_of_text(text) is None
     assert independent_reader.parse_sealed_text(text) is None
 
 

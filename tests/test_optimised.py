@@ -10,7 +10,7 @@ from pathlib import Path
 import encrypted_serde
 
 TESTS = Path(__file__).parent
-MODULES = ["bad_input", "keys", "context", "encoding", "compression", "legacy", "serializer", "envelope"]
+MODULES = ["bad_input", "keys", "context", "encoding", "compression", "legacy", "serializer", "sealer"]
 
 
 def test_bad_input_is_refused_just_as_well_under_python_o():

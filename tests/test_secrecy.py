@@ -22,14 +22,14 @@ from encrypted_serde import (
     encryption_context,
 )
 from encrypted_serde.core.encoding import b64url_encode, encode_pairs
-from encrypted_serde.core.envelope import make_location
+from tests.places import at, claiming
 from tests.tampering import flip
 
 SECRET = bytes(range(100, 132))
 KEY = Key.from_bytes(SECRET)
 PLAINTEXT = "the patient was told on monday"
 TENANT = "tenant-8842"
-PLACE = make_location("value", "thread", "", "channel")
+PLACE = at("value", "thread", "", "channel")
 DATA_KEYS = [
     KEY.derive("data-key", b"xaes-256-gcm", encode_pairs(pairs)) for pairs in ({}, {"tenant_id": TENANT})
 ]  # what would be as bad to lose as the key itself
@@ -174,15 +174,15 @@ def _failed_reads():
     sealer = Sealer(KEY)
     with encryption_context(tenant_id=TENANT):
         type_tag, blob = sealer.seal("bytes", PLAINTEXT.encode())
-        bound = sealer.seal_bound("bytes", PLAINTEXT.encode(), PLACE, {"version": "7"})
-    elsewhere = make_location("value", "elsewhere")
+        bound = sealer.seal_bound("bytes", PLAINTEXT.encode(), claiming(PLACE, {"version": "7"}))
+    elsewhere = at("value", "elsewhere")
     for reader in (Sealer(KEY), sealer):
         yield lambda reader=reader: reader.open(type_tag, flip(blob, len(blob) * 8 - 1))
         yield lambda reader=reader: reader.open(type_tag, blob[:-20])
         yield lambda reader=reader: reader.open("msgpack+xaes-256-gcm", blob)
-        yield lambda reader=reader: reader.open_bound(bound, elsewhere, {})
-        yield lambda reader=reader: reader.open_bound(bound, PLACE, {"version": "8"})
-        yield lambda reader=reader: reader.open_bound(bound[:-1], PLACE, {})
+        yield lambda reader=reader: reader.open_bound(bound, elsewhere)
+        yield lambda reader=reader: reader.open_bound(bound, claiming(PLACE, {"version": "8"}))
+        yield lambda reader=reader: reader.open_bound(bound[:-1], PLACE)
 
 
 def test_a_failed_read_shows_no_key_even_to_a_reporter_that_records_local_variables():

@@ -22,7 +22,7 @@ from encrypted_serde import (
     encryption_context,
 )
 from encrypted_serde.core.ciphers import CIPHERS
-from encrypted_serde.core.envelope import parse_header
+from encrypted_serde.core.format import Sealed
 from tests.tampering import RecordingSerializer
 
 VALUES = [None, b"", b"bytes", bytearray(b"array"), 0, -1.5, True, "", "text", [], {"a": {"b": [1, None]}}, {1, 2}, (1, 2)]
@@ -153,7 +153,7 @@ def test_key_rotation_in_three_steps_loses_nothing():
     ready = EncryptedSerializer(Keyring(primary=old, decrypt_only=[new]))
     switched = EncryptedSerializer(Keyring(primary=new, decrypt_only=[old]))
     rows = [serde.dumps_typed("text") for serde in (before, ready, switched)]
-    assert [parse_header(row[1]).key_id for row in rows] == [old.id, old.id, new.id]
+    assert [Sealed.of_blob(*row).head.key_id for row in rows] == [old.id, old.id, new.id]
     assert [serde.loads_typed(row) for serde in (ready, switched) for row in rows] == ["text"] * 6
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from ..core.envelope import Sealer
 from ..core.keys import Key, KeyProvider
+from ..core.sealer import Sealer
 from ..saver import EncryptedSaver
 from .trust import vouched_context
 

@@ -24,11 +24,12 @@ from langgraph_sdk import DecryptResult, Encryption
 from langgraph_sdk import EncryptionContext as RequestContext
 
 from ..audit import AuditListener, make_sealer
+from ..core.binding import BLOB, Binding, json_value
 from ..core.ciphers import DEFAULT
 from ..core.context import NO_CONTEXT, EncryptionContext
-from ..core.encoding import b64url_encode
-from ..core.envelope import SEALED_TEXT_PREFIX, Header, Sealer, make_location, parse_header, parse_sealed, parse_sealed_text
+from ..core.format import Head, Sealed, find_sealed, sealed_text
 from ..core.keys import Key, KeyProvider, Keyring
+from ..core.sealer import Sealer, Sealing
 from ..errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -67,7 +68,6 @@ SERVER_KEYS = frozenset(
 there that looks sealed, and must not be able to make a row unreadable by it."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_BLOB = make_location("blob")
 _NOT_OURS = (UnknownKey, UnsupportedCipher, UnsupportedFormat, MalformedEnvelope)
 _T = TypeVar("_T")
 
@@ -214,7 +214,7 @@ class Codec:
 
     def __init__(
         self,
-        sealer: Sealer,
+        sealer: Sealing,
         *,
         skip: frozenset[str],
         prefix_only: str,
@@ -254,13 +254,15 @@ class Codec:
         for name, value in data.items():
             if not isinstance(value, str) or self._skipped(name):
                 continue
-            if (sealed := parse_sealed_text(value)) is not None:
-                try:
-                    plaintext, context = self._open(sealed, "json", make_location("json", name))
-                except _NOT_OURS:
-                    if not self._allow_foreign:
-                        raise
-                    continue
+            try:
+                sealed = find_sealed(value)
+                if sealed is not None:
+                    plaintext, context = self._open(sealed, "json", json_value(name))
+            except _NOT_OURS:
+                if not self._allow_foreign:
+                    raise
+                continue
+            if sealed is not None:
                 opened[name] = json.loads(plaintext)
                 if context is not None:
                     replacement[name] = self._seal_text(name, plaintext, context)
@@ -275,7 +277,7 @@ class Codec:
         Raises:
             KeyServiceError: If the key cannot be had.
         """
-        return self.sealer.seal_bound("bytes", data, _BLOB, {}, context=context)
+        return self.sealer.seal_bound("bytes", data, BLOB, context=context)
 
     def open_blob(self, data: bytes) -> bytes | DecryptResult[bytes]:
         """Opens a blob: one of ours, or one of the server's own AES blobs where its key was given.
@@ -287,8 +289,8 @@ class Codec:
             PlaintextRefused: If it was never sealed and ``allow_plaintext`` is off.
             EncryptedSerdeError: As `Sealer.open_bound` raises it.
         """
-        if parse_sealed(data) is not None:
-            plaintext, context = self._open(data, "bytes", _BLOB)
+        if (sealed := find_sealed(data)) is not None:
+            plaintext, context = self._open(sealed, "bytes", BLOB)
             return plaintext if context is None else DecryptResult(plaintext, self.seal_blob(plaintext, context))
         if self._legacy:
             try:
@@ -318,24 +320,22 @@ class Codec:
         return self._seal_text(name, text.encode("utf-8", "surrogatepass"), context)
 
     def _seal_text(self, name: str, plaintext: bytes, context: EncryptionContext) -> str:
-        sealed = self.sealer.seal_bound("json", plaintext, make_location("json", name), {}, context=context)
-        return SEALED_TEXT_PREFIX + b64url_encode(sealed)
+        return sealed_text(self.sealer.seal_bound("json", plaintext, json_value(name), context=context))
 
-    def _open(self, data: bytes, inner_type: str, location: bytes) -> tuple[bytes, EncryptionContext | None]:
+    def _open(self, sealed: Sealed, inner_type: str, binding: Binding) -> tuple[bytes, EncryptionContext | None]:
         """Opens a value under the context that it carries; gives that context too where it is to be sealed again."""
-        _, start = parse_sealed(data) or ("", 0)
-        header = parse_header(data, start)
+        head = sealed.head
         # The expectation is what the envelope says, and not an encryption_context that happens to be around.
-        opened = self.sealer.open_bound(data, location, {}, context=header.context)
+        opened = self.sealer.open_bound(sealed, binding, context=head.context)
         if opened.inner_type != inner_type:
             raise WrongLocation(f"a value of inner type {opened.inner_type!r} stands where {inner_type!r} belongs")
-        return opened.plaintext, header.context if self._is_old(header) else None
+        return opened.plaintext, head.context if self._is_old(head) else None
 
-    def _is_old(self, header: Header) -> bool:
+    def _is_old(self, head: Head) -> bool:
         if not self._replace_old:
             return False
         try:
-            return self.sealer.keys.encryption_key(header.context.pairs).id != header.key_id
+            return self.sealer.keys.encryption_key(head.context.pairs).id != head.key_id
         except (KeyServiceError, KeyErased, UnknownKey):
             return False  # reading must not fail for want of a key to write with
 

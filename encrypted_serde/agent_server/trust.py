@@ -18,9 +18,10 @@ from typing import Any
 
 from langgraph_sdk import EncryptionContext as RequestContext
 
+from ..core.binding import CONTEXT
 from ..core.context import NO_CONTEXT, EncryptionContext
-from ..core.encoding import b64url_encode
-from ..core.envelope import SEALED_TEXT_PREFIX, Sealer, make_location, parse_sealed_text
+from ..core.format import find_sealed, sealed_text
+from ..core.sealer import Sealer
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,6 @@ TOKEN = "__es1__"  # noqa: S105
 REFUSED: Mapping[str, str] = {TOKEN: "refused"}
 """What the server is given in place of a context that could not be vouched for. It opens nothing."""
 
-_LOCATION = make_location("context")
 _INNER_TYPE = "context"
 
 
@@ -114,8 +114,7 @@ def vouch(sealer: Sealer, context: EncryptionContext) -> dict[str, str]:
     Raises:
         KeyServiceError: If the key cannot be had.
     """
-    token = sealer.seal_bound(_INNER_TYPE, b"", _LOCATION, {}, context=context)
-    return {**context.pairs, TOKEN: SEALED_TEXT_PREFIX + b64url_encode(token)}
+    return {**context.pairs, TOKEN: sealed_text(sealer.seal_bound(_INNER_TYPE, b"", CONTEXT, context=context))}
 
 
 def vouched_context(sealer: Sealer, metadata: Mapping[str, Any]) -> EncryptionContext:
@@ -129,14 +128,13 @@ def vouched_context(sealer: Sealer, metadata: Mapping[str, Any]) -> EncryptionCo
         UntrustedContext: If the token is missing, is not of our making, or is of another context.
         KeyServiceError: If its key cannot be had now.
     """
-    token = metadata.get(TOKEN)
-    data = parse_sealed_text(token) if isinstance(token, str) else None
-    if data is None:
-        raise UntrustedContext("the encryption context of this request was not vouched for by context_from_user")
     try:
+        sealed = find_sealed(metadata.get(TOKEN))
+        if sealed is None:
+            raise UntrustedContext("the encryption context of this request was not vouched for by context_from_user")
         context = EncryptionContext.of({name: value for name, value in metadata.items() if name != TOKEN})
-        sealer.open_bound(data, _LOCATION, {}, context=context)
-    except KeyServiceError:
+        sealer.open_bound(sealed, CONTEXT, context=context)
+    except (KeyServiceError, UntrustedContext):
         raise
     except (EncryptedSerdeError, TypeError) as error:
         raise UntrustedContext(f"the encryption context does not match its token ({type(error).__name__})") from None

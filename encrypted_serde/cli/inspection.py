@@ -14,16 +14,7 @@ from typing import Any
 
 from ..core.ciphers import TAG_SIZE
 from ..core.encoding import b64url_decode
-from ..core.envelope import (
-    FLAG_BOUND,
-    FLAG_ZSTD,
-    SEALED_MAGIC,
-    SEALED_TEXT_PREFIX,
-    parse_header,
-    parse_sealed,
-    parse_sealed_text,
-    split_type_tag,
-)
+from ..core.format import SEALED_MAGIC, SEALED_TEXT_PREFIX, VERSION, Sealed, find_sealed, nonce_size
 from ..errors import MalformedEnvelope, PlaintextRefused, UnsupportedCipher
 from ..wrapping.legacy import CIPHER as LEGACY_CIPHER
 
@@ -92,9 +83,9 @@ def inspect_value(value: bytes, type_tag: str | None = None) -> Inspection:
         return _inspect_bytes(value, type_tag)
     text = value.decode("ascii").strip()
     if text.startswith(SEALED_TEXT_PREFIX):
-        if (sealed := parse_sealed_text(text)) is None:
+        if (sealed := find_sealed(text)) is None:
             raise PlaintextRefused(f"begins with {SEALED_TEXT_PREFIX!r} but is not sealed text: readers take it for plaintext")
-        return _inspect_sealed(sealed, "sealed text", len(text))
+        return _inspect(sealed, "sealed text", len(text))
     return _inspect_bytes(_decode(text), type_tag)
 
 
@@ -109,7 +100,9 @@ def _decode(text: str) -> bytes:
 
 def _inspect_bytes(data: bytes, type_tag: str | None) -> Inspection:
     if data.startswith(SEALED_MAGIC):
-        return _inspect_sealed(data, "sealed bytes", len(data))
+        if (sealed := find_sealed(data)) is None:
+            raise PlaintextRefused("begins like sealed bytes but holds no type tag: readers take it for plaintext")
+        return _inspect(sealed, "sealed bytes", len(data))
     if type_tag is None:
         raise MalformedEnvelope(
             "not sealed bytes or sealed text; if it is a blob, give the type tag that is stored beside it, "
@@ -121,37 +114,27 @@ def _inspect_bytes(data: bytes, type_tag: str | None) -> Inspection:
         raise UnsupportedCipher(
             f"{type_tag!r} was written by langgraph's own EncryptedSerializer; it names no key and no context"
         )
-    return _inspect_blob(data, 0, type_tag, "blob", len(data))
+    return _inspect(Sealed.of_blob(type_tag, data), "blob", len(data))
 
 
-def _inspect_sealed(data: bytes, form: str, total: int) -> Inspection:
-    if (parsed := parse_sealed(data)) is None:
-        raise PlaintextRefused("begins like sealed bytes but holds no type tag: readers take it for plaintext")
-    type_tag, start = parsed
-    return _inspect_blob(data, start, type_tag, form, total)
-
-
-def _inspect_blob(data: bytes, start: int, type_tag: str, form: str, total: int) -> Inspection:
-    inner_type, cipher = split_type_tag(type_tag)
-    header = parse_header(data, start)
-    nonce = cipher.NONCE_PREFIX + cipher.NONCE_REST
-    ciphertext = len(data) - header.end - nonce - TAG_SIZE
-    if ciphertext < 0:
+def _inspect(sealed: Sealed, form: str, total: int) -> Inspection:
+    head = sealed.head
+    if sealed.ciphertext_size < 0:
         raise MalformedEnvelope("the value ends inside its nonce or tag")
     return Inspection(
         form=form,
-        version=data[start],
-        type_tag=type_tag,
-        inner_type=inner_type,
-        cipher=cipher.NAME,
-        key_id=header.key_id.hex(),
-        context=dict(header.context.pairs),
-        bound=bool(header.flags & FLAG_BOUND),
-        claims=dict(header.claims),
-        compressed=bool(header.flags & FLAG_ZSTD),
+        version=VERSION,
+        type_tag=head.type_tag,
+        inner_type=head.inner_type,
+        cipher=head.cipher.NAME,
+        key_id=head.key_id.hex(),
+        context=dict(head.context.pairs),
+        bound=sealed.is_bound,
+        claims=dict(sealed.claims),
+        compressed=sealed.is_compressed,
         total_bytes=total,
-        header_bytes=header.end - start,
-        nonce_bytes=nonce,
-        ciphertext_bytes=ciphertext,
+        header_bytes=sealed.nonce - sealed.start,
+        nonce_bytes=nonce_size(head.cipher),
+        ciphertext_bytes=sealed.ciphertext_size,
         tag_bytes=TAG_SIZE,
     )

@@ -303,7 +303,7 @@ def _keys_from_env(environ: Mapping[str, str], name: str) -> list[Key]:
         raise ConfigurationError(f"set {name} or {name}_FILE, not both")
     if file:
         try:
-            text = Path(file).read_text(encoding="ascii")
+            text = Path(file).read_text(encoding="utf-8-sig")  # some editors put a byte order mark before it
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{name}_FILE: cannot read the file ({type(error).__name__})") from None
     parts = [part for part in re.split(r"[\s,]+", text or "") if part]

@@ -7,20 +7,23 @@ from typing import NamedTuple
 
 from langgraph.checkpoint.serde.types import TASKS
 
+from ..core.binding import Binding, Place
 from ..core.ciphers import DEFAULT, get_cipher
 from ..core.compression import check_compression
 from ..core.context import NO_CONTEXT, EncryptionContext, parse_context
-from ..core.encoding import b64url_encode
-from ..core.envelope import SEALED_TEXT_PREFIX, Sealer, parse_sealed
+from ..core.encoding import lp, utf8
+from ..core.format import is_sealed, sealed_text
 from ..core.keys import Key, KeyProvider, Keyring
+from ..core.sealer import Sealer
 from ..errors import ConfigurationError, MalformedEnvelope, PlaintextRefused, UnsupportedCipher
-from ..saver.seal import DELTA, VALUE, WRITE, Place
-from ..serializer import NEVER_PLAINTEXT
-from ..wrapping.gate import Inert
+from ..wrapping.admission import NEVER_PLAINTEXT
+from ..wrapping.inert import Inert
 from ..wrapping.legacy import LegacyReader
 from .model import INLINED, LEGACY, METADATA, NONE, PLAINTEXT, READABLE_PART, SEALED, UNDECODABLE, Form, Seen
 from .packing import DELTA_SNAPSHOT, as_msgpack, delta_snapshot, pack, unpack
 from .recognise import recognise_part, recognise_typed, sealed_in
+
+VALUE, DELTA, WRITE, MANIFEST = lp(b"value"), lp(b"delta"), lp(b"write"), lp(b"manifest")
 
 SAVER = "saver"
 SERDE = "serde"
@@ -167,26 +170,26 @@ class Coder:
         if form.kind == SEALED:
             if type_tag == "msgpack":
                 return self.open_part(unpack(data), place, channel, known)
-            return self.open_bound(data, form, place.location(surface, channel), known)
+            return self.open_bound(data, form, location(place, surface, channel), known)
         if type_tag in NEVER_PLAINTEXT:
             raise PlaintextRefused(f"a plaintext value of type {type_tag!r} is not vouched for: it could run any code")
         return _unwrapped(Opened(type_tag, data, form), surface)
 
     def open_part(self, value: object, place: Place, channel: str, known: Mapping[str, str]) -> Opened:
         """Opens a channel value that is part of a checkpoint that was taken apart. Raises as `open_typed` does."""
-        if isinstance(value, bytes) and parse_sealed(value):
-            return self.open_bound(value, recognise_typed("bytes", value, len(value)), place.location(VALUE, channel), known)
+        if isinstance(value, bytes) and is_sealed(value):
+            return self.open_bound(value, recognise_typed("bytes", value, len(value)), location(place, VALUE, channel), known)
         if isinstance(value, Inert) and value.code == DELTA_SNAPSHOT:
             inner = unpack(value.data) if value.data[:1] in b"\xc4\xc5\xc6" else None
-            if not isinstance(inner, bytes) or not parse_sealed(inner):
+            if not isinstance(inner, bytes) or not is_sealed(inner):
                 return Opened("msgpack", value.data, Form(PLAINTEXT), is_delta=True)
             form = recognise_typed("bytes", inner, len(inner))
-            return self.open_bound(inner, form, place.location(DELTA, channel), known)._replace(is_delta=True)
+            return self.open_bound(inner, form, location(place, DELTA, channel), known)._replace(is_delta=True)
         return Opened("msgpack", pack(value), Form(PLAINTEXT))
 
     def open_bound(self, sealed: bytes, form: Form, location: bytes, known: Mapping[str, str]) -> Opened:
         """Opens sealed bytes. Raises as `Sealer.open_bound` does."""
-        opened = self._opener.open_bound(sealed, location, known, context=parse_context(form.context))
+        opened = self._opener.open_bound(sealed, Binding.of(location, known), context=parse_context(form.context))
         return Opened(opened.inner_type, opened.plaintext, form, opened.claims)
 
     def open_send(self, send: object, place: Place, known: Mapping[str, str]) -> Opened:
@@ -194,7 +197,7 @@ class Coder:
         sealed = sealed_in(send)
         if sealed is None:
             return Opened("msgpack", pack(send), Form(PLAINTEXT))
-        return self.open_bound(sealed, recognise_part(send), place.location(WRITE, TASKS), known)
+        return self.open_bound(sealed, recognise_part(send), location(place, WRITE, TASKS), known)
 
     # --- sealing
 
@@ -204,14 +207,14 @@ class Coder:
         A value that was sealed keeps its own context, and its cipher and compression where nothing else is asked for.
         """
         sealer, context = self._sealer(opened.form, context)
-        return sealer.seal_bound(opened.inner_type, opened.data, location, claims, context=context)
+        return sealer.seal_bound(opened.inner_type, opened.data, Binding.of(location, claims), context=context)
 
     def seal_value(
         self, opened: Opened, place: Place, channel: str, claims: Mapping[str, str], context: EncryptionContext
     ) -> bytes:
         """Seals a channel value for its place; a bound one keeps its claims."""
-        location = place.location(DELTA if opened.is_delta else VALUE, channel)
-        return self.seal_bound(opened, location, opened.claims if opened.form.bound else claims, context)
+        where = location(place, DELTA if opened.is_delta else VALUE, channel)
+        return self.seal_bound(opened, where, opened.claims if opened.form.bound else claims, context)
 
     def unbound(self, opened: Opened, context: EncryptionContext) -> tuple[str, bytes]:
         """Gives type and bytes of a value that is bound to no place: sealed, or in plaintext if that is asked for."""
@@ -235,7 +238,12 @@ class Coder:
 
 def as_text(sealed: bytes) -> str:
     """Gives sealed bytes as sealed text."""
-    return SEALED_TEXT_PREFIX + b64url_encode(sealed)
+    return sealed_text(sealed)
+
+
+def location(place: Place, surface: bytes, field: str) -> bytes:
+    """Gives the location of what stands in a place."""
+    return surface + place.encoded + lp(utf8(field))
 
 
 def _unwrapped(opened: Opened, surface: bytes) -> Opened:

@@ -10,7 +10,7 @@ from typing import Any
 
 import ormsgpack
 
-from ..wrapping.gate import Inert
+from ..wrapping.inert import Inert
 from .model import Unconvertible
 
 DELTA_SNAPSHOT = 7

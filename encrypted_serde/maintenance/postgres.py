@@ -15,15 +15,13 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from ..core.ciphers import CIPHERS
-from ..core.encoding import b64url_encode, lp
-from ..core.envelope import FLAG_BOUND, FLAG_ZSTD, SEALED_MAGIC, SEALED_TEXT_PREFIX, VERSION, make_type_tag
+from ..core.binding import Place, version_text
+from ..core.format import SEALED_MAGIC, sealed_text_prefixes
 from ..core.keys import Key
 from ..errors import MalformedEnvelope
 from ..saver.manifest import KEY
-from ..saver.seal import VALUE, Place, version_text
 from . import recognise
-from .coder import SAVER, Coder, Opened, as_text
+from .coder import SAVER, VALUE, Coder, Opened, as_text, location
 from .database import MetadataKeys, Page, Row
 from .model import (
     CHECKPOINT,
@@ -314,7 +312,7 @@ def _not_done(table: str, target: str, key: Key | None) -> tuple[str, tuple[Any,
         if target != SAVER:
             return "true", ()
         done = f"EXISTS (SELECT FROM unnest(%s::text[]) AS p WHERE starts_with(t.metadata ->> '{KEY}', p))"
-        return f"NOT coalesce({done}, false)", (_manifest_prefixes(key),)
+        return f"NOT coalesce({done}, false)", (sealed_text_prefixes(key.id, "msgpack"),)
     if target == SAVER:
         done = (
             f"t.type IN ('bytes', 'msgpack') AND position(%s::bytea IN substring(t.blob FROM 1 FOR {_SEALED_HEAD})) > 0 "
@@ -322,16 +320,6 @@ def _not_done(table: str, target: str, key: Key | None) -> tuple[str, tuple[Any,
         )
         return f"NOT coalesce({done}, false)", (SEALED_MAGIC, key.id)
     return "NOT coalesce(t.type LIKE '%%+%%' AND substring(t.blob FROM 3 FOR 32) = %s::bytea, false)", (key.id,)
-
-
-def _manifest_prefixes(key: Key) -> list[str]:
-    """Gives how the sealed text of a manifest under this key begins, for every cipher."""
-    prefixes = []
-    for cipher in CIPHERS:
-        for flags in (FLAG_BOUND, FLAG_BOUND | FLAG_ZSTD):
-            head = SEALED_MAGIC + lp(make_type_tag("msgpack", cipher).encode("ascii")) + bytes((VERSION, flags)) + key.id
-            prefixes.append(SEALED_TEXT_PREFIX + b64url_encode(head[: len(head) // 3 * 3]))
-    return prefixes
 
 
 # --- checkpoints ----------------------------------------------------------------------------------------------------
@@ -386,7 +374,7 @@ def _open_inlined(coder: Coder, value: Any, place: Place, channel: str, known: M
     sealed = recognise.sealed_in(value)
     if sealed is None:
         return Opened("msgpack", pack(value), Form(PLAINTEXT))
-    return coder.open_bound(sealed, recognise.recognise_text(value), place.location(VALUE, channel), known)
+    return coder.open_bound(sealed, recognise.recognise_text(value), location(place, VALUE, channel), known)
 
 
 def _scalar(opened: Opened) -> Any:

@@ -11,11 +11,10 @@ from typing import Any
 import ormsgpack
 
 from ..core.ciphers import TAG_SIZE
-from ..core.encoding import take_field
-from ..core.envelope import FLAG_BOUND, FLAG_ZSTD, context_end, parse_header, parse_sealed, parse_sealed_text, split_type_tag
+from ..core.format import Sealed, bytes_of_text, find_sealed, is_sealed, nonce_size
 from ..errors import EncryptedSerdeError
 from ..saver.manifest import KEY, LANGGRAPH_KEYS
-from ..wrapping.gate import Inert
+from ..wrapping.inert import Inert
 from ..wrapping.legacy import CIPHER as LEGACY_CIPHER
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from .model import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen
@@ -90,7 +89,10 @@ def sealed_in(value: object) -> bytes | None:
     return _parsed(value) if isinstance(value, str) else None
 
 
-_parsed = lru_cache(maxsize=64)(parse_sealed_text)  # a text is recognised first, and opened soon after
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> bytes | None:  # a text is recognised first, and opened soon after
+    data = bytes_of_text(text)
+    return data if is_sealed(data) else None
 
 
 def _foreign(packed: bytes) -> Form:
@@ -102,29 +104,25 @@ def _foreign(packed: bytes) -> Form:
 
 
 def _sealed(data: bytes, size: int) -> Form | None:
-    parsed = parse_sealed(data)
-    return None if parsed is None else _blob(parsed[0], data, parsed[1], size)
+    try:
+        sealed = find_sealed(data)
+    except EncryptedSerdeError:
+        return _IS_UNDECODABLE
+    return None if sealed is None else _form(sealed, size)
 
 
 def _blob(type_tag: str, head: bytes, start: int, size: int) -> Form:
     try:
-        end = context_end(head, start)
-        form, nonce_and_tag = _header(type_tag, head[start:end])
-        if form.bound:
-            _, end = take_field(head, end)
+        return _form(Sealed.of_blob(type_tag, head), size)
     except EncryptedSerdeError:
         return _IS_UNDECODABLE
-    return form if size >= end + nonce_and_tag else _IS_UNDECODABLE
 
 
-@lru_cache(maxsize=1024)
-def _header(type_tag: str, start: bytes) -> tuple[Form, int]:
-    """Parses a header up to its claims, which differ from value to value, and gives the size of nonce and tag too."""
-    _, cipher = split_type_tag(type_tag)
-    header = parse_header(start + b"\0\0")  # as if it had no claims
-    flags = header.flags
-    form = Form(SEALED, cipher.NAME, header.key_id, header.context.encoded, bool(flags & FLAG_BOUND), bool(flags & FLAG_ZSTD))
-    return form, cipher.NONCE_PREFIX + cipher.NONCE_REST + TAG_SIZE
+def _form(sealed: Sealed, size: int) -> Form:
+    head = sealed.head
+    if size < sealed.nonce + nonce_size(head.cipher) + TAG_SIZE:
+        return _IS_UNDECODABLE
+    return Form(SEALED, head.cipher.NAME, head.key_id, head.context.encoded, sealed.is_bound, sealed.is_compressed)
 
 
 def in_metadata(column: str, metadata: object, readable_keys: Collection[str]) -> Iterator[Seen]:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP
 
+from ..core.binding import Place
 from ..core.encoding import lps
-from ..saver.seal import VALUE, WRITE, Place
-from ..wrapping.gate import Inert
-from .coder import SAVER, Coder, Opened
+from ..wrapping.inert import Inert
+from .coder import SAVER, VALUE, WRITE, Coder, Opened, location
 from .packing import DELTA_SNAPSHOT, pack
 
 SPECIAL_CHANNELS = tuple(WRITES_IDX_MAP)
@@ -69,7 +69,7 @@ def recode_write(coder: Coder, row: WriteRow, count: Callable[[WriteRow], int]) 
     if coder.target != SAVER:
         return coder.unbound(opened, context)
     claims = opened.claims if opened.form.bound else {**known, "task_path": row.task_path, **_batch(row, count)}
-    return "bytes", coder.seal_bound(opened, place.location(WRITE, row.channel), claims, context)
+    return "bytes", coder.seal_bound(opened, location(place, WRITE, row.channel), claims, context)
 
 
 def _batch(row: WriteRow, count: Callable[[WriteRow], int]) -> dict[str, str]:

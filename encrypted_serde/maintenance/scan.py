@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..wrapping.gate import Inert
+from ..wrapping.inert import Inert
 from .database import Database, open_database
 from .model import NONE, PLAINTEXT, UNDECODABLE, Line, Progress, ProgressListener, ScanReport, Seen
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.types import TASKS
 
+from ..core.binding import Place, version_text
 from ..errors import MalformedEnvelope
-from ..saver.seal import VALUE, WRITE, Place, version_text
-from ..wrapping.gate import Inert
+from ..wrapping.inert import Inert
 from . import recognise
-from .coder import SAVER, Coder, Opened, as_text
+from .coder import SAVER, VALUE, WRITE, Coder, Opened, as_text, location
 from .database import MetadataKeys, Page, Row
 from .model import (
     CHECKPOINT,
@@ -314,9 +314,9 @@ def _bound(
         sealed[channel] = Inert(DELTA_SNAPSHOT, pack(data)) if value.is_delta else data
     result = {**document, "channel_values": sealed}
     if sends:
-        location = row.place.location(WRITE, TASKS)
+        where = location(row.place, WRITE, TASKS)
         result["pending_sends"] = [
-            as_text(coder.seal_bound(send, location, _claims_of_send(document, number), context))
+            as_text(coder.seal_bound(send, where, _claims_of_send(document, number), context))
             for number, send in enumerate(sends)
         ]
     metadata = sealed_metadata(coder, row, result, vouched, ([*present], nones), context, *keys)

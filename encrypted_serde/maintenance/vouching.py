@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from ..core.binding import Place
 from ..core.context import EncryptionContext, parse_context
 from ..errors import MalformedEnvelope, WrongLocation
 from ..saver.manifest import KEY, Manifest, digest, split_metadata
-from ..saver.seal import MANIFEST, Place
 from ..wrapping.search import is_searchable, search_token
-from .coder import Coder, Opened, as_text
+from .coder import MANIFEST, Coder, Opened, as_text, location
 from .model import PLAINTEXT, Form, Unconvertible
 from .packing import pack, unpack
 from .recognise import recognise_text, sealed_in
@@ -72,7 +72,7 @@ def open_metadata(coder: Coder, row: Identity, document: Mapping[str, Any], meta
     if sealed is None:
         return Vouched(None, Form(PLAINTEXT), dict(metadata))
     form = recognise_text(text)
-    manifest = Manifest.unpack(coder.open_bound(sealed, form, row.place.location(MANIFEST, row.checkpoint_id), {}).data)
+    manifest = Manifest.unpack(coder.open_bound(sealed, form, location(row.place, MANIFEST, row.checkpoint_id), {}).data)
     readable = {name: value for name, value in metadata.items() if name != KEY}
     if manifest.checkpoint_id != row.checkpoint_id:
         raise WrongLocation("the manifest is that of another checkpoint")
@@ -135,8 +135,8 @@ def sealed_metadata(
         parent_id = row.parent_id if old is None else old.parent_id
         manifest = Manifest(row.checkpoint_id, parent_id, values, nones, ("msgpack", pack(private)), b"")
     packed = manifest._replace(digest=digest(document, readable)).pack()
-    location = row.place.location(MANIFEST, row.checkpoint_id)
-    return {**readable, KEY: as_text(coder.seal_bound(Opened("msgpack", packed, vouched.form), location, {}, context))}
+    where = location(row.place, MANIFEST, row.checkpoint_id)
+    return {**readable, KEY: as_text(coder.seal_bound(Opened("msgpack", packed, vouched.form), where, {}, context))}
 
 
 def plain_metadata(vouched: Vouched) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Answering ``list(filter=, before=, limit=)`` as the plain saver would, although most metadata cannot be read in the database.
 
 What can be compared there is: readable keys by value, searchable keys by token. The rest is compared here, after opening
-the metadata, page by page, so that ``limit=1`` does not read a whole thread.
+the metadata, page by page, so that ``limit=1`` does not read a whole thread. What a filter means differs from saver to saver.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import CheckpointTuple
@@ -18,7 +20,24 @@ from ..wrapping.search import is_searchable, search_token
 from .manifest import survives_json
 
 _FIRST_PAGE = 16
-_LARGEST_PAGE = 1024
+LARGEST_PAGE = 1024
+"""Rows that are asked for at once, unless more share a checkpoint id."""
+
+_PATH = re.compile(r"[a-zA-Z0-9_.-]+")
+
+
+class Semantics(NamedTuple):
+    """What a filter means to a saver.
+
+    Attributes:
+        check: Raises what the saver would raise for a filter that it does not take.
+        matches: Compares opened metadata with a filter.
+        tells_true_from_one: Whether ``True`` and ``1`` are two values.
+    """
+
+    check: Callable[[Mapping[str, Any]], None]
+    matches: Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
+    tells_true_from_one: bool
 
 
 class Plan(NamedTuple):
@@ -33,66 +52,84 @@ class Plan(NamedTuple):
     rest: dict[str, Any]
 
 
-def plan(
-    wanted: Mapping[str, Any] | None,
-    *,
-    readable_keys: Collection[str],
-    searchable_keys: Collection[str],
-    keys: Sequence[Key],
-    context: EncryptionContext,
-    contains: bool,
-) -> Plan:
+class Tokens(NamedTuple):
+    """What search tokens are made with.
+
+    Attributes:
+        names: Metadata keys that have tokens in the database.
+        keys: The keys that they may have been made with; empty where tokens cannot be used.
+        context: Their encryption context.
+    """
+
+    names: Collection[str]
+    keys: Sequence[Key]
+    context: EncryptionContext
+
+    def can_find(self, name: str, value: object, semantics: Semantics) -> bool:
+        """Says whether a value has a token. Where True is found as 1, these are compared after opening."""
+        is_told = semantics.tells_true_from_one or value not in (0, 1)
+        return bool(self.keys) and name in self.names and is_searchable(value) and is_told
+
+
+def plan(wanted: Mapping[str, Any] | None, readable_keys: Collection[str], tokens: Tokens, semantics: Semantics) -> Plan:
     """Divides a filter.
 
     Args:
         wanted: The filter, as the caller gave it.
         readable_keys: Metadata keys that are readable in the database.
-        searchable_keys: Metadata keys that have tokens there.
-        keys: The keys that tokens may have been made with; empty where tokens cannot be used.
-        context: The encryption context of the tokens.
-        contains: Whether filters mean containment, see `matches`.
+        tokens: What can be found there by token.
+        semantics: What filters mean to the saver.
+
+    Raises:
+        ValueError: As the plain saver, for a filter that it does not take; TypeError likewise.
     """
+    semantics.check(wanted or {})
     readable: dict[str, Any] = {}
-    tokens: dict[str, Any] = {}
+    searched: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     for name, value in (wanted or {}).items():
         if name in readable_keys and _is_scalar(value) and survives_json(value):
             readable[name] = value
-        elif name in searchable_keys and keys and is_searchable(value) and (contains or value not in (0, 1)):
-            # Where filters mean equality, True is found as 1: there these are compared after opening.
-            tokens[name] = value
+        elif tokens.can_find(name, value, semantics):
+            searched[name] = value
         else:
             rest[name] = value
-    if not tokens:
+    if not searched:
         return Plan([readable], rest)
-    pushed = [{**readable, **{name: search_token(key, name, context, value) for name, value in tokens.items()}} for key in keys]
+    pushed = [
+        {**readable, **{name: search_token(key, name, tokens.context, value) for name, value in searched.items()}}
+        for key in tokens.keys
+    ]
     return Plan(pushed, rest)
 
 
-def check_answer(metadata: Mapping[str, Any], wanted: Mapping[str, Any] | None, *, contains: bool) -> None:
+def check_answer(metadata: Mapping[str, Any], wanted: Mapping[str, Any] | None, semantics: Semantics) -> None:
     """Compares what was opened with the filter once more: the database may have been made to answer it wrongly.
-
-    Keys with a dot are left out; SQLite takes them for a path into nested metadata.
 
     Raises:
         WrongLocation: If the row does not match.
     """
-    plain = {name: value for name, value in (wanted or {}).items() if "." not in name}
-    if not matches(metadata, plain, contains=contains):
+    if wanted and not semantics.matches(metadata, wanted):
         raise WrongLocation("the database answered a filter with a row that does not match it")
 
 
-def matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any], *, contains: bool) -> bool:
-    """Compares metadata with a filter.
+def _is_scalar(value: object) -> bool:
+    return value is not None and isinstance(value, (str, int, float, bool))
 
-    Args:
-        metadata: All of it, opened.
-        wanted: The filter.
-        contains: As ``jsonb @>`` does; by equality otherwise.
-    """
-    if contains:
-        return _contains(dict(metadata), dict(wanted))
+
+# --- what a filter means ---------------------------------------------------------------------------------------------
+
+
+def _check_nothing(wanted: Mapping[str, Any]) -> None:
+    pass
+
+
+def _equals(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return all(metadata.get(name) == value for name, value in wanted.items())
+
+
+def _check_json(wanted: Mapping[str, Any]) -> None:
+    json.dumps(wanted)
 
 
 def _contains(document: Any, wanted: Any) -> bool:
@@ -108,8 +145,50 @@ def _contains(document: Any, wanted: Any) -> bool:
     return bool(document == wanted)
 
 
-def _is_scalar(value: object) -> bool:
-    return value is not None and isinstance(value, (str, int, float, bool))
+def _check_path(wanted: Mapping[str, Any]) -> None:
+    for name in wanted:
+        if not _PATH.fullmatch(name):
+            raise ValueError(f"invalid filter key {name!r}: letters, digits, underscores, dots and hyphens are allowed")
+
+
+def _extracts(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(_as_sqlite(_at_path(metadata, name)) == _as_parameter(value) for name, value in wanted.items())
+
+
+def _at_path(document: Any, path: str) -> Any:
+    """``json_extract(document, '$.path')`` of SQLite, where a dot leads into a nested object."""
+    for name in path.split("."):
+        if not isinstance(document, Mapping) or name not in document:
+            return None
+        document = document[name]
+    return document
+
+
+def _as_sqlite(value: Any) -> Any:
+    """Gives what json_extract makes of a JSON value: text for objects and arrays, 1 for true."""
+    if isinstance(value, (Mapping, list, tuple)):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+def _as_parameter(value: Any) -> Any:
+    """Gives what SqliteSaver binds for the value of a filter."""
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, separators=(",", ":"))
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+EQUALITY = Semantics(_check_nothing, _equals, tells_true_from_one=False)
+"""``==`` of Python, for each key."""
+
+CONTAINMENT = Semantics(_check_json, _contains, tells_true_from_one=True)
+"""``jsonb @>`` of Postgres."""
+
+JSON_PATH = Semantics(_check_path, _extracts, tells_true_from_one=False)
+"""``json_extract`` of SQLite, by path."""
+
+
+# --- pages ----------------------------------------------------------------------------------------------------------
 
 
 class Pager:
@@ -141,7 +220,7 @@ class Pager:
         kept = [found for found in page if _checkpoint_id(found) != last]
         if kept:
             self.before = _checkpoint_id(kept[-1])
-            self.size = min(self.size * 4, _LARGEST_PAGE)
+            self.size = min(self.size * 4, LARGEST_PAGE)
         else:
             self.size *= 4
         return kept

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from .filters import CONTAINMENT, EQUALITY, JSON_PATH, Semantics
 
 
 class Habits(NamedTuple):
@@ -18,7 +20,7 @@ class Habits(NamedTuple):
         is_shallow: It keeps one checkpoint per thread, with no parent, and rewrites pending sends.
         stores_all_values: It stores the value of every channel with every checkpoint, not only the new ones.
         newest_first: ``list`` gives rows in descending order of their checkpoint id, whatever thread and namespace.
-        contains: ``list(filter=)`` means containment (``jsonb @>``) and not equality.
+        filters: What ``list(filter=)`` means.
         prunes: It has ``prune``, which may leave a checkpoint without its parent.
     """
 
@@ -27,14 +29,14 @@ class Habits(NamedTuple):
     is_shallow: bool = False
     stores_all_values: bool = False
     newest_first: bool = False
-    contains: bool = False
+    filters: Semantics = EQUALITY
     prunes: bool = False
 
 
 _MEMORY = Habits(asks_serde=True, inlines_scalars=False)
-_SQLITE = Habits(asks_serde=True, inlines_scalars=False, stores_all_values=True, newest_first=True)
-_POSTGRES = Habits(asks_serde=True, newest_first=True, contains=True)
-_SHALLOW = Habits(asks_serde=True, inlines_scalars=False, is_shallow=True, contains=True)
+_SQLITE = Habits(asks_serde=True, inlines_scalars=False, stores_all_values=True, newest_first=True, filters=JSON_PATH)
+_POSTGRES = Habits(asks_serde=True, newest_first=True, filters=CONTAINMENT)
+_SHALLOW = Habits(asks_serde=True, inlines_scalars=False, is_shallow=True, filters=CONTAINMENT)
 
 _KNOWN = {
     "langgraph.checkpoint.memory.InMemorySaver": _MEMORY,
@@ -47,9 +49,13 @@ _KNOWN = {
 }
 
 
-def habits_of(saver: BaseCheckpointSaver[str]) -> Habits:
+def habits_of(saver: BaseCheckpointSaver[Any]) -> Habits:
     """Finds the habits of a saver by its class, or by the nearest known class it inherits from."""
     names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(saver).__mro__)
     known = next((_KNOWN[name] for name in names if name in _KNOWN), Habits())
-    prunes = [getattr(type(saver), name) is not getattr(BaseCheckpointSaver, name) for name in ("prune", "aprune")]
-    return known._replace(prunes=any(prunes))
+    return known._replace(prunes=overrides(type(saver), "prune") or overrides(type(saver), "aprune"))
+
+
+def overrides(cls: type[Any], name: str) -> bool:
+    """Says whether a saver's class has a method of its own, as LangGraph and Agent Server find it out."""
+    return getattr(cls, name, None) is not getattr(BaseCheckpointSaver, name, None)

@@ -1,218 +1,160 @@
-"""Asking the inner saver for rows: page by page, with one filter or several, and nothing of it open longer than needed."""
+"""Listing the rows of an inner saver, verified: page by page, with one filter or several."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
-from itertools import islice
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.base import CheckpointTuple
 
 from ..core.context import NO_CONTEXT, EncryptionContext, current
-from ..core.envelope import Sealer
 from ..core.keys import Key, SearchKeyProvider
-from ..wrapping.gate import Admission
 from ..wrapping.offload import is_heavy
-from .filters import Pager, Plan, check_answer, matches, merge, plan
-from .inner import Habits
-from .open import RowOpener, ambient
+from .filters import LARGEST_PAGE, Pager, Plan, Tokens, check_answer, merge, plan
+from .open import RowOpener
+from .steps import Give, Page, Query, Step, Steps, Stream, Work
+from .wiring import Wiring
+
+
+class Asked(NamedTuple):
+    """What the caller of ``list`` wants.
+
+    Attributes:
+        config: What to ask the inner saver with.
+        context: The expected encryption context.
+        wanted: The filter.
+        before: Only checkpoints before this one.
+        limit: At most so many.
+    """
+
+    config: RunnableConfig | None
+    context: EncryptionContext | None
+    wanted: dict[str, Any] | None
+    before: RunnableConfig | None
+    limit: int | None
 
 
 class Lister:
     """Answers ``list`` and ``alist``.
 
     Args:
-        gated: The inner saver, behind its gate.
-        opener: Verifies and opens what it returns.
-        sealer: Knows the keys that search tokens are made with.
-        habits: How the inner saver lists.
-        admission: While a switch for moving in is on, rows may lack tokens.
-        readable_keys: Metadata keys that are readable in the database.
-        searchable_keys: Metadata keys that have tokens there.
+        wiring: The parts of the wrapper.
+        opener: Verifies and opens what the inner saver returns.
     """
 
-    def __init__(
-        self,
-        gated: BaseCheckpointSaver[Any],
-        opener: RowOpener,
-        sealer: Sealer,
-        habits: Habits,
-        admission: Admission,
-        readable_keys: Collection[str],
-        searchable_keys: Collection[str],
-    ) -> None:
-        self._gated = gated
+    def __init__(self, wiring: Wiring, opener: RowOpener) -> None:
+        self._wiring = wiring
         self._opener = opener
-        self._sealer = sealer
-        self._habits = habits
-        self._admission = admission
-        self._readable_keys = readable_keys
-        self._searchable_keys = searchable_keys
 
-    def list(
-        self,
-        asked: RunnableConfig | None,
-        context: EncryptionContext | None,
-        wanted: dict[str, Any] | None,
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> Iterator[CheckpointTuple]:
-        """Gives the verified rows that match a filter, newest first or in the inner saver's order.
-
-        Args:
-            asked: The config to ask the inner saver with.
-            context: The expected encryption context.
-            wanted: The filter.
-            before: Only checkpoints before this one.
-            limit: At most so many.
+    def steps(self, asked: Asked) -> Steps:
+        """Gives the verified rows that match, newest first or in the inner saver's order.
 
         Raises:
             EncryptedSerdeError: As `RowOpener.checkpoint` raises it.
         """
-        query = self._plan(wanted, context)
-        with closing(self._found(asked, context, query, before, limit)) as rows:
-            answers = (found for found in rows if self._is_wanted(asked, query, found, context))
-            for found in answers if limit is None else islice(answers, limit):
-                yield self._answer(wanted, found, context)
+        query = yield Work(partial(self._plan, asked), self._wiring.sealer.may_block)
+        if asked.limit is not None and asked.limit < 0:  # what that means is the inner saver's to say
+            fetch: _Fetch = _Streamed(self._query(asked, query.pushed[0], asked.before, asked.limit))
+        else:
+            fetch = self._fetch(asked, query)
+        left = asked.limit if asked.limit is not None and asked.limit >= 0 else None
+        while left != 0 and (requests := fetch.requests()):
+            answers = []
+            for request in requests:
+                answers.append((yield request))
+            for found in fetch.rows(answers):
+                heavy = self._wiring.sealer.may_block or is_heavy(found)
+                answer = yield Work(partial(self._answer, asked, query, found), heavy)
+                if answer is not None:
+                    yield Give(answer)
+                    left = None if left is None else left - 1
+                    if left == 0:
+                        return
 
-    async def alist(
-        self,
-        asked: RunnableConfig | None,
-        context: EncryptionContext | None,
-        wanted: dict[str, Any] | None,
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        """Gives them as `list` does. Large rows are opened off the event loop."""
-        query = self._plan(wanted, context)
-        given = 0
-        async with aclosing(self._afound(asked, context, query, before, limit)) as rows:
-            async for found in rows:
-                if limit is not None and given >= limit:
-                    return
-                if self._is_wanted(asked, query, found, context):
-                    given += 1
-                    if is_heavy(found):
-                        yield await asyncio.to_thread(self._answer, wanted, found, context)
-                    else:
-                        yield self._answer(wanted, found, context)
-
-    def _is_wanted(
-        self, asked: RunnableConfig | None, query: Plan, found: CheckpointTuple, context: EncryptionContext | None
-    ) -> bool:
-        self._opener.check_identity(asked, found)
-        return not query.rest or matches(self._opener.metadata(found, context), query.rest, contains=self._habits.contains)
-
-    def _answer(
-        self, wanted: Mapping[str, Any] | None, found: CheckpointTuple, context: EncryptionContext | None
-    ) -> CheckpointTuple:
-        opened = self._opener.checkpoint(found, context)
-        check_answer(cast("Mapping[str, Any]", opened.metadata), wanted, contains=self._habits.contains)
+    def _answer(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
+        """Opens a row; None if it does not match."""
+        semantics = self._wiring.habits.filters
+        self._opener.check_identity(asked.config, found)
+        if query.rest and not semantics.matches(self._opener.metadata(found, asked.context), query.rest):
+            return None
+        opened = self._opener.checkpoint(found, asked.context)
+        check_answer(cast("Mapping[str, Any]", opened.metadata), asked.wanted, semantics)
         return opened
 
-    def _plan(self, wanted: Mapping[str, Any] | None, context: EncryptionContext | None) -> Plan:
-        context = current.get() if context is None else context
+    def _plan(self, asked: Asked) -> Plan:
+        wiring = self._wiring
+        context = current.get() if asked.context is None else asked.context
         keys: Sequence[Key] = ()
         # Rows in plaintext have no tokens, and without a context no token can be computed that would find all.
-        if not self._admission and context is not None and isinstance(self._sealer.keys, SearchKeyProvider):
-            keys = self._sealer.keys.search_keys(context.pairs)
-            if len(keys) > 1 and not self._habits.newest_first:
+        if wiring.searchable_keys and not wiring.admission and context is not None:
+            provider = wiring.sealer.keys
+            keys = provider.search_keys(context.pairs) if isinstance(provider, SearchKeyProvider) else ()
+            if len(keys) > 1 and not wiring.habits.newest_first:
                 keys = ()
-        return plan(
-            wanted,
-            readable_keys=self._readable_keys,
-            searchable_keys=self._searchable_keys,
-            keys=keys,
-            context=context or NO_CONTEXT,
-            contains=self._habits.contains,
-        )
+        tokens = Tokens(wiring.searchable_keys, keys, context or NO_CONTEXT)
+        return plan(asked.wanted, wiring.readable_keys, tokens, wiring.habits.filters)
 
-    def _found(
-        self,
-        asked: RunnableConfig | None,
-        context: EncryptionContext | None,
-        query: Plan,
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> Generator[CheckpointTuple, None, None]:
-        limit = None if query.rest else limit
+    def _fetch(self, asked: Asked, query: Plan) -> _Fetch:
+        limit = None if query.rest else asked.limit
         if len(query.pushed) > 1:
-            yield from merge([self._ask(asked, context, pushed, before, limit) for pushed in query.pushed])
-        elif limit is None and self._habits.newest_first:
-            pager = Pager(_checkpoint_id(before))
-            while not pager.done:
-                yield from pager.feed(self._ask(asked, context, query.pushed[0], _before(pager), pager.size))
-        else:
-            rows = self._gated.list(asked, filter=query.pushed[0] or None, before=before, limit=limit)
-            with closing(cast("Any", rows)):
-                while True:
-                    with ambient(context):
-                        found = next(rows, None)
-                    if found is None:
-                        return
-                    yield found
+            return _Merged([self._query(asked, pushed, asked.before, limit) for pushed in query.pushed])
+        one = self._query(asked, query.pushed[0], asked.before, limit)
+        if not self._wiring.habits.newest_first:
+            return _Streamed(one)
+        return _Paged(one) if limit is None or limit > LARGEST_PAGE else _Merged([one])
 
-    def _ask(
-        self,
-        asked: RunnableConfig | None,
-        context: EncryptionContext | None,
-        pushed: dict[str, Any],
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> Sequence[CheckpointTuple]:
-        with (
-            ambient(context),
-            closing(cast("Any", self._gated.list(asked, filter=pushed or None, before=before, limit=limit))) as rows,
-        ):
-            return [*rows]
-
-    async def _afound(
-        self,
-        asked: RunnableConfig | None,
-        context: EncryptionContext | None,
-        query: Plan,
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> AsyncGenerator[CheckpointTuple, None]:
-        limit = None if query.rest else limit
-        if len(query.pushed) > 1:
-            for found in merge([await self._aask(asked, context, pushed, before, limit) for pushed in query.pushed]):
-                yield found
-        elif limit is None and self._habits.newest_first:
-            pager = Pager(_checkpoint_id(before))
-            while not pager.done:
-                for found in pager.feed(await self._aask(asked, context, query.pushed[0], _before(pager), pager.size)):
-                    yield found
-        else:
-            rows = self._gated.alist(asked, filter=query.pushed[0] or None, before=before, limit=limit)
-            async with aclosing(cast("Any", rows)):
-                while True:
-                    with ambient(context):
-                        next_found = await anext(rows, None)
-                    if next_found is None:
-                        return
-                    yield next_found
-
-    async def _aask(
-        self,
-        asked: RunnableConfig | None,
-        context: EncryptionContext | None,
-        pushed: dict[str, Any],
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> Sequence[CheckpointTuple]:
-        rows = self._gated.alist(asked, filter=pushed or None, before=before, limit=limit)
-        with ambient(context):
-            async with aclosing(cast("Any", rows)):
-                return [found async for found in rows]
+    def _query(self, asked: Asked, pushed: dict[str, Any], before: RunnableConfig | None, limit: int | None) -> Query:
+        return Query(self._wiring.gated, asked.config, asked.context, pushed or None, before, limit)
 
 
-def _checkpoint_id(config: RunnableConfig | None) -> str | None:
-    return None if config is None else config["configurable"].get("checkpoint_id")
+class _Streamed:
+    """Rows one by one, in whatever order the saver has."""
+
+    def __init__(self, query: Query) -> None:
+        self._stream = Stream(query)
+        self._done = False
+
+    def requests(self) -> list[Step]:
+        return [] if self._done else [self._stream]
+
+    def rows(self, answers: list[list[CheckpointTuple]]) -> Sequence[CheckpointTuple]:
+        self._done = not answers[0]
+        return answers[0]
 
 
-def _before(pager: Pager) -> RunnableConfig | None:
-    return None if pager.before is None else {"configurable": {"checkpoint_id": pager.before}}
+class _Paged:
+    """Rows that come newest first, a page at a time."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        before = query.before["configurable"].get("checkpoint_id") if query.before else None
+        self._pager = Pager(before)
+
+    def requests(self) -> list[Step]:
+        pager = self._pager
+        if pager.done:
+            return []
+        before: RunnableConfig | None = {"configurable": {"checkpoint_id": pager.before}} if pager.before else None
+        return [Page(self._query._replace(before=before, limit=pager.size))]
+
+    def rows(self, answers: list[list[CheckpointTuple]]) -> Sequence[CheckpointTuple]:
+        return self._pager.feed(answers[0])
+
+
+class _Merged:
+    """The answers to several queries, merged into one that has the newest first."""
+
+    def __init__(self, queries: list[Query]) -> None:
+        self._queries = queries
+
+    def requests(self) -> list[Step]:
+        queries, self._queries = self._queries, []
+        return [Page(query) for query in queries]
+
+    def rows(self, answers: list[list[CheckpointTuple]]) -> Sequence[CheckpointTuple]:
+        return merge(answers)
+
+
+_Fetch = _Streamed | _Paged | _Merged

@@ -10,6 +10,9 @@ The manifest stands in the metadata under the key ``es1``, bound to thread, name
 * a digest of the readable metadata and of every checkpoint key but the channel values and pending sends.
 
 It holds no digests of stored values: savers keep the first blob they were given for a version.
+
+The digest is taken over a normal form, since savers change what they store (a tuple becomes a list, a whole float an int). What
+a reader is given is that normal form and nothing else: what was stored decides nothing once its digest was compared.
 """
 
 from __future__ import annotations
@@ -20,20 +23,61 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import ormsgpack
-from langgraph.checkpoint.serde.types import TASKS
 
-from ..errors import ConfigurationError, MalformedEnvelope
+from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
+from ..wrapping.upstream import DELTA_COUNTERS, TASKS
 
 KEY = "es1"
 """The metadata key under which the manifest stands."""
 
-LANGGRAPH_KEYS = frozenset({"source", "step", "parents", "run_id", "counters_since_delta_snapshot", "delta_writes_versioned"})
+LANGGRAPH_KEYS = frozenset({"source", "step", "parents", "run_id", DELTA_COUNTERS, "delta_writes_versioned"})
 """Metadata keys that LangGraph and its savers read in the database."""
 
 DIGEST_SIZE = 16
 _NOT_DIGESTED = frozenset({"channel_values", "pending_sends"})
 _EXACT_INT = 1 << 53
 _FLOAT = b"\xcb"  # how msgpack begins a float; where it occurs, there may be one to be normalised
+# ormsgpack packs these as text by itself. No saver's JSON or msgpack gives them back, so nothing we digest holds them.
+_OPTION = (
+    ormsgpack.OPT_SORT_KEYS
+    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_ENUM
+    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
+    | ormsgpack.OPT_PASSTHROUGH_UUID
+)
+
+
+class Found(NamedTuple):
+    """A checkpoint as a row holds it, to be compared with its manifest.
+
+    Attributes:
+        checkpoint_id: Which checkpoint the row says it is.
+        parent_id: Its parent, as the row says.
+        checkpoint: The checkpoint. Its channel values are not looked at.
+        readable: The readable metadata, without the manifest.
+        loses_parent: Whether its saver may take the parent away: by pruning, or because it never keeps one.
+        added_keys: Checkpoint keys that its saver adds by itself. They are dropped.
+    """
+
+    checkpoint_id: str
+    parent_id: str | None
+    checkpoint: Mapping[str, Any]
+    readable: Mapping[str, Any]
+    loses_parent: bool = False
+    added_keys: frozenset[str] = frozenset()
+
+
+class Verified(NamedTuple):
+    """The readable part of a row, in the form that was compared with the manifest.
+
+    Attributes:
+        checkpoint: Without channel values and pending sends.
+        readable: The readable metadata.
+    """
+
+    checkpoint: dict[str, Any]
+    readable: dict[str, Any]
 
 
 class Manifest(NamedTuple):
@@ -55,6 +99,9 @@ class Manifest(NamedTuple):
     private: tuple[str, bytes]
     digest: bytes
 
+    def __repr__(self) -> str:  # error reporters show the variables of a frame
+        return f"<Manifest of {self.checkpoint_id!r}>"
+
     def pack(self) -> bytes:
         """Encodes it as a msgpack array, in the order of the attributes."""
         return ormsgpack.packb(tuple(self))
@@ -68,9 +115,62 @@ class Manifest(NamedTuple):
         """
         try:
             checkpoint_id, parent_id, values, nones, (inner_type, private), stored = ormsgpack.unpackb(packed)
-        except ValueError:
+        except (TypeError, ValueError):
             raise MalformedEnvelope("the manifest has an unknown form") from None
         return cls(checkpoint_id, parent_id, values, nones, (inner_type, private), stored)
+
+    def verify(self, found: Found) -> Verified:
+        """Compares all that is readable in a row with the manifest. `check_channels` does the rest.
+
+        Returns:
+            The readable part in its normal form, which is what may be used from here on.
+
+        Raises:
+            WrongLocation: If it is the manifest of another checkpoint, or something in the row was changed.
+            MalformedEnvelope: If ``v`` or ``step`` is not the exact integer that it must be.
+        """
+        if not found.checkpoint_id == found.checkpoint.get("id") == self.checkpoint_id:
+            raise WrongLocation("the checkpoint in this row is another one than the row says")
+        checkpoint: Mapping[str, Any] = found.checkpoint
+        if found.added_keys:
+            checkpoint = {name: part for name, part in checkpoint.items() if name not in found.added_keys}
+        for owner, name in ((checkpoint, "v"), (found.readable, "step")):
+            if name in owner and type(owner[name]) is not int:
+                raise MalformedEnvelope(f"{name!r} of the checkpoint is no integer")
+        try:
+            normal = _normal_form(checkpoint, found.readable)
+        except ConfigurationError:  # something that is no JSON, which we digest never
+            raise WrongLocation("the readable part of the checkpoint or of its metadata was changed") from None
+        if _hash(normal) != self.digest:
+            raise WrongLocation("the readable part of the checkpoint or of its metadata was changed")
+        verified = Verified(*ormsgpack.unpackb(normal))
+        # prune(keep_latest) leaves the checkpoint it keeps without a parent, but refuses threads with delta channels.
+        is_orphan = not found.parent_id and found.loses_parent and DELTA_COUNTERS not in verified.readable
+        if (found.parent_id or None) != (self.parent_id or None) and not is_orphan:  # an empty id is none
+            raise WrongLocation("the checkpoint has another parent than it was written with")
+        return verified
+
+    def check_channels(self, values: Collection[str], nones: Collection[str], deltas: Collection[str]) -> None:
+        """Compares the channels that a row has with those that it was written with.
+
+        Args:
+            values: Channels that have a value there.
+            nones: Channels whose value is None there.
+            deltas: Those of the first whose value stands in a snapshot of a delta channel. Savers that keep a value per
+                version also find those of delta channels that were left out since.
+
+        Raises:
+            WrongLocation: If one is missing, or one is too many.
+        """
+        for channel in self.values:
+            if channel not in values:
+                raise WrongLocation(f"the value of channel {channel!r} is missing")
+        for channel in self.nones:
+            if channel not in nones:
+                raise WrongLocation(f"channel {channel!r} was written as None, and is not")
+        for channel in {*values, *nones} - {*self.values, *self.nones}:
+            if channel not in deltas or channel == TASKS:
+                raise WrongLocation(f"channel {channel!r} had no value when the checkpoint was written")
 
 
 def digest(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bytes:
@@ -83,23 +183,28 @@ def digest(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bytes:
     Raises:
         ConfigurationError: If something in it is no JSON.
     """
+    return _hash(_normal_form(checkpoint, readable))
+
+
+def _hash(normal: bytes) -> bytes:
+    return hashlib.sha256(normal).digest()[:DIGEST_SIZE]
+
+
+def _normal_form(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bytes:
     covered = {name: value for name, value in checkpoint.items() if name not in _NOT_DIGESTED}
     if is_before_v4(checkpoint):
         versions = covered.get("channel_versions") or {}
         covered["channel_versions"] = {channel: v for channel, v in versions.items() if channel != TASKS}
-    return hashlib.sha256(_canonical([covered, readable])).digest()[:DIGEST_SIZE]
-
-
-def _canonical(value: Any) -> bytes:
+    value = [covered, readable]
     try:
-        packed = ormsgpack.packb(value, option=ormsgpack.OPT_SORT_KEYS)
+        packed = ormsgpack.packb(value, option=_OPTION)
     except TypeError:
         pass  # a key that is no text, a set, a mapping that is no dict
     else:
         if _FLOAT not in packed:
             return packed
     try:
-        return ormsgpack.packb(_normal(value), option=ormsgpack.OPT_SORT_KEYS)
+        return ormsgpack.packb(_normal(value), option=_OPTION)
     except (TypeError, RecursionError):
         raise ConfigurationError("a checkpoint or its readable metadata holds something that is no JSON") from None
 
@@ -120,9 +225,9 @@ def _normal(value: Any) -> Any:
         return [_normal(item) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted(_normal(item) for item in value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else float(value)
+    return str(value) if isinstance(value, str) else int(value) if isinstance(value, int) else value
 
 
 def split_metadata(metadata: Mapping[str, Any], readable_keys: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -141,21 +246,19 @@ def split_metadata(metadata: Mapping[str, Any], readable_keys: Collection[str]) 
     return readable, private
 
 
-def survives_json(value: Any) -> bool:
-    """Says whether every saver's JSON gives a value back as it was (tuples may come back as lists)."""
-    kind = type(value)
-    if isinstance(value, str):
-        return kind is str and _is_clean_text(value)
-    if kind is bool or value is None:
+def survives_json(value: object) -> bool:
+    """Says whether every saver's JSON, and the normal form, give a value back as it was (tuples may come back as lists)."""
+    if type(value) is str:
+        return _is_clean_text(value)
+    if type(value) is bool or value is None:
         return True
-    if isinstance(value, int):
-        return kind is int and -_EXACT_INT <= value <= _EXACT_INT
-    if isinstance(value, float):
-        # Postgres gives 1e16 back as an int, and -0.0 as 0.0.
-        return math.isfinite(value) and abs(value) < 1e15 and not (value == 0 and math.copysign(1, value) < 0)
-    if kind is dict:
+    if type(value) is int:
+        return -_EXACT_INT <= value <= _EXACT_INT
+    if type(value) is float:
+        return not value.is_integer() and math.isfinite(value)
+    if type(value) is dict:
         return all(type(name) is str and survives_json(name) and survives_json(item) for name, item in value.items())
-    if kind is list or kind is tuple:
+    if type(value) is list or type(value) is tuple:
         return all(survives_json(item) for item in value)
     return False
 

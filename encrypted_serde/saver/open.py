@@ -7,50 +7,66 @@ metadata is looked at first; the histories of delta channels are verified channe
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory, PendingWrite
-from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.serde.types import TASKS, _DeltaSnapshot
 
-from ..core.context import EncryptionContext, encryption_context
-from ..core.envelope import Sealer, parse_sealed, parse_sealed_text
+from ..audit import tell_refused
+from ..core import binding
+from ..core.binding import Binding, Place, WriteClaims
+from ..core.context import EncryptionContext
+from ..core.format import Sealed, find_sealed, is_sealed
+from ..core.sealer import Opened
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, WrongLocation
-from ..wrapping.gate import LEGACY, PLAINTEXT, UNBOUND, Admission, Foreign, pack
-from ..wrapping.legacy import loads_unauthenticated
-from .inner import Habits
-from .manifest import KEY, Manifest, digest, is_before_v4
-from .seal import DELTA, MANIFEST, VALUE, WRITE, Place, version_text
-from .writes import Task, Thunk, Write, in_order, whole_batches
-
-logger = logging.getLogger(__name__)
+from ..wrapping.gate import Foreign, pack_inert
+from ..wrapping.serialize import Waiting, loads_unauthenticated
+from ..wrapping.upstream import TASKS, DeltaSnapshot
+from .manifest import KEY, Found, Manifest, Verified, is_before_v4
+from .wiring import At, Wiring
+from .writes import Task, Write, in_order, require_whole, whole_batches
 
 IDENTITY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 """Keys of ``configurable`` that say which row is meant."""
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+_SCALARS = (str, int, float, bool)
+_NONE = Waiting.holding(None)
+
+
+class _Head(NamedTuple):
+    """The readable part of a row, verified; of a row from before the wrapper, as it stands there.
+
+    Attributes:
+        manifest: None for a row from before the wrapper.
+        checkpoint: Without channel values and pending sends; None if the whole checkpoint is one admitted value.
+        metadata: All of it.
+    """
+
+    manifest: Manifest | None
+    checkpoint: Mapping[str, Any] | None
+    metadata: Waiting
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the row carries proof that we sealed it."""
+        return self.manifest is not None
 
 
 class RowOpener:
     """Verifies and opens what a saver returned.
 
     Args:
-        sealer: The core.
-        serde: How bytes become values again.
-        admission: Which values that were not sealed for their place are read all the same.
-        habits: What the inner saver does with rows.
+        wiring: The parts of the wrapper.
     """
 
-    def __init__(self, sealer: Sealer, serde: SerializerProtocol, admission: Admission, habits: Habits) -> None:
-        self._sealer = sealer
-        self._serde = serde
-        self._admission = admission
-        self._habits = habits
+    def __init__(self, wiring: Wiring) -> None:
+        self._sealer = wiring.sealer
+        self._serde = wiring.serde
+        self._admission = wiring.admission
+        self._habits = wiring.habits
+        self._gaps_only_in = wiring.gaps_only_in
 
     def check_identity(self, asked: RunnableConfig | None, found: CheckpointTuple) -> None:
         """Refuses a row of another thread, namespace or checkpoint than was asked for.
@@ -61,9 +77,11 @@ class RowOpener:
         wanted = asked["configurable"] if asked else {}
         got = found.config["configurable"]
         for name in ("thread_id", "checkpoint_ns") if self._habits.is_shallow else IDENTITY:
-            if wanted.get(name) is not None and str(wanted[name]) != str(got.get(name, "")):
+            if wanted.get(name) is None or (name == "checkpoint_id" and not wanted[name]):  # an empty id is the latest
+                continue
+            if str(wanted[name]) != str(got.get(name, "")):
                 error = WrongLocation(f"asked for {name} {wanted[name]!r}, the saver returned {got.get(name)!r}")
-                self._sealer.refused(error)
+                tell_refused(self._sealer, error)
                 raise error
 
     # --- a checkpoint
@@ -81,318 +99,300 @@ class RowOpener:
             AuthenticationFailed: If a part was changed, or was sealed for another place.
             EncryptedSerdeError: As `Sealer.open_bound` raises it.
         """
-        configurable = found.config["configurable"]
-        place, checkpoint_id = self._found_at(configurable)
-        with self._naming(place, checkpoint_id):
-            metadata = self._metadata(found, place, checkpoint_id, context)
-            channels = self._channels(found.checkpoint, place, context)
-            sends = self._pending_sends(found.checkpoint, place, context)
-            writes = self._pending_writes(found.pending_writes, place, checkpoint_id, context)
+        with self._row(found, context) as at:
+            head = self._head(found, at)
+            channels, versions = self._channels(found.checkpoint, head, at)
+            sends = self._pending_sends(found.checkpoint, head, at)
+            writes = self._pending_writes(found.pending_writes, at, is_proven=head.is_proven)
             # From here on objects are built.
-            if isinstance(found.checkpoint, Foreign):
-                checkpoint = self._admit(found.checkpoint)()
+            if head.checkpoint is None:
+                checkpoint = self._admit(found.checkpoint, at.context)()
             else:
-                checkpoint = {**found.checkpoint, "channel_values": {name: thunk() for name, thunk in channels.items()}}
-            if sends:
-                checkpoint["pending_sends"] = [thunk() for thunk in sends]
+                checkpoint = {
+                    **head.checkpoint,
+                    **({} if versions is None else {"channel_versions": versions}),
+                    "channel_values": {name: value() for name, value in channels.items()},
+                }
+                if sends is not None:
+                    checkpoint["pending_sends"] = [send() for send in sends]
             return CheckpointTuple(
                 found.config,
                 cast("Checkpoint", checkpoint),
-                cast("CheckpointMetadata", metadata()),
+                cast("CheckpointMetadata", head.metadata()),
                 found.parent_config,
-                None if writes is None else [(write.task_id, write.channel, write.thunk()) for write in writes],
+                None if writes is None else [(write.task_id, write.channel, write.value()) for write in writes],
             )
 
     def tasks(self, found: CheckpointTuple, context: EncryptionContext | None) -> list[Task]:
         """Verifies and opens the pending writes of a row, by task."""
-        configurable = found.config["configurable"]
-        place, checkpoint_id = self._found_at(configurable)
         tasks: dict[tuple[str, str], Task] = {}
-        with self._naming(place, checkpoint_id):
-            for write in self._pending_writes(found.pending_writes, place, checkpoint_id, context) or ():
-                task = tasks.setdefault((write.task_id, write.task_path), Task(write.task_id, write.task_path, []))
-                task.writes.append((write.channel, write.thunk()))
+        with self._row(found, context) as at:
+            for write in self._pending_writes(found.pending_writes, at, is_proven=False) or ():
+                path = (write.claims.task_path if write.claims else None) or ""
+                task = tasks.setdefault((write.task_id, path), Task(write.task_id, path, []))
+                task.writes.append((write.channel, write.value()))
         return [*tasks.values()]
 
     def metadata(self, found: CheckpointTuple, context: EncryptionContext | None) -> dict[str, Any]:
         """Verifies a row's own fields and gives its metadata, without opening the values."""
-        configurable = found.config["configurable"]
-        place, checkpoint_id = self._found_at(configurable)
-        with self._naming(place, checkpoint_id):
-            metadata: dict[str, Any] = self._metadata(found, place, checkpoint_id, context)()
+        with self._row(found, context) as at:
+            metadata: dict[str, Any] = self._head(found, at).metadata()
             return metadata
 
-    def _metadata(self, found: CheckpointTuple, place: Place, checkpoint_id: str, context: EncryptionContext | None) -> Thunk:
+    def _head(self, found: CheckpointTuple, at: At) -> _Head:
         stored: Mapping[str, Any] = found.metadata or {}
         if not isinstance(stored, Mapping):
             raise MalformedEnvelope("the metadata is no mapping")
-        sealed = parse_sealed_text(text) if isinstance(text := stored.get(KEY), str) else None
+        sealed = find_sealed(stored.get(KEY)) if isinstance(stored.get(KEY), str) else None
         if sealed is None:
-            return self._metadata_from_before(found, checkpoint_id)
-        manifest = Manifest.unpack(
-            self._sealer.open_bound(sealed, _location(place, MANIFEST, checkpoint_id), {}, context=context).plaintext
+            return self._head_from_before(found, at)
+        checkpoint_id = at.checkpoint_id or ""
+        manifest = Manifest.unpack(self._open(sealed, _bind(binding.manifest, at.place, checkpoint_id), at.context).plaintext)
+        checkpoint = found.checkpoint
+        _check_form(checkpoint)
+        if isinstance(checkpoint, Foreign):
+            checkpoint.admit(at.context, is_proven=True)
+        verified: Verified = manifest.verify(
+            Found(
+                checkpoint_id=checkpoint_id,
+                parent_id=found.parent_config["configurable"]["checkpoint_id"] if found.parent_config else None,
+                checkpoint=checkpoint,
+                readable={name: value for name, value in stored.items() if name != KEY},
+                loses_parent=self._habits.is_shallow or self._habits.prunes,
+            )
         )
-        checkpoint = _well_formed(found.checkpoint)
-        readable = {name: value for name, value in stored.items() if name != KEY}
-        if not checkpoint_id == checkpoint.get("id") == manifest.checkpoint_id:
-            raise WrongLocation("the checkpoint in this row is another one than the row says")
-        if not _is_digest(manifest.digest, checkpoint, readable):
-            raise WrongLocation("the readable part of the checkpoint or of its metadata was changed")
-        self._check_parent(found, manifest, readable)
-        self._check_channels(checkpoint, manifest)
-        return lambda: {**readable, **self._serde.loads_typed(manifest.private)}
+        values, nones, deltas = _kinds(checkpoint)
+        manifest.check_channels(values, nones, deltas)
+        inner_type, private = manifest.private
+        given = Waiting.for_bytes(self._serde, inner_type, private)
+        return _Head(manifest, verified.checkpoint, Waiting(lambda: {**verified.readable, **given()}))
 
-    def _metadata_from_before(self, found: CheckpointTuple, checkpoint_id: str) -> Thunk:
+    def _head_from_before(self, found: CheckpointTuple, at: At) -> _Head:
         """Accepts a checkpoint without a manifest, if a switch says that there may be such."""
         for part in (found.checkpoint, found.metadata):
-            _raise_if_refused(part)
+            if isinstance(part, Foreign):
+                part.open(at.context)
         if not self._admission:
             raise PlaintextRefused(
                 "the checkpoint has no manifest: it was not written by EncryptedSaver, or was stripped of it"
             )
-        if _well_formed(found.checkpoint).get("id") != checkpoint_id:
+        _check_form(found.checkpoint)
+        if found.checkpoint.get("id") != at.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
+        is_bound = any(is_sealed(_bare(value)) for value in (found.checkpoint.get("channel_values") or {}).values())
+        if is_bound:
+            raise PlaintextRefused("the checkpoint has values that were sealed for it, and no manifest: it was stripped of it")
         if isinstance(found.metadata, Foreign):
-            return self._admit(found.metadata)
-        return lambda: dict(found.metadata or {})
+            metadata = self._admit(found.metadata, at.context)
+        else:
+            metadata = Waiting.holding(dict(found.metadata or {}))
+        return _Head(None, None if isinstance(found.checkpoint, Foreign) else found.checkpoint, metadata)
 
-    def _check_parent(self, found: CheckpointTuple, manifest: Manifest, readable: Mapping[str, Any]) -> None:
-        parent_id = found.parent_config["configurable"]["checkpoint_id"] if found.parent_config else None
-        if parent_id == manifest.parent_id:
-            return
-        # prune(keep_latest) leaves the checkpoint it keeps without a parent, but refuses threads with delta channels.
-        if parent_id is None and (
-            self._habits.is_shallow or (self._habits.prunes and "counters_since_delta_snapshot" not in readable)
-        ):
-            return
-        raise WrongLocation("the checkpoint has another parent than it was written with")
-
-    def _check_channels(self, checkpoint: Mapping[str, Any], manifest: Manifest) -> None:
-        values = checkpoint["channel_values"]
-        for channel in manifest.values:
-            if values.get(channel) is None:
-                raise WrongLocation(f"the value of channel {channel!r} is missing")
-        for channel in manifest.nones:
-            if channel not in values or not _is_none(values[channel]):
-                raise WrongLocation(f"channel {channel!r} was written as None, and is not")
-        # Savers that keep a value per version also find those of delta channels that were left out since.
-        for channel in values.keys() - {*manifest.values, *manifest.nones}:
-            if channel not in checkpoint["channel_versions"] or _is_none(values[channel]):
-                raise WrongLocation(f"channel {channel!r} had no value when the checkpoint was written")
-
-    def _channels(self, checkpoint: Mapping[str, Any], place: Place, context: EncryptionContext | None) -> dict[str, Thunk]:
-        if isinstance(checkpoint, Foreign):
-            return {}  # admitted as a whole, or refused as a whole
-        versions = checkpoint["channel_versions"]
-        thunks: dict[str, Thunk] = {}
+    def _channels(self, checkpoint: Mapping[str, Any], head: _Head, at: At) -> tuple[dict[str, Waiting], dict[str, Any] | None]:
+        """Opens the channel values; gives the channel versions too, where sends that a saver gathered change them."""
+        if head.checkpoint is None:
+            return {}, None  # admitted as a whole
+        versions: dict[str, Any] = dict(head.checkpoint["channel_versions"])
+        values: dict[str, Waiting] = {}
+        sends = None
         for channel, value in checkpoint["channel_values"].items():
-            claims = {"version": version_text(versions[channel])} if channel in versions else {}
-            if channel == TASKS and isinstance(value, list) and is_before_v4(checkpoint):
+            if channel == TASKS and isinstance(value, list) and is_before_v4(head.checkpoint):
                 # Savers gather the sends of a format below 4 from the parent's writes, as a bare list.
-                thunks[channel] = _all([self._value(WRITE, item, place, TASKS, {}, context) for item in value])
+                sends = values[channel] = self._gathered_sends(value, head.manifest, at)
             else:
-                thunks[channel] = self._value(VALUE, value, place, channel, claims, context)
-        return thunks
+                values[channel] = self._value(channel, value, head, at)
+        if head.manifest is not None and sends is not None and versions:  # as the savers choose it, who were not asked to
+            return values, {**versions, TASKS: max(versions.values())}
+        return values, None
 
-    def _pending_sends(self, checkpoint: Mapping[str, Any], place: Place, context: EncryptionContext | None) -> list[Thunk]:
-        if isinstance(checkpoint, Foreign):
-            return []
-        sends = checkpoint.get("pending_sends") or ()
-        # Shallow savers put the writes of the checkpoint before there.
-        known = {} if self._habits.is_shallow else {"checkpoint_id": checkpoint["id"], "size": str(len(sends))}
+    def _gathered_sends(self, sends: list[Any], manifest: Manifest | None, at: At) -> Waiting:
+        parent_id = manifest.parent_id if manifest else None
+        if manifest is not None and parent_id is None:
+            raise WrongLocation("the checkpoint has no parent, whose sends these could be")
+        writes = [self._send_of_parent(send, parent_id, at) for send in sends]
+        in_order(writes)
+        require_whole(writes)
+        return Waiting(lambda: [write.value() for write in writes])
+
+    def _send_of_parent(self, value: Any, parent_id: str | None, at: At) -> Write:
+        if (sealed := find_sealed(value)) is None:
+            return Write("", TASKS, self._admit(value, at.context, is_proven=parent_id is not None))
+        known = WriteClaims(checkpoint_id=parent_id)
+        opened = self._open(sealed, _bind(binding.write, at.place, TASKS, known), at.context)
+        claims = WriteClaims.read(opened.claims)
+        return Write(claims.task_id or "", TASKS, self._waiting(opened), claims)
+
+    def _pending_sends(self, checkpoint: Mapping[str, Any], head: _Head, at: At) -> list[Waiting] | None:
+        if head.checkpoint is None or (sends := checkpoint.get("pending_sends")) is None:
+            return None
+        if not is_before_v4(head.checkpoint):
+            if self._habits.is_shallow:  # it puts all sends of the thread there, whatever the format
+                return []
+            if sends:
+                raise WrongLocation("a checkpoint of format 4 has no pending sends: these were put there")
+        if self._habits.is_shallow:  # those of the checkpoint before
+            return [self._send_of_parent(send, None, at).value for send in sends]
         return [
-            self._value(WRITE, send, place, TASKS, {**known, "idx": str(position)} if known else {}, context)
-            for position, send in enumerate(sends)
+            self._found(send, _bind(binding.send, at.place, at.checkpoint_id, idx, len(sends)), at, is_proven=head.is_proven)
+            for idx, send in enumerate(sends)
         ]
 
     # --- writes
 
-    def _pending_writes(
-        self,
-        found: Sequence[PendingWrite] | None,
-        place: Place,
-        checkpoint_id: str,
-        context: EncryptionContext | None,
-    ) -> list[Write] | None:
+    def _pending_writes(self, found: Sequence[PendingWrite] | None, at: At, *, is_proven: bool) -> list[Write] | None:
         if found is None:
             return None
-        writes = [self._write(write, place, {"checkpoint_id": checkpoint_id}, context) for write in found]
-        return whole_batches(in_order(writes))
+        writes = in_order([self._write(write, at, is_proven=is_proven) for write in found])
+        whole = whole_batches(writes)
+        if self._gaps_only_in not in (None, at.checkpoint_id) and len(whole) < len(writes):
+            raise WrongLocation("writes of a task are missing")
+        return whole
 
-    def _write(self, found: PendingWrite, place: Place, known: Mapping[str, str], context: EncryptionContext | None) -> Write:
+    def _write(self, found: PendingWrite, at: At, *, is_proven: bool) -> Write:
         task_id, channel, value = found
         if not isinstance(task_id, str) or not isinstance(channel, str):
             raise MalformedEnvelope("a write without the names of its task and channel")
-        sealed = _sealed_bytes(value)
-        if sealed is None:
-            return Write(task_id, channel, self._admit(value))
-        location = _location(place, WRITE, channel)
-        opened = self._sealer.open_bound(sealed, location, {**known, "task_id": task_id}, context=context)
-        claims = opened.claims
-        return Write(
-            task_id=task_id,
-            channel=channel,
-            thunk=partial(self._serde.loads_typed, (opened.inner_type, opened.plaintext)),
-            checkpoint_id=claims["checkpoint_id"],
-            task_path=claims["task_path"],
-            idx=int(claims["idx"]),
-            batch=claims.get("batch", ""),
-            size=int(claims.get("size", 0)),
-        )
+        if (sealed := find_sealed(value)) is None:
+            return Write(task_id, channel, self._admit(value, at.context, is_proven=is_proven))
+        known = WriteClaims(task_id, at.checkpoint_id)
+        opened = self._open(sealed, _bind(binding.write, at.place, channel, known), at.context)
+        return Write(task_id, channel, self._waiting(opened), WriteClaims.read(opened.claims))
 
     # --- the history of delta channels
 
-    def history(
-        self, found: Mapping[str, DeltaChannelHistory], place: Place, context: EncryptionContext | None
-    ) -> dict[str, DeltaChannelHistory]:
+    def history(self, found: Mapping[str, DeltaChannelHistory], at: At) -> dict[str, DeltaChannelHistory]:
         """Verifies and opens what an inner saver's ``get_delta_channel_history`` returned.
 
-        Each write and seed is authenticated to thread, namespace and channel; which checkpoints form the chain is not.
+        Each write and seed is authenticated to thread, namespace and channel, and of no batch of writes may some be missing;
+        which checkpoints form the chain is not verified.
         """
         result: dict[str, DeltaChannelHistory] = {}
-        with self._naming(place, None):
+        everywhere = at._replace(checkpoint_id=None)
+        with self._naming(at.place, None):
             for channel, entry in found.items():
-                opened: DeltaChannelHistory = {"writes": self._history_writes(entry["writes"], place, context)}
+                writes = in_order([self._write(write, everywhere, is_proven=False) for write in entry["writes"]])
+                require_whole(writes)
+                opened: DeltaChannelHistory = {"writes": [(write.task_id, write.channel, write.value()) for write in writes]}
                 if "seed" in entry:
-                    opened["seed"] = self._value(VALUE, entry["seed"], place, channel, {}, context)()
+                    opened["seed"] = self._value(channel, entry["seed"], _Head(None, None, _NONE), at)()
                 result[channel] = opened
         return result
 
-    def _history_writes(
-        self, found: Sequence[PendingWrite], place: Place, context: EncryptionContext | None
-    ) -> list[PendingWrite]:
-        writes = in_order([self._write(write, place, {}, context) for write in found])
-        return [(write.task_id, write.channel, write.thunk()) for write in writes]
-
     # --- one value
 
-    def _value(
-        self,
-        surface: bytes,
-        value: Any,
-        place: Place,
-        channel: str,
-        claims: Mapping[str, str],
-        context: EncryptionContext | None,
-    ) -> Thunk:
-        """Verifies a value that may stand as sealed bytes, sealed text, in a delta snapshot, or not sealed at all."""
-        if value is None:
-            return _none
-        if isinstance(value, _DeltaSnapshot) and _sealed_bytes(value.value) is not None:
-            return _snapshot(self._value(DELTA, value.value, place, channel, claims, context))
-        sealed = _sealed_bytes(value)
-        if sealed is None:
-            return self._admit(value)
-        opened = self._sealer.open_bound(sealed, _location(place, surface, channel), claims, context=context)
-        return partial(self._serde.loads_typed, (opened.inner_type, opened.plaintext))
+    def _value(self, channel: str, value: Any, head: _Head, at: At) -> Waiting:
+        """Verifies the value of a channel, which may stand in a delta snapshot."""
+        versions = head.checkpoint["channel_versions"] if head.checkpoint else {}
+        version = versions.get(channel)
+        if isinstance(value, DeltaSnapshot) and (sealed := find_sealed(value.value)) is not None:
+            waiting = self._waiting(self._open(sealed, _bind(binding.delta, at.place, channel, version), at.context))
+            return Waiting(lambda: DeltaSnapshot(waiting()))
+        is_proven = head.is_proven and self._stands_in_row(value)
+        return self._found(value, _bind(binding.value, at.place, channel, version), at, is_proven=is_proven)
 
-    def _admit(self, value: Any) -> Thunk:
+    def _stands_in_row(self, value: Any) -> bool:
+        """Says whether a value stands in the row of its checkpoint, and not in one of its own that may be older."""
+        return self._habits.stores_all_values or (self._habits.inlines_scalars and isinstance(value, _SCALARS))
+
+    def _found(self, value: Any, place: Binding, at: At, *, is_proven: bool) -> Waiting:
+        if value is None:
+            return _NONE
+        if (sealed := find_sealed(value)) is None:
+            return self._admit(value, at.context, is_proven=is_proven)
+        return self._waiting(self._open(sealed, place, at.context))
+
+    def _open(self, sealed: Sealed, place: Binding, context: EncryptionContext | None) -> Opened:
+        return self._sealer.open_bound(sealed, place, context=context)
+
+    def _waiting(self, opened: Opened) -> Waiting:
+        return Waiting.for_bytes(self._serde, opened.inner_type, opened.plaintext)
+
+    def _admit(self, value: Any, context: EncryptionContext | None, *, is_proven: bool = False) -> Waiting:
         """Accepts a value that was not sealed for its place if a switch is on for its kind.
 
         Raises:
-            EncryptedSerdeError: The reason why not, if none is.
+            EncryptedSerdeError: The reason why not, if none is, or if the row carries proof that it was sealed.
         """
         if isinstance(value, Foreign):
-            if value.error is not None:
-                raise value.error
-            serde = self._admission.legacy.strict if value.legacy else self._serde
-            self._note(LEGACY if value.legacy else PLAINTEXT if "+" not in value.type_tag else UNBOUND, len(value.data))
-            return partial(loads_unauthenticated, serde, value.inner_type, value.plaintext)
-        if not self._admission.plaintext:
-            raise PlaintextRefused("a value that was never sealed stands where sealed ones belong")
-        self._note(PLAINTEXT, None)
+            admitted = value.admit(context, is_proven=is_proven)
+            return Waiting(lambda: self._admission.loads(self._serde, admitted))
+        self._admission.admit_plain(type(value).__name__, is_proven=is_proven)
         if type(value) in _SCALARS or isinstance(value, bytes):
-            return lambda: value
-        return lambda: loads_unauthenticated(self._serde, "msgpack", pack(value))
+            return Waiting.holding(value)
+        return Waiting(lambda: loads_unauthenticated(self._serde, "msgpack", pack_inert(value)))
 
-    def _note(self, kind: str, size: int | None) -> None:
-        """Counts what a switch admitted, logs the first of each kind, and sees to it that it is audited."""
-        admitted = self._admission.admitted
-        if kind not in admitted:
-            logger.warning("reading values that are %s, because a switch for moving in is on", kind)
-        admitted[kind] += 1
-        self._sealer.admitted(kind, size)
+    # --- which row
 
-    def _found_at(self, configurable: Mapping[str, Any]) -> tuple[Place, str]:
+    @contextmanager
+    def _row(self, found: CheckpointTuple, context: EncryptionContext | None) -> Iterator[At]:
+        """Says where a row stands, and names it in every refusal."""
+        configurable = found.config["configurable"]
         try:
-            return Place.found(configurable)
+            checkpoint_ns, checkpoint_id = configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"]
+            if not isinstance(checkpoint_ns, str) or not isinstance(checkpoint_id, str):
+                raise MalformedEnvelope("the namespace or id of a stored checkpoint is no text")
+            try:
+                place = Place.of(configurable["thread_id"], checkpoint_ns)
+            except ConfigurationError as error:
+                raise MalformedEnvelope(f"a stored thread or namespace has an impossible form: {error}") from None
         except MalformedEnvelope as error:
-            self._sealer.refused(error)
+            tell_refused(self._sealer, error)
             raise
+        with self._naming(place, checkpoint_id):
+            yield At(place, checkpoint_id, context)
 
     @contextmanager
     def _naming(self, place: Place, checkpoint_id: str | None) -> Iterator[None]:
-        """Adds to an error which row it is about, and sees to it that it is audited."""
+        """Says in an error which row it is about, and sees to it that it is audited."""
         try:
             yield
         except EncryptedSerdeError as error:
-            row = f"thread {place.thread_id!r}, namespace {place.checkpoint_ns!r}"
-            if checkpoint_id is not None:
-                row += f", checkpoint {checkpoint_id!r}"
-            error.args = (f"{error.args[0]} ({row})", *error.args[1:])
-            self._sealer.refused(error)
+            row = {"thread": place.thread_id, "namespace": place.checkpoint_ns}
+            error.row = row if checkpoint_id is None else {**row, "checkpoint": checkpoint_id}
+            tell_refused(self._sealer, error)
             raise
 
 
-def _location(place: Place, surface: bytes, field: str) -> bytes:
+def _bind(make: Callable[..., Binding], *known: Any) -> Binding:
+    """Calls a maker with what a row says of itself.
+
+    Raises:
+        MalformedEnvelope: If that cannot be encoded: then we have not written it.
+    """
     try:
-        return place.location(surface, field)
-    except ConfigurationError as error:  # what cannot be encoded cannot have been written by us
+        return make(*known)
+    except ConfigurationError as error:
         raise MalformedEnvelope(f"a stored name has an impossible form: {error}") from None
 
 
-def _is_digest(expected: bytes, checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bool:
-    try:
-        return digest(checkpoint, readable) == expected
-    except ConfigurationError:  # something that is no JSON, which we digest never
-        return False
+def _bare(value: Any) -> Any:
+    return value.value if isinstance(value, DeltaSnapshot) else value
 
 
-def ambient(context: EncryptionContext | None) -> AbstractContextManager[None]:
-    """Makes the expected context the ambient one while the inner saver reads: the gate opens unbound values with it."""
-    return nullcontext() if context is None else encryption_context(context.pairs)
+def _kinds(checkpoint: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
+    """Divides channels into those with a value, those that are None, and, of the first, those in a delta snapshot."""
+    values: list[str] = []
+    nones: list[str] = []
+    deltas: list[str] = []
+    for channel, value in checkpoint["channel_values"].items():
+        if channel == TASKS and isinstance(value, list) and is_before_v4(checkpoint):
+            continue  # gathered by the saver
+        # Encrypting serializers seal None too, and one may stand there from before the wrapper.
+        is_none = value is None or (isinstance(value, Foreign) and value.type_tag.partition("+")[0] == "null")
+        (nones if is_none else values).append(channel)
+        if isinstance(value, DeltaSnapshot):
+            deltas.append(channel)
+    return values, nones, deltas
 
 
-def _sealed_bytes(value: Any) -> bytes | None:
-    if isinstance(value, bytes):
-        return value if parse_sealed(value) else None
-    return parse_sealed_text(value) if isinstance(value, str) else None
-
-
-def _raise_if_refused(part: object) -> None:
-    if isinstance(part, Foreign) and part.error is not None:
-        raise part.error
-
-
-def _well_formed(checkpoint: Any) -> Mapping[str, Any]:
+def _check_form(checkpoint: Any) -> None:
     """Refuses what no saver was ever handed as a checkpoint, before its parts are looked at."""
-    _raise_if_refused(checkpoint)
     if not isinstance(checkpoint, Mapping):
         raise MalformedEnvelope("the checkpoint is no mapping")
     if isinstance(checkpoint, Foreign):
-        return checkpoint
+        return
     channels = [checkpoint.get(name) for name in ("channel_values", "channel_versions")]
     if not all(isinstance(part, Mapping) and all(isinstance(name, str) for name in part) for part in channels):
         raise MalformedEnvelope("the checkpoint has no channels")
     if not isinstance(checkpoint.get("pending_sends") or [], list):
         raise MalformedEnvelope("the checkpoint's pending sends are no list")
-    return checkpoint
-
-
-def _is_none(value: Any) -> bool:
-    if isinstance(value, Foreign):  # encrypting serializers seal None too, and one may stand there from before the wrapper
-        _raise_if_refused(value)
-        return value.inner_type == "null"
-    return value is None
-
-
-def _none() -> None:
-    return None
-
-
-def _snapshot(thunk: Thunk) -> Thunk:
-    return lambda: _DeltaSnapshot(thunk())
-
-
-def _all(thunks: Sequence[Thunk]) -> Thunk:
-    return lambda: [thunk() for thunk in thunks]

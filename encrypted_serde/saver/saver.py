@@ -5,16 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import Counter
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -23,27 +16,33 @@ from langgraph.checkpoint.base import (
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
-    _with_msgpack_allowlist,
+    DeltaChannelHistory,
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.serde.encrypted import EncryptedSerializer as UpstreamEncryptedSerializer
 
 from ..audit import AuditListener, make_sealer
+from ..core.binding import Place
 from ..core.ciphers import DEFAULT
 from ..core.context import EncryptionContext, current
 from ..core.keys import Key, KeyProvider
+from ..core.sealer import Sealing
 from ..errors import ConfigurationError
 from ..serializer import EncryptedSerializer
-from ..wrapping.gate import Admission, Gate
-from ..wrapping.legacy import LegacyReader
+from ..wrapping import upstream
+from ..wrapping.admission import Admission
+from ..wrapping.gate import Gate, gated
 from ..wrapping.offload import is_heavy, is_large, seal_now
 from .inner import habits_of
-from .listing import Lister
+from .listing import Asked, Lister
 from .manifest import KEY, LANGGRAPH_KEYS, survives_json
-from .open import IDENTITY, RowOpener, ambient
+from .open import IDENTITY, RowOpener
 from .optional import class_for
-from .seal import Place, RowSealer
+from .seal import RowSealer
+from .steps import ambient, arun, run
+from .wiring import At, Wiring
+
+_T = TypeVar("_T")
 
 ContextSource = Mapping[str, str] | Callable[[RunnableConfig], Mapping[str, str] | None]
 
@@ -61,7 +60,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     Args:
         inner: The saver to wrap. It goes on to work as it did; what is written through the wrapper it cannot read.
-        keys: A `Key` or any `KeyProvider`, such as `Keyring`.
+        keys: A `Key`, any `KeyProvider` such as `Keyring`, or a `Sealer` that has its own options already. With any
+            provider but `Keyring`, which may have to ask a service, the asynchronous methods seal and open in a thread.
         serde: How values become bytes before they are sealed; what the inner saver would use by default.
         cipher: What to write with, as for `EncryptedSerializer`.
         compression: ``"zstd"`` to compress values that get smaller by it; lengths then tell about content.
@@ -90,13 +90,18 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     Attributes:
         inner: As given.
-        serde: How values become bytes.
+        serde: How values become bytes. Another may be assigned.
     """
+
+    def __new__(cls, inner: Any = None, *args: Any, verify_delta_history: bool = False, **options: Any) -> EncryptedSaver:
+        """Chooses the class with the optional methods of the inner saver."""
+        fitting = class_for(cls, type(inner), verify_delta_history=verify_delta_history) if args or options else cls
+        return object.__new__(fitting)
 
     def __init__(
         self,
         inner: BaseCheckpointSaver[Any],
-        keys: Key | KeyProvider,
+        keys: Key | KeyProvider | Sealing,
         *,
         serde: SerializerProtocol | None = None,
         cipher: str = DEFAULT,
@@ -115,16 +120,14 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
     ) -> None:
         if not isinstance(inner, BaseCheckpointSaver) or isinstance(inner, EncryptedSaver):
             raise TypeError(f"inner must be a checkpointer that is not encrypted yet, not {type(inner).__name__}")
-        super().__init__(serde=_value_serde(inner.serde if serde is None else serde))
         self.inner = inner
-        self._habits = habits_of(inner)
-        self._readable_keys = LANGGRAPH_KEYS | _names("readable_metadata", readable_metadata) | frozenset(pass_config)
-        self._searchable_keys = _names("searchable_metadata", searchable_metadata)
-        if both := self._searchable_keys & self._readable_keys:
-            raise ConfigurationError(f"metadata keys cannot be readable and searchable: {', '.join(sorted(both))}")
         self._context = context if context is None or callable(context) else EncryptionContext.of(context)
         self._passed_keys = (*IDENTITY, *pass_config)
-        self._sealer = make_sealer(
+        readable = LANGGRAPH_KEYS | _names("readable_metadata", readable_metadata) | frozenset(pass_config)
+        searchable = _names("searchable_metadata", searchable_metadata)
+        if both := searchable & readable:
+            raise ConfigurationError(f"metadata keys cannot be readable and searchable: {', '.join(sorted(both))}")
+        sealer = make_sealer(
             keys,
             cipher=cipher,
             compression=compression,
@@ -132,30 +135,35 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
             accept_contexts=accept_contexts,
             audit=audit,
         )
-        self._admission = Admission(
-            self._sealer,
-            plaintext=allow_plaintext,
-            unbound=allow_unbound,
-            legacy=LegacyReader(legacy_keys, allowlist_from=self.serde),
+        own = _value_serde(inner.serde if serde is None else serde)
+        admission = Admission(
+            sealer, plaintext=allow_plaintext, unbound=allow_unbound, legacy_keys=legacy_keys, allowlist_from=own
         )
-        self._gated = copy.copy(inner)
-        self._gated.serde = Gate(self._admission)
-        self._connect()
-        self.__class__ = class_for(type(self), inner, verify_delta_history=verify_delta_history)
+        view = gated(inner, Gate(admission))
+        self._connect(Wiring(view, sealer, own, admission, habits_of(inner), readable, searchable))
+        super().__init__(serde=own)
 
-    def _connect(self) -> None:
-        self._rows = RowSealer(self._sealer, self.serde, self._habits, self._readable_keys, self._searchable_keys)
-        self._opener = RowOpener(self._sealer, self.serde, self._admission, self._habits)
-        self._lister = Lister(
-            self._gated, self._opener, self._sealer, self._habits, self._admission, self._readable_keys, self._searchable_keys
-        )
+    def _connect(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._rows = RowSealer(wiring)
+        self._opener = RowOpener(wiring)
+        self._lister = Lister(wiring, self._opener)
 
     # --- what is not about rows
 
     @property
+    def serde(self) -> SerializerProtocol:
+        """How values become bytes before they are sealed."""
+        return self._wiring.serde
+
+    @serde.setter
+    def serde(self, serde: SerializerProtocol) -> None:
+        self._connect(replace(self._wiring, serde=_value_serde(serde)))
+
+    @property
     def admitted_reads(self) -> Counter[str]:
         """How many values each switch for moving in let through: by ``plaintext``, ``legacy`` and ``unbound``."""
-        return self._admission.admitted
+        return self._wiring.admission.admitted
 
     @property
     def config_specs(self) -> list[Any]:
@@ -169,11 +177,10 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> EncryptedSaver:
         """Gives this saver with more types on the msgpack allowlist; LangGraph calls it under strict msgpack."""
         clone = copy.copy(self)
-        clone.serde = _with_msgpack_allowlist(self.serde, extra_allowlist)
-        clone._admission = self._admission.with_allowlist(extra_allowlist)
-        clone._gated = copy.copy(self._gated)
-        clone._gated.serde = Gate(clone._admission)
-        clone._connect()
+        admission = self._wiring.admission.with_allowlist(extra_allowlist)
+        serde = upstream.with_msgpack_allowlist(self.serde, extra_allowlist)
+        view = gated(self.inner, Gate(admission))
+        clone._connect(replace(self._wiring, gated=view, serde=serde, admission=admission))
         return clone
 
     # --- writing
@@ -186,8 +193,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
-        sealed, sealed_metadata = self._seal(config, checkpoint, metadata)
-        return self._gated.put(self._inner_config(config), sealed, cast("Any", sealed_metadata), new_versions)
+        asked, sealed, sealed_metadata = self._seal(config, checkpoint, metadata, new_versions)
+        return self._wiring.gated.put(asked, sealed, sealed_metadata, new_versions)
 
     async def aput(
         self,
@@ -197,80 +204,79 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
-        if self._habits.asks_serde:
-            sealed, sealed_metadata = self._seal(config, checkpoint, metadata)
-            stored = checkpoint["channel_values"] if self._habits.stores_all_values else new_versions
-            large = [channel for channel in stored if is_large(checkpoint["channel_values"].get(channel))]
-            if large:
-                await asyncio.to_thread(seal_now, [sealed["channel_values"].get(channel) for channel in large])
-        else:
-            sealed, sealed_metadata = await asyncio.to_thread(self._seal, config, checkpoint, metadata)
-        return await self._gated.aput(self._inner_config(config), sealed, cast("Any", sealed_metadata), new_versions)
+        habits, values = self._wiring.habits, checkpoint["channel_values"]
+        asked, sealed, sealed_metadata = await self._aside(
+            not habits.asks_serde, self._seal, config, checkpoint, metadata, new_versions
+        )
+        if habits.asks_serde:
+            blocks = self._wiring.sealer.may_block
+            stored = values if habits.stores_all_values else new_versions
+            later = [sealed["channel_values"].get(name) for name in stored if blocks or is_large(values.get(name))]
+            await self._aside(bool(later), seal_now, later)
+        return await self._wiring.gated.aput(asked, sealed, sealed_metadata, new_versions)
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
-        sealed = self._seal_writes(config, writes, task_id, task_path)
-        self._gated.put_writes(self._inner_config(config), sealed, task_id, task_path)
+        asked, sealed = self._seal_writes(config, writes, task_id, task_path)
+        self._wiring.gated.put_writes(asked, sealed, task_id, task_path)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Seals the writes of a task and stores them."""
-        if self._habits.asks_serde:
-            sealed = self._seal_writes(config, writes, task_id, task_path)
-            if any(is_large(value) for _, value in writes):
-                await asyncio.to_thread(seal_now, [value for _, value in sealed])
-        else:
-            sealed = await asyncio.to_thread(self._seal_writes, config, writes, task_id, task_path)
-        await self._gated.aput_writes(self._inner_config(config), sealed, task_id, task_path)
+        asks = self._wiring.habits.asks_serde
+        asked, sealed = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
+        if asks and (self._wiring.sealer.may_block or any(is_large(value) for _, value in writes)):
+            await asyncio.to_thread(seal_now, [value for _, value in sealed])
+        await self._wiring.gated.aput_writes(asked, sealed, task_id, task_path)
 
     def _seal(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
-    ) -> tuple[Checkpoint, dict[str, Any]]:
-        configurable = config["configurable"]
-        place = Place.of_config(config)
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> tuple[RunnableConfig, Checkpoint, CheckpointMetadata]:
+        asked, at = self._asked(config)
         whole = cast("Mapping[str, Any]", get_checkpoint_metadata(config, metadata))
         for name in self._passed_keys[len(IDENTITY) :]:  # the inner saver will store it readable, whatever we do
             if name in whole and not survives_json(whole[name]):
                 raise ConfigurationError(f"pass_config: {name!r} has a value that JSON columns change; pass it as text")
-        return self._rows.checkpoint(place, configurable.get("checkpoint_id"), checkpoint, whole, self._context_of(config))
+        sealed, sealed_metadata = self._rows.checkpoint(at, checkpoint, whole, new_versions)
+        return asked, sealed, cast("CheckpointMetadata", sealed_metadata)
 
     def _seal_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> list[tuple[str, Any]]:
-        configurable = config["configurable"]
-        place = Place.of_config(config)
-        return self._rows.writes(place, configurable["checkpoint_id"], writes, task_id, task_path, self._context_of(config))
+    ) -> tuple[RunnableConfig, list[tuple[str, Any]]]:
+        asked, at = self._asked(config)
+        checkpoint_id = config["configurable"]["checkpoint_id"]
+        return asked, self._rows.writes(at._replace(checkpoint_id=checkpoint_id), writes, task_id, task_path)
+
+    async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
+        """Calls something in a thread if it is heavy, or may ask a service for a key."""
+        if is_heavy or self._wiring.sealer.may_block:
+            return await asyncio.to_thread(function, *arguments)
+        return function(*arguments)
 
     # --- reading
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Fetches a checkpoint and verifies it. Raises as `RowOpener.checkpoint` does; None only if there is none."""
-        asked, context = self._inner_config(config), self._context_of(config)
-        with ambient(context):
-            found = self._gated.get_tuple(asked)
-        return None if found is None else self._open(config, asked, found, context)
+        asked, at = self._asked(config)
+        with ambient(at.context):
+            found = self._wiring.gated.get_tuple(asked)
+        return None if found is None else self._open(config, asked, found, at)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Fetches a checkpoint and verifies it, as `get_tuple` does. A large one is opened off the event loop."""
-        asked, context = self._inner_config(config), self._context_of(config)
-        with ambient(context):
-            found = await self._gated.aget_tuple(asked)
-        if found is None:
-            return None
-        if is_heavy(found):
-            return await asyncio.to_thread(self._open, config, asked, found, context)
-        return self._open(config, asked, found, context)
+        asked, at = await self._aside(False, self._asked, config)
+        with ambient(at.context):
+            found = await self._wiring.gated.aget_tuple(asked)
+        return None if found is None else await self._aside(is_heavy(found), self._open, config, asked, found, at)
 
-    def _open(
-        self,
-        config: RunnableConfig,
-        asked: RunnableConfig,
-        found: CheckpointTuple,
-        context: EncryptionContext | None,
-    ) -> CheckpointTuple:
+    def _open(self, config: RunnableConfig, asked: RunnableConfig, found: CheckpointTuple, at: At) -> CheckpointTuple:
         self._opener.check_identity(asked, found)
-        opened = self._opener.checkpoint(found, context)
+        opened = self._opener.checkpoint(found, at.context)
         # Some savers give back the config they were asked with.
         return opened._replace(config=config) if found.config is asked else opened
 
@@ -286,8 +292,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
         The expected encryption context is that of the call, wherever the answers are fetched.
         """
-        asked = None if config is None else self._inner_config(config)
-        return self._lister.list(asked, self._expected(config), filter, before, limit)
+        return run(self._lister.steps(self._listed(config, filter, before, limit)))
 
     def alist(
         self,
@@ -298,32 +303,60 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """Lists checkpoints as `list` does."""
-        asked = None if config is None else self._inner_config(config)
-        return self._lister.alist(asked, self._expected(config), filter, before, limit)
+        return arun(self._lister.steps(self._listed(config, filter, before, limit)))
 
-    # --- deleting
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Gives writes and seeds of delta channels by going through verified checkpoints, one by one."""
+        target = self.get_tuple(config) if channels else None
+        if target is None:
+            return super().get_delta_channel_history(config=config, channels=channels)
+        return super(EncryptedSaver, self._refusing_gaps_but_in(target)).get_delta_channel_history(
+            config=target.config, channels=channels
+        )
 
-    def delete_thread(self, thread_id: str) -> None:
-        """Deletes a thread, as the inner saver does."""
-        self._gated.delete_thread(thread_id)
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Gives writes and seeds of delta channels, as `get_delta_channel_history` does."""
+        target = await self.aget_tuple(config) if channels else None
+        if target is None:
+            return await super().aget_delta_channel_history(config=config, channels=channels)
+        return await super(EncryptedSaver, self._refusing_gaps_but_in(target)).aget_delta_channel_history(
+            config=target.config, channels=channels
+        )
 
-    async def adelete_thread(self, thread_id: str) -> None:
-        """Deletes a thread, as the inner saver does."""
-        await self._gated.adelete_thread(thread_id)
+    def _refusing_gaps_but_in(self, target: CheckpointTuple) -> EncryptedSaver:
+        clone = copy.copy(self)
+        clone._connect(replace(self._wiring, gaps_only_in=target.config["configurable"]["checkpoint_id"]))
+        return clone
 
     # --- configs
+
+    def _asked(self, config: RunnableConfig) -> tuple[RunnableConfig, At]:
+        """Gives the config for the inner saver, and where it leads. A namespace of None is the root, as LangGraph means it."""
+        asked = self._inner_config(config)
+        configurable = asked["configurable"]
+        if "checkpoint_ns" in configurable and configurable["checkpoint_ns"] is None:
+            configurable["checkpoint_ns"] = ""
+        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns"))
+        return asked, At(place, configurable.get("checkpoint_id") or None, self._context_of(config))
 
     def _inner_config(self, config: RunnableConfig) -> RunnableConfig:
         """Keeps what the inner saver needs. It writes every scalar it is given into readable metadata."""
         configurable = config["configurable"]
         return {"configurable": {name: configurable[name] for name in self._passed_keys if name in configurable}}
 
-    def _expected(self, config: RunnableConfig | None) -> EncryptionContext | None:
-        """Gives the context that answers must have, as it is at this moment."""
+    def _listed(
+        self, config: RunnableConfig | None, wanted: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
+    ) -> Asked:
+        """Gives what is to be listed, with the context that answers must have, as it is at this moment."""
         if config is None and callable(self._context) and current.get() is None:
             raise ConfigurationError("list(None) has no run's config to ask context= with: use an encryption_context")
         context = self._context_of(config)
-        return current.get() if context is None else context
+        asked = None if config is None else self._inner_config(config)
+        return Asked(asked, current.get() if context is None else context, wanted, before, limit)
 
     def _context_of(self, config: RunnableConfig | None) -> EncryptionContext | None:
         source = self._context
@@ -332,11 +365,22 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         pairs = None if config is None else source(config)
         return None if pairs is None else EncryptionContext.of(pairs)
 
+    def _for_copying(self) -> tuple[EncryptionContext | None, EncryptedSaver]:
+        """Gives the context that a thread to be copied must have, and a saver that writes under the ambient one."""
+        source = self._context
+        if callable(source) and current.get() is None:
+            raise ConfigurationError("copy_thread has no run's config to ask context= with: use an encryption_context")
+        writer = copy.copy(self)
+        writer._context = None
+        return (None if callable(source) else source), writer
+
 
 def _value_serde(serde: SerializerProtocol) -> SerializerProtocol:
     """Gives the serializer inside encrypting ones: values are sealed once, here."""
-    while isinstance(serde, (EncryptedSerializer, UpstreamEncryptedSerializer)):
+    while isinstance(serde, (EncryptedSerializer, upstream.EncryptedSerializer)):
         serde = serde.inner if isinstance(serde, EncryptedSerializer) else serde.serde
+    if not isinstance(serde, SerializerProtocol):
+        raise TypeError(f"serde must have dumps_typed and loads_typed; {type(serde).__name__} has not")
     return serde
 
 

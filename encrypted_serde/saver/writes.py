@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from ..core.binding import WriteClaims
 from ..errors import WrongLocation
+from ..wrapping.serialize import Waiting
+from ..wrapping.upstream import NULL_TASK
 
 logger = logging.getLogger(__name__)
-
-Thunk = Callable[[], Any]
-"""Deserialises a value that was verified."""
-
-_NULL_TASK = "00000000-0000-0000-0000-000000000000"  # under which LangGraph saves the writes of its input
 
 
 class Write(NamedTuple):
@@ -23,22 +21,20 @@ class Write(NamedTuple):
     Attributes:
         task_id: Id of the task that made it.
         channel: Where it goes.
-        thunk: Gives its value.
-        checkpoint_id: The checkpoint it belongs to; empty for a write from before the wrapper.
-        task_path: Path of the task.
-        idx: Position in the task; None for a write from before the wrapper, whose order is the database's.
-        batch: Id of the writes it was saved with; empty for one that stands alone.
-        size: How many they were.
+        value: Gives its value.
+        claims: What it says of itself; None for a write from before the wrapper, whose order is the database's.
     """
 
     task_id: str
     channel: str
-    thunk: Thunk
-    checkpoint_id: str = ""
-    task_path: str = ""
-    idx: int | None = None
-    batch: str = ""
-    size: int = 0
+    value: Waiting
+    claims: WriteClaims | None = None
+
+    @property
+    def slot(self) -> tuple[str | None, str, int]:
+        """Its place among all: checkpoint, task and position."""
+        claims = self.claims or WriteClaims()
+        return claims.checkpoint_id, self.task_id, claims.idx or 0
 
 
 class Task(NamedTuple):
@@ -63,32 +59,62 @@ def in_order(writes: list[Write]) -> list[Write]:
     Raises:
         WrongLocation: If a write stands there twice.
     """
-    sealed = [write for write in writes if write.idx is not None]
-    slots = Counter((write.checkpoint_id, write.task_id, write.idx) for write in sealed)
-    for (_, task_id, idx), times in slots.items():
+    sealed = [write for write in writes if write.claims is not None]
+    for (_, task_id, idx), times in Counter(write.slot for write in sealed).items():
         if times > 1:
             raise WrongLocation(f"write {idx} of task {task_id} stands there {times} times")
     if len(sealed) < len(writes):
         return writes
-    arrival = {write.checkpoint_id: position for position, write in reversed(list(enumerate(sealed)))}
-    return sorted(sealed, key=lambda write: (arrival[write.checkpoint_id], write.task_path, write.task_id, write.idx or 0))
+    arrival = {write.slot[0]: position for position, write in reversed(list(enumerate(sealed)))}
+
+    def order(write: Write) -> tuple[int, str, str, int]:
+        checkpoint_id, task_id, idx = write.slot
+        return arrival[checkpoint_id], (write.claims or WriteClaims()).task_path or "", task_id, idx
+
+    return sorted(sealed, key=order)
 
 
 def whole_batches(writes: list[Write]) -> list[Write]:
     """Drops the writes of tasks that are not complete: their task runs again."""
-    present = Counter((write.task_id, write.batch) for write in writes if write.batch)
+    present = Counter((write.task_id, write.claims.batch) for write in writes if write.claims and write.claims.batch)
     # The null task's accumulate: each call saves those of the calls before it again, of which savers keep the first. A batch
     # is whole if at least as many as it had stand up to the last position that is left of it.
-    null = [(write.batch, write.idx or 0) for write in writes if write.batch and write.task_id == _NULL_TASK]
+    null = [
+        (write.claims.batch, write.claims.idx or 0)
+        for write in writes
+        if write.claims and write.claims.batch and write.task_id == NULL_TASK
+    ]
     last = dict(sorted(null))
 
     def is_whole(write: Write) -> bool:
-        if not write.batch:
+        claims = write.claims
+        if claims is None or not claims.batch:
             return True
-        if write.task_id == _NULL_TASK:
-            return sum(idx <= last[write.batch] for _, idx in null) >= write.size
-        return present[write.task_id, write.batch] == write.size
+        if write.task_id == NULL_TASK:
+            return sum(idx <= last[claims.batch] for _, idx in null) >= (claims.size or 0)
+        return present[write.task_id, claims.batch] == claims.size
 
     if partial_tasks := sorted({write.task_id for write in writes if not is_whole(write)}):
         logger.warning("writes of task %s are not complete in the database: they count as absent", ", ".join(partial_tasks))
     return [write for write in writes if is_whole(write)]
+
+
+def require_whole(writes: Sequence[Write]) -> None:
+    """Refuses the writes to one channel if some of a batch are missing: they were applied, and no task runs again.
+
+    Only values that say how many of their batch go to their channel (`WriteClaims.of`) can be counted; and the null task's,
+    which are saved again and again in batches that overlap, cannot.
+
+    Raises:
+        WrongLocation: If one is missing.
+    """
+    for claims, present in _batches(writes):
+        if claims.of is not None and present < claims.of:
+            raise WrongLocation("writes of a task are missing")
+
+
+def _batches(writes: Iterable[Write]) -> list[tuple[WriteClaims, int]]:
+    found = [write.claims for write in writes if write.claims and write.claims.batch and write.task_id != NULL_TASK]
+    present = Counter((claims.checkpoint_id, claims.task_id, claims.batch) for claims in found)
+    by_batch = {(claims.checkpoint_id, claims.task_id, claims.batch): claims for claims in found}
+    return [(by_batch[batch], times) for batch, times in present.items()]

@@ -1,36 +1,28 @@
-"""The gate: the serializer that the inner saver is given, so that no object is ever built inside it.
+"""The gate: the serializer that an inner saver is given, so that no object is ever built inside it.
 
 An inner saver deserializes before its wrapper sees anything. With LangGraph's own serializer in it, one row edited by SQL
 runs code there. The gate writes and reads only what is inert: null, bytes, msgpack without extension types, and a
 `_DeltaSnapshot` around these. Everything else comes out as a `Foreign` object that carries the stored bytes unread; the
 wrapper refuses it, or decodes it under a switch that the operator set.
 
-The gate never raises on a read: some savers turn any error into "no checkpoint", and the thread would start afresh.
+The gate never raises on a read: some savers turn any error into "no checkpoint", and the thread would start afresh. On a write
+it raises what the user's serializer raised.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import ormsgpack
-from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from ..core.envelope import Sealer, split_type_tag
-from ..errors import EncryptedSerdeError, PlaintextRefused, WrongLocation
-from ..serializer import NEVER_PLAINTEXT
-from .legacy import CIPHER as LEGACY_CIPHER
-from .legacy import LegacyReader
-
-_EXT_DELTA_SNAPSHOT = 7  # as JsonPlusSerializer writes it
-_EXT_FOREIGN = 100  # ours; only ever inside a value that a saver packs again after it unpacked it
-_PACK = ormsgpack.OPT_NON_STR_KEYS
-_UNPACK = ormsgpack.OPT_NON_STR_KEYS
-
-
-PLAINTEXT, LEGACY, UNBOUND = "plaintext", "legacy", "unbound"
-"""What can be admitted besides values that were sealed for their place."""
+from ..core.context import EncryptionContext, current
+from ..errors import EncryptedSerdeError, MalformedEnvelope
+from .admission import Admission, Admitted
+from .inert import FOREIGN, Inert, pack, unpack
+from .upstream import DELTA_SNAPSHOT, DeltaSnapshot
 
 
 class Deferred:
@@ -52,17 +44,8 @@ class Deferred:
         return self._sealed
 
 
-class Inert:
-    """A msgpack extension object that was not interpreted."""
-
-    __slots__ = ("code", "data")
-
-    def __init__(self, code: int, data: bytes) -> None:
-        self.code, self.data = code, data
-
-
 class Foreign(Mapping[str, Any]):
-    """A stored value that was not sealed for its place.
+    """A stored value that was not sealed for its place, unread.
 
     It is a mapping only because inner savers look into what they take for a checkpoint or for metadata. Where the value is
     admitted and was packed from a dict, these are its entries, uninterpreted.
@@ -70,20 +53,43 @@ class Foreign(Mapping[str, Any]):
     Attributes:
         type_tag: As stored.
         data: As stored.
-        error: Why it is refused; None if a switch admits it.
-        inner_type: Format of the plaintext, where it is admitted.
-        plaintext: The serialized value, where it is admitted.
-        legacy: Whether the plaintext comes with a type that was not authenticated.
-        entries: What it holds as a mapping.
     """
 
-    __slots__ = ("data", "entries", "error", "inner_type", "legacy", "plaintext", "type_tag")
+    __slots__ = ("_admission", "_entries", "_opened", "data", "type_tag")
 
-    def __init__(self, type_tag: str, data: bytes) -> None:
+    def __init__(self, type_tag: str, data: bytes, admission: Admission) -> None:
         self.type_tag, self.data = type_tag, data
-        self.error: EncryptedSerdeError | None = None
-        self.inner_type, self.plaintext, self.legacy = "", b"", False
-        self.entries: dict[str, Any] = {"channel_versions": {}}
+        self._admission = admission
+        self._opened: tuple[EncryptionContext | None, Admitted] | None = None
+        self._entries: dict[str, Any] | None = None
+
+    def open(self, context: EncryptionContext | None = None) -> Admitted:
+        """Opens it if a switch is on for its kind; raises as `Admission.open` does, and counts nothing."""
+        expected = current.get() if context is None else context
+        if self._opened is None or self._opened[0] is not expected:  # what opened under one context may not under another
+            self._opened = expected, self._admission.open(self.type_tag, self.data, context=expected)
+        return self._opened[1]
+
+    def admit(self, context: EncryptionContext | None = None, *, is_proven: bool = False) -> Admitted:
+        """Opens it and counts it; raises as `Admission.admit` does."""
+        opened = self.open(context)
+        self._admission.settle(opened, len(self.data), is_proven=is_proven)
+        return opened
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        """What it holds as a mapping, where it is admitted; never raises."""
+        if self._entries is None:
+            self._entries = {"channel_versions": {}}
+            if self._admission:
+                try:
+                    opened = self.open()
+                    packed = unpack(opened.plaintext) if opened.inner_type == "msgpack" else None
+                except EncryptedSerdeError:
+                    packed = None  # the wrapper finds the reason when it asks to admit it
+                if isinstance(packed, dict):
+                    self._entries = packed
+        return self._entries
 
     def __getitem__(self, name: str) -> Any:
         return self.entries[name]
@@ -94,57 +100,11 @@ class Foreign(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.entries)
 
-
-class Admission:
-    """Which values that were not sealed for their place are read all the same: the switches of `EncryptedSaver`.
-
-    Args:
-        sealer: Opens unbound values of our own serializer.
-        plaintext: Values that were never encrypted are admitted, but never ``pickle``.
-        unbound: Values that `EncryptedSerializer` sealed are admitted.
-        legacy: Opens values of langgraph's own `EncryptedSerializer`; falsy if none are admitted.
-
-    Attributes:
-        admitted: How many values of each kind were read because of a switch.
-    """
-
-    def __init__(self, sealer: Sealer, *, plaintext: bool, unbound: bool, legacy: LegacyReader) -> None:
-        self.sealer = sealer
-        self.plaintext = plaintext
-        self.unbound = unbound
-        self.legacy = legacy
-        self.admitted: Counter[str] = Counter()
-
-    def with_allowlist(self, extra_allowlist: Iterable[tuple[str, ...]]) -> Admission:
-        """Gives these switches with more types on the allowlist of the strict serializer for legacy values."""
-        legacy = self.legacy.with_msgpack_allowlist(extra_allowlist)
-        clone = Admission(self.sealer, plaintext=self.plaintext, unbound=self.unbound, legacy=legacy)
-        clone.admitted = self.admitted
-        return clone
-
     def __bool__(self) -> bool:
-        return self.plaintext or self.unbound or bool(self.legacy)
+        return True
 
-    def admit(self, foreign: Foreign) -> None:
-        """Opens a foreign value if a switch is on for its kind, and notes the plaintext or the reason for refusal."""
-        try:
-            foreign.inner_type, foreign.plaintext = self._open(foreign.type_tag, foreign.data)
-            foreign.legacy = foreign.type_tag.endswith(f"+{LEGACY_CIPHER}")
-        except EncryptedSerdeError as error:
-            foreign.error = error
-
-    def _open(self, type_tag: str, data: bytes) -> tuple[str, bytes]:
-        inner_type, plus, cipher = type_tag.rpartition("+")
-        if not plus:
-            if type_tag in NEVER_PLAINTEXT or not self.plaintext:
-                raise PlaintextRefused(f"a value of type {type_tag!r} that was never sealed stands where sealed ones belong")
-            return type_tag, data
-        if cipher == LEGACY_CIPHER and self.legacy:
-            return inner_type, self.legacy.open(inner_type, data)
-        split_type_tag(type_tag)
-        if not self.unbound:
-            raise WrongLocation("a value that is not bound to its place stands where only bound ones belong")
-        return self.sealer.open(type_tag, data)
+    def __repr__(self) -> str:
+        return f"<Foreign {self.type_tag!r}, {len(self.data)} bytes>"
 
 
 class Gate:
@@ -165,7 +125,7 @@ class Gate:
             return "bytes", obj.sealed()
         if isinstance(obj, bytes):
             return "bytes", obj
-        return "msgpack", pack(obj)
+        return "msgpack", pack(obj, _packed)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """Unpacks what is inert, and wraps what is not."""
@@ -179,55 +139,58 @@ class Gate:
             return blob
         if type_tag == "msgpack":
             try:
-                value = unpack(blob, self._reopen)
+                value = unpack(blob, self._unpacked)
                 if not isinstance(value, Inert):
                     return value
-            except (ValueError, RecursionError):
+            except MalformedEnvelope:
                 pass
-        return self._foreign(type_tag, blob)
+        return Foreign(str(type_tag), blob, self._admission)
 
-    def _foreign(self, type_tag: str, blob: bytes) -> Foreign:
-        foreign = Foreign(str(type_tag), blob)
-        self._admission.admit(foreign)
-        if foreign.error is None and foreign.inner_type == "msgpack":
-            try:
-                entries = unpack(foreign.plaintext, self._reopen)
-            except (ValueError, RecursionError):
-                return foreign
-            if isinstance(entries, dict):
-                foreign.entries = entries
-        return foreign
-
-    def _reopen(self, packed: bytes) -> Any:
-        type_tag, blob = ormsgpack.unpackb(packed)
-        return self._foreign(type_tag, blob)
+    def _unpacked(self, code: int, data: bytes) -> Any:
+        if code == DELTA_SNAPSHOT:
+            return DeltaSnapshot(unpack(data, self._unpacked))
+        if code == FOREIGN:
+            type_tag, blob = ormsgpack.unpackb(data)
+            return Foreign(str(type_tag), blob if isinstance(blob, bytes) else b"", self._admission)
+        return Inert(code, data)
 
 
-def pack(obj: Any) -> bytes:
+def pack_inert(obj: Any) -> bytes:
     """Packs inert objects, deferred values (sealing them) and whatever the gate gave out before."""
-    return ormsgpack.packb(obj, default=_pack_default, option=_PACK)
+    return pack(obj, _packed)
 
 
-def _pack_default(obj: Any) -> Any:
+def _packed(obj: Any) -> Any:
     if isinstance(obj, Deferred):
         return obj.sealed()
-    if isinstance(obj, _DeltaSnapshot):
-        return ormsgpack.Ext(_EXT_DELTA_SNAPSHOT, pack(obj.value))
-    if isinstance(obj, Inert):
-        return ormsgpack.Ext(obj.code, obj.data)
+    if isinstance(obj, DeltaSnapshot):
+        return ormsgpack.Ext(DELTA_SNAPSHOT, pack(obj.value, _packed))
     if isinstance(obj, Foreign):
-        return ormsgpack.Ext(_EXT_FOREIGN, ormsgpack.packb((obj.type_tag, obj.data)))
+        return ormsgpack.Ext(FOREIGN, ormsgpack.packb((obj.type_tag, obj.data)))
     raise TypeError(f"an inner saver asked to store a {type(obj).__name__}, which was not handed to it sealed")
 
 
-def unpack(packed: bytes, reopen: Callable[[bytes], Any]) -> Any:
-    """Unpacks msgpack; extension objects stay uninterpreted, but for delta snapshots and our own foreign values."""
+def gated(saver: BaseCheckpointSaver[Any], gate: Gate) -> BaseCheckpointSaver[Any]:
+    """Gives a view of a saver that has a gate for its serializer and shares everything else.
 
-    def ext_hook(code: int, data: bytes) -> Any:
-        if code == _EXT_DELTA_SNAPSHOT:
-            return _DeltaSnapshot(ormsgpack.unpackb(data, ext_hook=ext_hook, option=_UNPACK))
-        if code == _EXT_FOREIGN:
-            return reopen(data)
-        return Inert(code, data)
+    It is an instance of a subclass and has the saver's own ``__dict__``: a connection that is replaced later, a lock or a flag
+    is the same on both. The saver itself keeps its serializer and goes on to work as it did.
+    """
+    cls = _gated_class(type(saver))  # type: ignore[arg-type]  # a class is hashable; its instances' __hash__ is meant
+    view: BaseCheckpointSaver[Any] = object.__new__(cls)
+    view.__dict__ = saver.__dict__
+    view._gate = gate  # type: ignore[attr-defined]
+    return view
 
-    return ormsgpack.unpackb(packed, ext_hook=ext_hook, option=_UNPACK)
+
+@lru_cache(maxsize=256)
+def _gated_class(cls: type[BaseCheckpointSaver[Any]]) -> type[BaseCheckpointSaver[Any]]:
+    def serde(self: Any) -> Any:
+        return self._gate
+
+    def ignore(self: Any, value: object) -> None:
+        """Its serializer is the gate, whatever the saver assigns to itself."""
+
+    # A slot, because whatever stands in __dict__ the saver would share.
+    members = {"__slots__": ("_gate",), "serde": property(serde, ignore), "__module__": cls.__module__}
+    return type(cls.__name__, (cls,), members)

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from ..core.ciphers import Aead
 from ..core.ciphers.eax import Eax
 from ..errors import AuthenticationFailed, ConfigurationError, MalformedEnvelope, PlaintextRefused
+from .upstream import allowed_msgpack_modules
 
 CIPHER = "aes"
 """The cipher name upstream writes, for both modes."""
@@ -57,12 +56,11 @@ class LegacyReader:
         clone.strict = self.strict.with_msgpack_allowlist(extra_allowlist)
         return clone
 
+    def __deepcopy__(self, memo: object) -> LegacyReader:
+        return self  # nothing of it ever changes
+
     def __bool__(self) -> bool:
         return bool(self._aeads)
-
-    def loads(self, inner_type: str, blob: bytes) -> Any:
-        """Opens one value and deserializes it. Raises as `open` and `loads_unauthenticated` do."""
-        return loads_unauthenticated(self.strict, inner_type, self.open(inner_type, blob))
 
     def open(self, inner_type: str, blob: bytes) -> bytes:
         """Opens one value. The MAC is checked before anything else is done with it.
@@ -100,21 +98,8 @@ class LegacyReader:
         raise AuthenticationFailed("a legacy value opens under none of the legacy keys")
 
 
-def loads_unauthenticated(serde: SerializerProtocol, inner_type: str, plaintext: bytes) -> Any:
-    """Deserializes a value whose type nobody authenticated, so that it may be of any form.
-
-    Raises:
-        MalformedEnvelope: If it is not what its type says, instead of the ValueError or KeyError of a deserializer.
-    """
-    try:
-        return serde.loads_typed((inner_type, plaintext))
-    except (ValueError, LookupError, TypeError, NotImplementedError):
-        raise MalformedEnvelope(
-            f"a value of inner type {inner_type!r} that was not authenticated does not deserialize"
-        ) from None
-
-
 def strict_serializer(like: object) -> JsonPlusSerializer:
     """Makes a serializer that constructs only LangGraph's safe types and those on the allowlist of another one."""
-    allowed = getattr(like, "_allowed_msgpack_modules", None)
-    return JsonPlusSerializer(allowed_msgpack_modules=None if allowed is True or not allowed else tuple(allowed))
+    allowed = allowed_msgpack_modules(like)
+    names = () if allowed is True or not allowed else tuple(allowed)  # type: ignore[arg-type]
+    return JsonPlusSerializer(allowed_msgpack_modules=names or None)

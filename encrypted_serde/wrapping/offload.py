@@ -9,9 +9,11 @@ from typing import Any
 
 from langgraph.checkpoint.base import CheckpointTuple
 
-from .gate import Deferred
+from .gate import Deferred, Foreign
 
-_LARGE = 1 << 18  # bytes; sealing and opening so much takes longer than handing it to a thread
+LARGE = 1 << 18
+"""Bytes from which sealing or opening takes longer than handing it to a thread."""
+
 _SAMPLED = 8  # parts of a container, or fields of an object, whose size is looked at
 
 
@@ -23,11 +25,14 @@ def seal_now(values: Iterable[Any]) -> None:
 
 
 def is_large(value: Any) -> bool:
-    """Guesses whether a value takes long to serialize and seal."""
-    return _size_guess(value, 3) >= _LARGE
+    """Guesses whether a value takes long to serialize and seal. Never raises: objects may answer anything, or nothing."""
+    try:
+        return size_guess(value) >= LARGE
+    except Exception:  # noqa: BLE001  # a property or a __len__ of somebody's class
+        return True
 
 
-def _size_guess(value: Any, depth: int) -> int:
+def size_guess(value: Any, depth: int = 3) -> int:
     """Guesses the size of a value in bytes, without serializing it: from its length, and that of a few of its parts."""
     if isinstance(value, (str, bytes, bytearray)):
         return len(value)
@@ -36,12 +41,17 @@ def _size_guess(value: Any, depth: int) -> int:
     else:
         parts = value.values() if isinstance(value, dict) else getattr(value, "__dict__", {}).values()
     if not parts or not depth:
-        return int(getattr(value, "nbytes", len(parts)))
-    sample = [_size_guess(part, depth - 1) for part in islice(parts, _SAMPLED)]
+        size = getattr(value, "nbytes", None)  # of an array
+        return size if type(size) is int else len(parts)
+    sample = [size_guess(part, depth - 1) for part in islice(parts, _SAMPLED)]
     return sum(sample) * len(parts) // len(sample)
 
 
 def is_heavy(found: CheckpointTuple) -> bool:
     """Says whether a row takes long to open."""
-    values = [*found.checkpoint.get("channel_values", {}).values(), *(write[2] for write in found.pending_writes or ())]
-    return sum(len(value) for value in values if isinstance(value, (bytes, str))) >= _LARGE
+    values = [*(write[2] for write in found.pending_writes or ())]
+    if isinstance(found.checkpoint, dict) and isinstance(channels := found.checkpoint.get("channel_values"), dict):
+        values += channels.values()
+    elif isinstance(found.checkpoint, Foreign):
+        values.append(found.checkpoint.data)
+    return sum(len(value) for value in values if isinstance(value, (bytes, str))) >= LARGE

@@ -13,10 +13,12 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer as Upstream
 from encrypted_serde import Key
 from encrypted_serde.agent_server.trust import TOKEN, vouch
 from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
-from encrypted_serde.core.envelope import Sealer, make_location, parse_header, parse_sealed, parse_sealed_text
+from encrypted_serde.core.format import find_sealed
+from encrypted_serde.core.sealer import Sealer
 from tests.agent_server.grpc_service import Refused, Service, grpc_service
 from tests.agent_server.rows import is_sealed, tenant_of
 from tests.agent_server.server import needs_server
+from tests.places import at
 
 pytestmark = needs_server
 
@@ -45,15 +47,13 @@ def vouched(tenant: str, key: Key = NEW) -> dict[str, str]:
 
 def sealed_blob(key: Key, tenant: str | None) -> bytes:
     context = EncryptionContext.of({"tenant_id": tenant}) if tenant else NO_CONTEXT
-    return Sealer(key).seal_bound("bytes", BLOB, make_location("blob"), {}, context=context)
+    return Sealer(key).seal_bound("bytes", BLOB, at("blob"), context=context)
 
 
 def key_id(sealed: bytes | str | None) -> bytes:
-    data = parse_sealed_text(sealed) if isinstance(sealed, str) else sealed
-    assert data is not None
-    parsed = parse_sealed(data)
-    assert parsed is not None
-    return parse_header(data, parsed[1]).key_id
+    found = find_sealed(sealed)
+    assert found is not None
+    return found.head.key_id
 
 
 # --- blobs ------------------------------------------------------------------------------------------------------------
@@ -102,8 +102,8 @@ def test_a_blob_under_an_old_key_comes_with_its_replacement(service: Service) ->
         (sealed_blob(NEW, "acme")[:-1] + b"?", "was changed"),
         (sealed_blob(Key.generate(), "acme"), "does not hold"),
         (b"never encrypted, and long enough for nonce and tag", "none of the legacy keys"),
-        (Sealer(NEW).seal_bound("json", BLOB, make_location("json", "k"), {}, context=NO_CONTEXT), "was changed"),
-        (Sealer(NEW).seal_bound("json", BLOB, make_location("blob"), {}, context=NO_CONTEXT), "stands where"),
+        (Sealer(NEW).seal_bound("json", BLOB, at("json", "k"), context=NO_CONTEXT), "was changed"),
+        (Sealer(NEW).seal_bound("json", BLOB, at("blob"), context=NO_CONTEXT), "stands where"),
     ],
     ids=["other tenant", "tampered", "missing key", "plaintext", "a JSON value", "another inner type"],
 )
@@ -141,7 +141,7 @@ def test_nested_configs_are_sealed_at_each_level_that_the_server_merges(service:
 
 def test_an_object_comes_with_a_replacement_of_its_old_values_only(service: Service) -> None:
     new = service.encrypt_json({"a": 1, "owner": "alice"}, vouched("acme"))
-    old = Sealer(OLD).seal_bound("json", b'"b"', make_location("json", "b"), {}, context=NO_CONTEXT)
+    old = Sealer(OLD).seal_bound("json", b'"b"', at("json", "b"), context=NO_CONTEXT)
     text = "es1." + b64encode(old, altchars=b"-_").decode().rstrip("=")
     plaintext, replacement = service.decrypt_json({**new, "b": text, "plain": "c"})
     assert plaintext == {"a": 1, "b": "b", "owner": "alice", "plain": "c"}

@@ -31,8 +31,10 @@ from encrypted_serde.agent_server import HandlerError, UntrustedContext, make_en
 from encrypted_serde.agent_server.handlers import SERVER_KEYS
 from encrypted_serde.audit import AuditEvent
 from encrypted_serde.core.encoding import b64url_encode
-from encrypted_serde.core.envelope import SEALED_TEXT_PREFIX, Sealer, make_location
+from encrypted_serde.core.format import SEALED_TEXT_PREFIX
+from encrypted_serde.core.sealer import Sealer
 from tests.agent_server.rows import is_sealed, tenant_of
+from tests.places import at
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Encryption API is in beta")
 
@@ -97,7 +99,7 @@ async def test_none_and_skipped_keys_are_left_alone_and_no_key_is_added(key: Key
 
 
 async def test_a_value_of_another_inner_type_is_refused(key: Key) -> None:
-    sealed = Sealer(key).seal_bound("msgpack", b"\xc0", make_location("json", "a"), {})
+    sealed = Sealer(key).seal_bound("msgpack", b"\xc0", at("json", "a"))
     with pytest.raises(WrongLocation):
         await decrypt_json(make_encryption(key), {"a": SEALED_TEXT_PREFIX + b64url_encode(sealed)})
 

@@ -14,9 +14,11 @@ from langgraph_sdk.errors import InternalServerError
 from encrypted_serde import Key
 from encrypted_serde.core.context import EncryptionContext
 from encrypted_serde.core.encoding import b64url_encode
-from encrypted_serde.core.envelope import SEALED_TEXT_PREFIX, Sealer, make_location, parse_sealed_text
+from encrypted_serde.core.format import SEALED_TEXT_PREFIX, bytes_of_text
+from encrypted_serde.core.sealer import Sealer
 from tests.agent_server.rows import context_header, is_sealed, tenant_of
 from tests.agent_server.server import AgentServer, needs_server
+from tests.places import at
 
 pytestmark = needs_server
 
@@ -194,7 +196,7 @@ async def test_nothing_is_written_when_the_context_handler_fails(server: AgentSe
 
 def seal(key: Key, name: str, text: str, tenant: str) -> str:
     context = EncryptionContext.of({"tenant_id": tenant})
-    sealed = Sealer(key).seal_bound("json", text.encode(), make_location("json", name), {}, context=context)
+    sealed = Sealer(key).seal_bound("json", text.encode(), at("json", name), context=context)
     return sealed_text(sealed)
 
 
@@ -206,7 +208,7 @@ def sealed_text(sealed: bytes) -> str:
     "change",
     [
         lambda value, key: value[:-2] + ("AA" if value[-2:] != "AA" else "BA"),
-        lambda value, key: sealed_text((parse_sealed_text(value) or b"").replace(b"acme", b"acmf")),
+        lambda value, key: sealed_text((bytes_of_text(value) or b"").replace(b"acme", b"acmf")),
         lambda value, key: seal(key, "other", '"moved"', "acme"),
         lambda value, key: seal(Key.generate(), "ssn", '"missing key"', "acme"),
     ],

@@ -21,21 +21,21 @@ from encrypted_serde import (
     WrongContext,
     encryption_context,
 )
-from encrypted_serde.core.envelope import parse_header, parse_sealed
+from encrypted_serde.core.format import Sealed
 from tests.saver.databases import SqliteDatabase
 from tests.saver.graphs import answer, run_until_asked, whole_graph
 from tests.saver.threads import make_checkpoint, write_thread, writes_of
 from tests.savers import ALL_SAVERS, any_saver
 
 OPTIONAL = (
+    "delete_thread",
+    "adelete_thread",
     "prune",
     "aprune",
     "delete_for_runs",
     "adelete_for_runs",
     "copy_thread",
     "acopy_thread",
-    "get_delta_channel_history",
-    "aget_delta_channel_history",
 )
 
 
@@ -97,7 +97,7 @@ async def test_a_saver_that_has_everything_keeps_everything(key):
     assert saver.setup() == "set up"
     saver.prune(["a", "b"], strategy="delete")
     await saver.aprune(["a", "b"], strategy="delete")
-    assert saver._gated.pruned == (("a", "b"), "delete")
+    assert saver._wiring.gated.pruned == (("a", "b"), "delete")
 
 
 async def test_setup_is_passed_on_and_awaited_where_the_inner_savers_is(tmp_path, key):
@@ -185,7 +185,7 @@ def test_a_mapping_is_the_context_of_all_that_is_written_and_expected_of_all_tha
     saver = database.saver(context={"tenant_id": "acme"})
     _, here = write_thread(saver, "one")
     sealed = database.sealed(here, "log")
-    assert parse_header(sealed, parse_sealed(sealed)[1]).context.pairs == {"tenant_id": "acme"}
+    assert Sealed.of_bytes(sealed).head.context.pairs == {"tenant_id": "acme"}
     assert database.saver(context={"tenant_id": "acme"}).get_tuple(here.config)
     assert database.saver().get_tuple(here.config)  # without one, the stored one serves
     for other in ({"tenant_id": "other"}, {}):
@@ -311,7 +311,7 @@ def test_the_serializer_that_was_given_makes_the_bytes(database):
 
     _, here = write_thread(database.saver(serde=Marking()), "one")
     assert database.saver(serde=Marking()).get_tuple(here.config).checkpoint["channel_values"]["log"] == ["log of one//1"]
-    assert parse_sealed(database.sealed(here, "log"))[0] == "marked.msgpack+xaes-256-gcm"
+    assert Sealed.of_bytes(database.sealed(here, "log")).head.type_tag == "marked.msgpack+xaes-256-gcm"
 
 
 @pytest.mark.parametrize("cipher", ["xaes-256-gcm", "aes-256-gcm", "aes-256-eax"])

@@ -19,8 +19,9 @@ from encrypted_serde import (
     WrongContext,
     encryption_context,
 )
-from encrypted_serde.core.envelope import Sealer, make_location
+from encrypted_serde.core.sealer import Sealer
 from encrypted_serde.tenants.keyring import TenantKeyring
+from tests.places import at
 from tests.tenants.services import CountingWrapper
 
 
@@ -146,11 +147,11 @@ def test_a_write_without_the_required_context_is_refused_before_a_key_is_asked_f
 
 def test_a_bound_write_without_the_required_context_is_refused() -> None:
     sealer = Sealer(Key.generate(), required_context=("tenant_id",))
-    location = make_location("value", "1", "", "messages")
+    location = at("value", "1", "", "messages")
     with pytest.raises(ConfigurationError):
-        sealer.seal_bound("bytes", b"x", location, {})
+        sealer.seal_bound("bytes", b"x", location)
     with encryption_context(tenant_id="acme"):
-        assert sealer.open_bound(sealer.seal_bound("bytes", b"x", location, {}), location, {}).plaintext == b"x"
+        assert sealer.open_bound(sealer.seal_bound("bytes", b"x", location), location).plaintext == b"x"
 
 
 def test_a_row_of_another_tenant_is_refused_before_its_key_is_asked_for() -> None:

@@ -10,10 +10,13 @@ from typing import Any
 from unittest import mock
 
 from encrypted_serde import Key, Sealer
+from encrypted_serde.core import prepared
+from encrypted_serde.core import sealer as sealer_module
+from encrypted_serde.core.binding import Binding
 from encrypted_serde.core.ciphers import CIPHERS
 from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
-from encrypted_serde.core.encoding import b64url_encode, encode_pairs, lp
-from encrypted_serde.core.envelope import FLAG_BOUND, FLAG_ZSTD, make_location
+from encrypted_serde.core.encoding import b64url_encode, encode_pairs, lp, lps
+from encrypted_serde.core.format import FLAG_BOUND, FLAG_ZSTD
 from encrypted_serde.core.keys import PROTOCOL
 
 XAES, GCM, EAX = CIPHERS
@@ -35,7 +38,8 @@ OTHER_KEY = Key.from_bytes(stream("other key", 32))
 @contextmanager
 def fixed_nonce(sealer: Sealer, context: EncryptionContext, nonce: bytes) -> Iterator[None]:
     """Makes the first value that a sealer seals under this context have this nonce."""
-    with mock.patch("encrypted_serde.core.envelope.random_bytes", io.BytesIO(nonce).read):
+    drawn = io.BytesIO(nonce).read
+    with mock.patch.object(prepared, "random_bytes", drawn), mock.patch.object(sealer_module, "random_bytes", drawn):
         sealer._writer(context)  # draws the part of the nonce that is kept; sealing draws the rest
         yield
 
@@ -59,7 +63,7 @@ def seal(
     header = bytes([1, flags]) + KEY.id + lp(made_context.encoded)
     if location:
         header += lp(encode_pairs(claims or {}))
-    encoded_location = make_location(*location) if location else b""
+    encoded_location = lps(location) if location else b""
     sealer = Sealer(KEY, cipher=cipher, compression="zstd" if packed else None)
     vector: Vector = {
         "name": name,
@@ -80,11 +84,11 @@ def seal(
         "associated_data": (PROTOCOL + lp(type_tag.encode()) + lp(encoded_location) + header).hex(),
         "plaintext": plaintext.hex(),
     }
-    with fixed_nonce(sealer, made_context, nonce), mock.patch("encrypted_serde.core.envelope.compress", return_value=packed):
+    with fixed_nonce(sealer, made_context, nonce), mock.patch.object(sealer_module, "compress", return_value=packed):
         if location is None:
             vector["blob"] = sealer.seal(inner_type, plaintext, context=made_context)[1].hex()
         else:
-            sealed = sealer.seal_bound(inner_type, plaintext, encoded_location, claims or {}, context=made_context)
+            sealed = sealer.seal_bound(inner_type, plaintext, Binding.of(encoded_location, claims or {}), context=made_context)
             vector["blob"] = sealed[6 + len(type_tag) :].hex()
             vector["sealed_bytes"] = sealed.hex()
             vector["sealed_text"] = "es1." + b64url_encode(sealed)

@@ -1,0 +1,176 @@
+"""Every place a value can belong to: one maker for each kind. Writer and reader call the same one, so they cannot drift.
+
+A place has a *location*, which every reader knows because it found the value there; it is not stored, and a value that was
+moved does not open. It has *claims*, which only some readers know; they stand in the header, authenticated, and are compared
+by those who do. The writer gives a maker everything, a reader what it knows: None is left out. `docs/format.md` prints this
+table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import NamedTuple
+
+from ..errors import MalformedEnvelope
+from .encoding import encode_pairs, lp, lps, utf8
+
+_VALUE, _DELTA, _WRITE, _MANIFEST = lp(b"value"), lp(b"delta"), lp(b"write"), lp(b"manifest")
+_ITEM, _ENTRY, _JSON = lp(b"item"), lp(b"entry"), lp(b"json")
+_VERSION = lp(b"version")
+_TASKS = "__pregel_tasks"
+_NO_CLAIMS: Mapping[str, str] = MappingProxyType({})
+
+
+class Binding(NamedTuple):
+    """What ties a value to its place.
+
+    Attributes:
+        location: ``LP(surface) LP(field)...``, never empty.
+        claims: What the header says of the place, or as much of it as a reader knows.
+        encoded: ``pairs(claims)``.
+    """
+
+    location: bytes
+    claims: Mapping[str, str] = _NO_CLAIMS
+    encoded: bytes = b""
+
+    @classmethod
+    def of(cls, location: bytes, claims: Mapping[str, str]) -> Binding:
+        """Encodes claims.
+
+        Raises:
+            ConfigurationError: If a claim is longer than 65535 bytes, or holds U+0000 or a lone surrogate.
+        """
+        return cls(location, claims, encode_pairs(claims))
+
+
+class Place(NamedTuple):
+    """Where the rows of a checkpointer stand: a thread and a checkpoint namespace.
+
+    Attributes:
+        thread_id: As text, the way it stands in the database.
+        checkpoint_ns: The namespace; empty for the root graph.
+        encoded: Both, as the part of every location that is constant in a saver call.
+    """
+
+    thread_id: str
+    checkpoint_ns: str
+    encoded: bytes
+
+    @classmethod
+    def of(cls, thread_id: object, checkpoint_ns: str | None) -> Place:
+        """Encodes a thread and a namespace; None is the root, as in the savers.
+
+        Raises:
+            ConfigurationError: If one is longer than 65535 bytes or has a lone surrogate.
+        """
+        return _place(str(thread_id), checkpoint_ns or "")
+
+
+@lru_cache(maxsize=1024)
+def _place(thread_id: str, checkpoint_ns: str) -> Place:
+    return Place(thread_id, checkpoint_ns, lps((thread_id, checkpoint_ns)))
+
+
+def version_text(version: object) -> str:
+    """Gives a channel version as text; a whole float reads as the integer it may come back as."""
+    return str(int(version)) if isinstance(version, float) and version.is_integer() else str(version)
+
+
+def value(place: Place, channel: str, version: object = None) -> Binding:
+    """The value of a channel. Claim: ``version``, if the channel has one."""
+    return _channel(_VALUE, place, channel, version)
+
+
+def delta(place: Place, channel: str, version: object = None) -> Binding:
+    """The value inside a snapshot of a delta channel. Claim: ``version``, if the channel has one."""
+    return _channel(_DELTA, place, channel, version)
+
+
+def _channel(surface: bytes, place: Place, channel: str, version: object) -> Binding:
+    location = surface + place.encoded + lp(utf8(channel))
+    if version is None:
+        return Binding(location)
+    text = version_text(version)
+    if "\0" in text:
+        return Binding.of(location, {"version": text})
+    return Binding(location, {"version": text}, _VERSION + lp(utf8(text)))
+
+
+class WriteClaims(NamedTuple):
+    """What a pending write says of itself. None is what a reader does not know, and what a special write does not have.
+
+    Attributes:
+        task_id: Id of the task that made it.
+        checkpoint_id: The checkpoint it belongs to.
+        task_path: Path of the task.
+        idx: Its position among the writes of its task; the negative number that LangGraph gives a special channel.
+        batch: Id of the writes it was saved with.
+        size: How many ordinary writes these are.
+        of: How many of them go to its channel. Not in values of releases before 0.2.
+    """
+
+    task_id: str | None = None
+    checkpoint_id: str | None = None
+    task_path: str | None = None
+    idx: int | None = None
+    batch: str | None = None
+    size: int | None = None
+    of: int | None = None
+
+    def pairs(self) -> dict[str, str]:
+        """Gives those that are known, as text."""
+        return {name: str(claim) for name, claim in zip(self._fields, self, strict=True) if claim is not None}
+
+    @classmethod
+    def read(cls, claims: Mapping[str, str]) -> WriteClaims:
+        """Reads what `pairs` gave.
+
+        Raises:
+            MalformedEnvelope: If a claim that every write has is missing, or a number is none.
+        """
+        try:
+            numbers = {name: int(claims[name]) for name in ("idx", "size", "of") if name in claims}
+            return cls(claims["task_id"], claims["checkpoint_id"], claims["task_path"], batch=claims.get("batch"), **numbers)
+        except (KeyError, ValueError):
+            raise MalformedEnvelope("a write without the claims that every write has") from None
+
+
+def write(place: Place, channel: str, claims: WriteClaims) -> Binding:
+    """A pending write."""
+    return Binding.of(_WRITE + place.encoded + lp(utf8(channel)), claims.pairs())
+
+
+def send(place: Place, checkpoint_id: str | None = None, idx: int | None = None, size: int | None = None) -> Binding:
+    """A pending send inside a checkpoint of a format below 4. Claims: the checkpoint, its position, and how many there are."""
+    claims = WriteClaims(checkpoint_id=checkpoint_id, idx=idx, size=size)
+    return Binding.of(_WRITE + place.encoded + lp(utf8(_TASKS)), claims.pairs())
+
+
+def manifest(place: Place, checkpoint_id: str) -> Binding:
+    """The manifest of a checkpoint."""
+    return Binding(_MANIFEST + place.encoded + lp(utf8(checkpoint_id)))
+
+
+def item(namespace: Sequence[str], key: str) -> Binding:
+    """An item of a store. The number of labels is part of its place, since the key is the last field."""
+    return Binding(_ITEM + lps((*namespace, key)))
+
+
+def entry(namespace: Sequence[str], key: str) -> Binding:
+    """An entry of a cache."""
+    return Binding(_ENTRY + lps((*namespace, key)))
+
+
+def json_value(name: str) -> Binding:
+    """A value under a key of a JSON object of Agent Server. Its model, field and thread are none of its place."""
+    return Binding(_JSON + lp(utf8(name)))
+
+
+BLOB = Binding(lp(b"blob"))
+"""A blob of Agent Server, which may stand anywhere it keeps blobs."""
+
+CONTEXT = Binding(lp(b"context"))
+"""The token by which a context is vouched for in Agent Server."""

@@ -1,0 +1,282 @@
+"""The bytes of the format, both ways and without a key: type tag, header, sealed bytes, sealed text.
+
+A stored value is parsed once, here, into a `Sealed`; opening, audit, scans and inspection all take that. `docs/format.md`
+specifies the bytes. Version 1 never changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+
+from ..errors import ConfigurationError, MalformedEnvelope, UnsupportedCipher, UnsupportedFormat
+from .ciphers import CIPHERS, TAG_SIZE, Cipher
+from .context import EncryptionContext, parse_context
+from .encoding import b64url_decode, b64url_encode, decode_pairs, lp, take_field
+
+VERSION = 1
+FLAG_ZSTD = 1
+FLAG_BOUND = 2
+SEALED_MAGIC = b"\xc1ES1"
+"""First bytes of a self-describing sealed value. 0xC1 is the one byte that never starts a msgpack message."""
+SEALED_TEXT_PREFIX = "es1."
+MAX_PLAINTEXT = (1 << 31) - 1 - TAG_SIZE
+"""Largest value, in bytes: what one call of the AEAD takes."""
+
+KEY_ID_OFFSET = 2
+"""Where the key id begins in a blob: after version and flags."""
+
+_CONTEXT = 36  # version, flags, key id and the length of the context come before it
+_LONGEST_TAG = 32
+_TYPE_TAG = re.compile(r"[a-z0-9+._-]{1,32}", re.ASCII)
+_NO_CLAIMS: Mapping[str, str] = MappingProxyType({})
+
+
+def make_type_tag(inner_type: str, cipher: str) -> str:
+    """Joins inner type and cipher name.
+
+    Raises:
+        ConfigurationError: If the result is longer than 32 characters or has others than ``a-z 0-9 + . _ -``, which some
+            databases cut, fold or misread.
+    """
+    type_tag = f"{inner_type}+{cipher}"
+    if not inner_type or not _TYPE_TAG.fullmatch(type_tag):
+        raise ConfigurationError(
+            f"the serializer's type {inner_type!r} makes the type tag {type_tag!r}; 1 to 32 of a-z 0-9 + . _ - are allowed"
+        )
+    return type_tag
+
+
+def split_type_tag(type_tag: str) -> tuple[str, Cipher]:
+    """Cuts a type tag into inner type and cipher, at the last ``+``.
+
+    Raises:
+        UnsupportedCipher: If the cipher is not one of ours.
+        MalformedEnvelope: If it is no type tag at all.
+    """
+    inner_type, plus, cipher = type_tag.rpartition("+")
+    if not plus or not inner_type or not _TYPE_TAG.fullmatch(type_tag):
+        raise MalformedEnvelope("a type tag is <inner type>+<cipher>, 1 to 32 of a-z 0-9 + . _ -")
+    if cipher not in CIPHERS:
+        raise UnsupportedCipher(f"cipher {cipher!r} is not one of: {', '.join(CIPHERS)}")
+    return inner_type, CIPHERS[cipher]
+
+
+def header_start(flags: int, key_id: bytes, context: bytes) -> bytes:
+    """Writes a header up to the context: all of it, for unbound values."""
+    return bytes((VERSION, flags)) + key_id + lp(context)
+
+
+class Head:
+    """What sealed values of one type, key, context and flags have in common; the same object for all of them.
+
+    Attributes:
+        type_tag: As stored.
+        inner_type: Format of the plaintext.
+        cipher: What they were sealed with.
+        flags: `FLAG_ZSTD`, `FLAG_BOUND`.
+        key_id: Which key they were sealed under.
+        context: The encryption context.
+    """
+
+    __slots__ = ("cipher", "context", "flags", "inner_type", "key_id", "type_tag")
+
+    def __init__(self, type_tag: str, start: bytes) -> None:
+        self.type_tag = type_tag
+        self.inner_type, self.cipher = split_type_tag(type_tag)
+        if not start or start[0] == 0:
+            raise MalformedEnvelope("not a sealed value: it is empty or begins with version 0")
+        if start[0] > VERSION:
+            raise UnsupportedFormat(f"format version {start[0]}: written by a newer release of encrypted-serde")
+        context, _ = take_field(start, _CONTEXT - 2)
+        if start[1] & ~(FLAG_ZSTD | FLAG_BOUND):
+            raise UnsupportedFormat(f"unknown flags {start[1]:#04x}: written by a newer release of encrypted-serde")
+        self.flags = start[1]
+        self.key_id = start[KEY_ID_OFFSET : _CONTEXT - 2]
+        self.context: EncryptionContext = parse_context(context)
+
+
+class Sealed:
+    """A stored value, parsed. *Nothing in it is authenticated* until it was opened.
+
+    Attributes:
+        head: What it has in common with other values.
+        data: The bytes that hold it.
+        start: Where its blob, and so its header, begins in them.
+        nonce: Where its header ends, and its nonce begins.
+        encoded_claims: ``pairs(claims)`` as stored; not parsed yet.
+    """
+
+    __slots__ = ("data", "encoded_claims", "head", "nonce", "start")
+
+    def __init__(self, head: Head, data: bytes, start: int, end: int) -> None:
+        self.head, self.data, self.start = head, data, start
+        if head.flags & FLAG_BOUND:
+            self.encoded_claims, self.nonce = take_field(data, end)
+        else:
+            self.encoded_claims, self.nonce = b"", end
+
+    @classmethod
+    def of_blob(cls, type_tag: str, blob: bytes) -> Sealed:
+        """Parses a blob that stands beside its type tag.
+
+        Raises:
+            UnsupportedCipher: If the type tag names a cipher that is not ours.
+            UnsupportedFormat: If the version or a flag is unknown.
+            MalformedEnvelope: If it is cut, or not what a writer would have written.
+        """
+        end = _context_end(type_tag, blob, 0)
+        return cls(_head(type_tag, blob[:end]), blob, 0, end)
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Sealed:
+        """Parses sealed bytes. Raises as `of_blob` does, and MalformedEnvelope if it is no sealed value at all."""
+        if (sealed := _parse(data)) is None:
+            raise MalformedEnvelope("not a sealed value")
+        return sealed
+
+    @property
+    def claims(self) -> Mapping[str, str]:
+        """What a bound value says of its place; empty for an unbound one.
+
+        Raises:
+            MalformedEnvelope: If it is not what a writer would have written.
+        """
+        return decode_pairs(self.encoded_claims) if self.encoded_claims else _NO_CLAIMS
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it belongs to one place."""
+        return bool(self.head.flags & FLAG_BOUND)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether its plaintext is a zstd frame."""
+        return bool(self.head.flags & FLAG_ZSTD)
+
+    @property
+    def ciphertext_size(self) -> int:
+        """Bytes of its ciphertext without the tag; negative if the value is cut."""
+        return len(self.data) - self.nonce - nonce_size(self.head.cipher) - TAG_SIZE
+
+    def __repr__(self) -> str:
+        return f"<Sealed {self.head.type_tag}, {len(self.data)} bytes>"
+
+
+def nonce_size(cipher: Cipher) -> int:
+    """Gives the bytes of a whole nonce."""
+    return cipher.NONCE_PREFIX + cipher.NONCE_REST
+
+
+@lru_cache(maxsize=1024)
+def _head(type_tag: str, start: bytes) -> Head:
+    # Bounded: headers are chosen by whoever writes rows. What does not parse is not remembered.
+    return Head(type_tag, start)
+
+
+def _context_end(type_tag: str, data: bytes, start: int) -> int:
+    try:
+        return start + _CONTEXT + (data[start + 34] << 8 | data[start + 35])
+    except IndexError:
+        Head(type_tag, data[start:])  # says what else is wrong with it
+        raise MalformedEnvelope("the value ends inside its header") from None
+
+
+class _NotSealed(Exception):
+    """It is somebody's own data, which begins alike."""
+
+
+@lru_cache(maxsize=1024)
+def _sealed_head(prefix: bytes) -> tuple[Head, int]:
+    """Parses sealed bytes up to the end of the context, and says where the blob begins."""
+    type_tag, start = _tag_of(prefix)
+    return _head(type_tag, prefix[start:]), start
+
+
+def _tag_of(data: bytes) -> tuple[str, int]:
+    try:
+        field, start = take_field(data, len(SEALED_MAGIC))
+    except MalformedEnvelope:
+        raise _NotSealed from None
+    type_tag = field.decode("ascii", "replace")
+    if "+" not in type_tag or not _TYPE_TAG.fullmatch(type_tag):
+        raise _NotSealed
+    return type_tag, start
+
+
+def _parse(data: bytes) -> Sealed | None:
+    if not data.startswith(SEALED_MAGIC):
+        return None
+    try:
+        start = 6 + (data[4] << 8 | data[5])
+        end = start + _CONTEXT + (data[start + 34] << 8 | data[start + 35])
+        if start > 6 + _LONGEST_TAG:
+            return None
+        head, _ = _sealed_head(data[:end])
+    except IndexError:
+        try:
+            type_tag, start = _tag_of(data)
+        except _NotSealed:
+            return None
+        _context_end(type_tag, data, start)
+        raise MalformedEnvelope("the value ends inside its header") from None
+    except _NotSealed:
+        return None
+    return Sealed(head, data, start, end)
+
+
+def is_sealed(value: object) -> bool:
+    """Recognises sealed bytes and sealed text, whatever their header says. Never raises."""
+    data = bytes_of_text(value) if isinstance(value, str) else value
+    if not isinstance(data, bytes) or not data.startswith(SEALED_MAGIC):
+        return False
+    try:
+        _tag_of(data[: 6 + _LONGEST_TAG])
+    except _NotSealed:
+        return False
+    return True
+
+
+def find_sealed(value: object) -> Sealed | None:
+    """Parses sealed bytes or sealed text.
+
+    Returns:
+        None if it is anything else (a user's own "es1.hello" too), which is plaintext then.
+
+    Raises:
+        UnsupportedCipher: If it is sealed with a cipher that is not ours.
+        UnsupportedFormat: If a newer release sealed it.
+        MalformedEnvelope: If it is cut, or not what a writer would have written.
+    """
+    if type(value) is bytes:
+        return _parse(value)
+    if isinstance(value, str):
+        data = bytes_of_text(value)
+        return None if data is None else _parse(data)
+    return None
+
+
+def sealed_text(sealed: bytes) -> str:
+    """Gives sealed bytes as text: ``es1.`` and base64url without padding."""
+    return SEALED_TEXT_PREFIX + b64url_encode(sealed)
+
+
+def bytes_of_text(text: str) -> bytes | None:
+    """Gives the bytes of sealed text; None if it is not the canonical text of bytes that begin as sealed ones do."""
+    if not text.startswith(SEALED_TEXT_PREFIX):
+        return None
+    data = b64url_decode(text[len(SEALED_TEXT_PREFIX) :])
+    return data if data is not None and data.startswith(SEALED_MAGIC) else None
+
+
+def sealed_text_prefixes(key_id: bytes, inner_type: str) -> list[str]:
+    """Gives how bound sealed text of one inner type under a key begins, for every cipher: what a database can compare."""
+    prefixes = []
+    for cipher in CIPHERS:
+        for flags in (FLAG_BOUND, FLAG_BOUND | FLAG_ZSTD):
+            tag = lp(make_type_tag(inner_type, cipher).encode("ascii"))
+            head = SEALED_MAGIC + tag + bytes((VERSION, flags)) + key_id
+            prefixes.append(sealed_text(head[: len(head) // 3 * 3]))
+    return prefixes

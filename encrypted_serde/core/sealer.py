@@ -1,0 +1,451 @@
+"""The sealer: how one value is sealed and opened. The whole security argument of this package is in this file.
+
+What is sealed. ``blob = header | nonce | ciphertext | tag``. The header names the key and carries the encryption context and,
+for bound values, claims; it is readable, and authenticated together with everything else that gives the value its meaning:
+
+    associated data = LP("encrypted-serde/1") | LP(type tag) | LP(location) | header
+
+* The *type tag* (``msgpack+xaes-256-gcm``) decides which deserialiser runs, so nobody may relabel it.
+* The *location* is where the value belongs: thread, namespace, channel. It is not stored. The reader says where it found the
+  value, and a value that was moved does not open.
+* The *claims* are further facts about the place that only some readers know. They are stored, and compared by those who do.
+* The *context* (tenant) is also an input of the data key: two tenants never share one, even under one `Key`.
+* The *key id* is a hash of the secret. AES-GCM by itself lets somebody craft one ciphertext that opens under two keys; a
+  ciphertext that names its key by hash cannot.
+
+How it is opened. Checks run from cheap and harmless to costly: type tag, version, flags and header, bound or not, expected
+context, key, AEAD, claims, decompression. The context is compared before any key is looked for, so a request of tenant A
+never unwraps a key of tenant B. Nothing is returned, decompressed or deserialised before the AEAD has accepted it.
+
+Randomness. Every random byte comes from the kernel: those of a value in the call that seals it, those of a `Batch` in the
+saver call that it serves. With XAES-256-GCM the first 12 bytes of the nonce are kept for up to 2^16 values, the other 12 are
+fresh for each, and two processes that share the first part after a fork therefore still never share a nonce (but by the
+chance that `ciphers` states).
+
+`format` has the bytes, `binding` the places, `prepared` the caches.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+from cryptography.exceptions import InvalidTag
+
+from ..errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    MalformedEnvelope,
+    UnknownKey,
+    WrongContext,
+    WrongLocation,
+)
+from .binding import Binding
+from .ciphers import DEFAULT, TAG_SIZE, Aead, get_cipher
+from .compression import check_compression, compress, decompress
+from .context import NO_CONTEXT, EncryptionContext, check_accepted_contexts, check_required_context, current
+from .encoding import lp
+from .format import FLAG_BOUND, FLAG_ZSTD, MAX_PLAINTEXT, Head, Sealed, split_type_tag
+from .keys import Key, KeyProvider, Keyring, as_key_provider
+from .prepared import Reader, Readers, Writer, associated_data, make_aead, remember, tag_data
+from .randomness import AT_ONCE, random_bytes
+
+_LARGE = 1 << 13  # from here on assembling in place is cheaper than joining
+_BATCH_ID_SIZE = 8
+_NO_CLAIMS: Mapping[str, str] = MappingProxyType({})
+
+
+class Opened(NamedTuple):
+    """What an authentic value holds.
+
+    Attributes:
+        inner_type: Name of the serialiser's own format, e.g. ``msgpack``.
+        plaintext: The serialised value.
+        claims: The authenticated facts about its place; empty for unbound values.
+    """
+
+    inner_type: str
+    plaintext: bytes
+    claims: Mapping[str, str] = _NO_CLAIMS
+
+    def __repr__(self) -> str:  # error reporters show the variables of a frame
+        return f"<Opened {self.inner_type}, {len(self.plaintext)} bytes>"
+
+
+class Sealing(Protocol):
+    """What a surface needs of a `Sealer`, or of something that stands before one, as `AuditedSealer` does."""
+
+    @property
+    def keys(self) -> KeyProvider:
+        """Where keys come from."""
+        ...
+
+    @property
+    def may_block(self) -> bool:
+        """Whether a key may have to be fetched, so that nothing of this may be called on an event loop."""
+        ...
+
+    def seal(self, inner_type: str, plaintext: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
+        """As `Sealer.seal`."""
+        ...
+
+    def open(self, type_tag: str, blob: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
+        """As `Sealer.open`."""
+        ...
+
+    def seal_bound(
+        self, inner_type: str, plaintext: bytes, binding: Binding, *, context: EncryptionContext | None = None
+    ) -> bytes:
+        """As `Sealer.seal_bound`."""
+        ...
+
+    def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
+        """As `Sealer.open_bound`."""
+        ...
+
+    def batch(self, count: int, *, context: EncryptionContext | None = None) -> BatchSealing:
+        """As `Sealer.batch`."""
+        ...
+
+
+class BatchSealing(Protocol):
+    """What a surface needs of a `Batch`."""
+
+    @property
+    def id(self) -> str:
+        """16 random hexadecimal digits."""
+        ...
+
+    @property
+    def context(self) -> EncryptionContext:
+        """What its values are sealed under."""
+        ...
+
+    def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
+        """As `Batch.seal`."""
+        ...
+
+
+class Sealer:
+    """Seals and opens values. Everything of this package that encrypts goes through one of these.
+
+    `seal` and `open` are for values that may stand anywhere, `seal_bound` and `open_bound` for values that belong to one
+    place. Neither opens what the other sealed. A copy of a sealer is the sealer itself.
+
+    Args:
+        keys: A `Key` or any `KeyProvider`.
+        cipher: What to write with: ``"xaes-256-gcm"``, ``"aes-256-gcm"`` or ``"aes-256-eax"``. All of them are read.
+        compression: ``"zstd"`` to compress values that get smaller by it. The length of a value then tells about its
+            content.
+        required_context: Names without which nothing is sealed, so that a forgotten `encryption_context` is an error and
+            not a value of nobody.
+        accept_contexts: Contexts that are read besides the expected one, e.g. ``({},)`` for rows from before there were
+            tenants. Every tenant can read them.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ConfigurationError: If the cipher or compression is unknown, zstd is not installed, or a context name or context
+            cannot be one.
+
+    Attributes:
+        keys: The key provider.
+        cipher: Name of the cipher that is written with.
+        may_block: Whether the provider is another than `Keyring`, and may have to ask a service for a key.
+    """
+
+    def __init__(
+        self,
+        keys: Key | KeyProvider,
+        *,
+        cipher: str = DEFAULT,
+        compression: str | None = None,
+        required_context: Iterable[str] = (),
+        accept_contexts: Iterable[Mapping[str, str]] = (),
+    ) -> None:
+        self.keys = as_key_provider(keys)
+        self.cipher = get_cipher(cipher).NAME
+        self.may_block = not isinstance(self.keys, Keyring)
+        self._encryption_key = self.keys.encryption_key
+        self._decryption_key = self.keys.decryption_key
+        # The keys of a Keyring never change, so who has opened a value once need not ask for its key again.
+        self._asks_again = type(self.keys) is not Keyring
+        self._cipher = get_cipher(cipher)
+        self._nonce_size = self._cipher.NONCE_REST
+        self._compress = check_compression(compression)
+        self._required = check_required_context(required_context)
+        self._accepted = check_accepted_contexts(accept_contexts)
+        self._writers: dict[bytes, Writer] = {}
+        self._readers: dict[str, Readers] = {}
+        self._aeads: dict[tuple[Head, bytes], Aead] = {}
+
+    def __copy__(self) -> Sealer:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Sealer:
+        return self
+
+    # --- values that may stand anywhere
+
+    def seal(self, inner_type: str, plaintext: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
+        """Seals a value that is not bound to a place.
+
+        Args:
+            inner_type: Name of the format of the plaintext, e.g. ``msgpack``.
+            plaintext: Up to 2^31 - 17 bytes.
+            context: The encryption context; the ambient `encryption_context` when None.
+
+        Returns:
+            The type tag and the blob.
+
+        Raises:
+            ConfigurationError: If the inner type makes no valid type tag, the value is too large, or the context lacks a
+                required name.
+            KeyServiceError: If the key cannot be had.
+        """
+        writer = self._writer(context)
+        tag = writer.tags.get(inner_type) or writer.add_tag(inner_type)
+        aead, prefix, head = writer.state
+        data = tag.unbound
+        if self._compress and (packed := compress(plaintext)) is not None:
+            header = writer.headers[FLAG_ZSTD]
+            plaintext, head, data = packed, header + prefix, associated_data(tag.data, b"", header)
+        nonce = random_bytes(self._nonce_size)
+        return tag.text, _seal_into_one(head + nonce, aead, plaintext, data, self._nonce_size)
+
+    def open(self, type_tag: str, blob: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
+        """Opens what `seal` gave.
+
+        Args:
+            type_tag: As stored.
+            blob: As stored.
+            context: The expected encryption context; the ambient `encryption_context` when None, and where there is none
+                either, the one stored with the value serves.
+
+        Returns:
+            The inner type and the plaintext.
+
+        Raises:
+            UnsupportedCipher: If the type tag names another cipher.
+            UnsupportedFormat: If the version or a flag is unknown, or zstd is needed and not installed.
+            MalformedEnvelope: If it has not the shape of a sealed value.
+            WrongLocation: If it is bound to a place.
+            WrongContext: If it was sealed under another context than the expected one, and that is not an accepted one.
+            UnknownKey: If the provider does not have its key.
+            KeyErased: If its key was destroyed.
+            KeyServiceError: If its key cannot be had now.
+            AuthenticationFailed: If anything was changed.
+        """
+        readers = self._readers.get(type_tag) or self._readers_of(type_tag)
+        reader = readers.known.get(blob[: readers.usual]) or _find_reader(readers, type_tag, blob)
+        head, aead = reader.head, reader.aead
+        expected = current.get() if context is None else context
+        if expected is not None and expected.encoded != head.context.encoded:
+            self._check_context(head.context, expected)
+        if aead is None or self._asks_again:
+            key = self._key(head)
+            if aead is None:
+                end = reader.nonce - head.cipher.NONCE_PREFIX
+                aead = reader.aead = make_aead(key, head.cipher, head.context, blob[end : reader.nonce])
+                reader.associated_data = associated_data(tag_data(type_tag), b"", blob[:end])
+        plaintext = _decrypt(aead, blob, reader.nonce, reader.ciphertext, reader.associated_data)
+        if not reader.is_proven:  # only now: what was not authentic takes no place in the cache
+            reader.is_proven = True
+            remember(readers.known, blob[: reader.nonce], reader)
+        return head.inner_type, decompress(plaintext) if head.flags & FLAG_ZSTD else plaintext
+
+    # --- values that belong to one place
+
+    def seal_bound(
+        self, inner_type: str, plaintext: bytes, binding: Binding, *, context: EncryptionContext | None = None
+    ) -> bytes:
+        """Seals a value that belongs to one place, as sealed bytes: ``C1 45 53 31 | LP(type tag) | blob``.
+
+        Args:
+            inner_type: Name of the format of the plaintext, e.g. ``msgpack``.
+            plaintext: Up to 2^31 - 17 bytes.
+            binding: Where it belongs, from a maker of `binding`. Its claims are readable in the header.
+            context: The encryption context; the ambient `encryption_context` when None.
+
+        Raises:
+            ConfigurationError: If inner type, location or claims cannot be encoded, the value is too large, or the context
+                lacks a required name.
+            KeyServiceError: If the key cannot be had.
+        """
+        return self._seal_bound((inner_type, plaintext), binding, context, random_bytes(self._nonce_size))
+
+    def batch(self, count: int, *, context: EncryptionContext | None = None) -> Batch:
+        """Prepares to seal about so many bound values, drawing nonces for them at once.
+
+        Args:
+            count: How many values are expected. More may be sealed; then, and beyond what the kernel gives at once, each
+                draws its own.
+            context: The encryption context; the ambient `encryption_context` of this moment when None.
+        """
+        size = self._nonce_size
+        random = random_bytes(_BATCH_ID_SIZE + size * min(count, (AT_ONCE - _BATCH_ID_SIZE) // size))
+        nonces = [random[start : start + size] for start in range(_BATCH_ID_SIZE, len(random), size)]
+        resolved = (current.get() or NO_CONTEXT) if context is None else context
+        return Batch(self, random[:_BATCH_ID_SIZE].hex(), nonces, resolved)
+
+    def _seal_bound(self, typed: tuple[str, bytes], binding: Binding, context: EncryptionContext | None, nonce: bytes) -> bytes:
+        inner_type, plaintext = typed
+        writer = self._writer(context)
+        tag = writer.tags.get(inner_type) or writer.add_tag(inner_type)
+        aead, prefix, _ = writer.state
+        flags = FLAG_BOUND
+        if self._compress and (packed := compress(plaintext)) is not None:
+            plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
+        header = writer.headers[flags] + lp(binding.encoded)
+        data = associated_data(tag.data, binding.location, header)
+        return _seal_into_one(b"".join((tag.magic, header, prefix, nonce)), aead, plaintext, data, self._nonce_size)
+
+    def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
+        """Opens what `seal_bound` gave.
+
+        Args:
+            sealed: As stored, or parsed already.
+            binding: Where it was found, and what else the reader knows of the place: each of these claims must stand in the
+                value, equal.
+            context: As for `open`.
+
+        Raises:
+            WrongLocation: If it is not bound to a place, or a claim differs.
+            AuthenticationFailed: If anything was changed, or it was sealed for another location.
+            EncryptedSerdeError: As for `open`.
+        """
+        if isinstance(sealed, bytes):
+            sealed = Sealed.of_bytes(sealed)
+        head, nonce = sealed.head, sealed.nonce
+        # Claims that are, byte for byte, what we would write need not be parsed.
+        claims = binding.claims if sealed.encoded_claims == binding.encoded else sealed.claims
+        if not head.flags & FLAG_BOUND:
+            raise WrongLocation("a value that is not bound to a place stands where only bound ones belong")
+        expected = current.get() if context is None else context
+        if expected is not None and expected.encoded != head.context.encoded:
+            self._check_context(head.context, expected)
+        rest = nonce + head.cipher.NONCE_PREFIX
+        slot = (head, sealed.data[nonce:rest])
+        aead = self._aeads.get(slot)
+        is_known = aead is not None
+        if aead is None or self._asks_again:
+            key = self._key(head)
+            if aead is None:
+                aead = make_aead(key, head.cipher, head.context, slot[1])
+        data = associated_data(tag_data(head.type_tag), binding.location, sealed.data[sealed.start : nonce])
+        plaintext = _decrypt(aead, sealed.data, rest, rest + head.cipher.NONCE_REST, data)
+        if not is_known:
+            remember(self._aeads, slot, aead)
+        if claims is not binding.claims:
+            for name, value in binding.claims.items():
+                if claims.get(name) != value:
+                    del plaintext  # error reporters show the variables of a frame
+                    raise WrongLocation(f"the value was sealed with another {name} than that of the place it was found in")
+        if head.flags & FLAG_ZSTD:
+            plaintext = decompress(plaintext)
+        return Opened(head.inner_type, plaintext, claims)
+
+    # --- keys and contexts
+
+    def _writer(self, context: EncryptionContext | None) -> Writer:
+        if context is None:
+            context = current.get() or NO_CONTEXT
+        writer = self._writers.get(context.encoded)
+        if writer is None and (missing := self._required - context.pairs.keys()):  # before a key is asked for
+            raise ConfigurationError(f"nothing is sealed without {', '.join(sorted(missing))} in the encryption_context")
+        key = self._encryption_key(context.pairs)
+        if writer is None or writer.key_id != key.id:
+            writer = Writer(key, self._cipher, context)
+            remember(self._writers, context.encoded, writer)
+        elif not next(writer.budget, False):
+            writer.renew()
+        return writer
+
+    def _check_context(self, stored: EncryptionContext, expected: EncryptionContext) -> None:
+        if stored.encoded not in self._accepted:
+            raise WrongContext(f"sealed under the context {stored!r}, expected was {expected!r} (names only are shown)")
+
+    def _key(self, head: Head) -> Key:
+        """Finds the key of a stored value, whose context was compared already."""
+        key = self._decryption_key(head.key_id, head.context.pairs)
+        if key.id != head.key_id:
+            raise UnknownKey(f"asked for key {head.key_id.hex()}, the key provider gave another", head.key_id)
+        return key
+
+    def _readers_of(self, type_tag: str) -> Readers:
+        split_type_tag(type_tag)
+        readers = Readers()
+        remember(self._readers, type_tag, readers)
+        return readers
+
+
+class Batch:
+    """Seals the bound values of one call of a saver; made by `Sealer.batch`. Its nonces are used once each, and only by it.
+
+    Attributes:
+        id: 16 random hexadecimal digits, for values that must be found together.
+        context: The encryption context that all its values are sealed under.
+    """
+
+    __slots__ = ("_nonces", "_process", "_sealer", "context", "id")
+
+    def __init__(self, sealer: Sealer, name: str, nonces: list[bytes], context: EncryptionContext) -> None:
+        self.id = name
+        self._process = os.getpid()
+        self._sealer = sealer
+        self._nonces = nonces
+        self.context = context
+
+    def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
+        """Seals one value as `Sealer.seal_bound` does. Threads may share a batch."""
+        try:
+            nonce = self._nonces.pop()  # atomic: no nonce is handed out twice
+        except IndexError:
+            nonce = b""
+        if not nonce or os.getpid() != self._process:  # a fork shares nonces that were drawn before it
+            nonce = random_bytes(self._sealer._nonce_size)
+        return self._sealer._seal_bound((inner_type, plaintext), binding, self.context, nonce)
+
+
+def _find_reader(readers: Readers, type_tag: str, blob: bytes) -> Reader:
+    """Finds the reader of an unbound value by parsing it, or makes one. It has no key yet, and is not remembered."""
+    sealed = Sealed.of_blob(type_tag, blob)
+    if sealed.is_bound:
+        _ = sealed.claims  # malformed ones are said to be so first
+        raise WrongLocation("a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong")
+    nonce = sealed.nonce + sealed.head.cipher.NONCE_PREFIX
+    if known := readers.known.get(blob[:nonce]):
+        readers.usual = nonce
+        return known
+    return Reader(sealed.head, nonce, nonce + sealed.head.cipher.NONCE_REST)
+
+
+def _seal_into_one(head: bytes, aead: Aead, plaintext: bytes, data: bytes, nonce_size: int) -> bytes:
+    """Gives ``head | ciphertext | tag`` with at most one copy of a large value. The head ends with the nonce."""
+    nonce = head[-nonce_size:]
+    if len(plaintext) < _LARGE:
+        return head + aead.encrypt(nonce, plaintext, data)
+    if len(plaintext) > MAX_PLAINTEXT:
+        raise ConfigurationError(f"a value of {len(plaintext)} bytes is too large: the limit is {MAX_PLAINTEXT} bytes")
+    # A BytesIO hands out the very bytes object it assembled, so the cipher can write where the result will be. For large
+    # values this costs the AEAD and nothing else; joining would fault in the same number of pages a second time.
+    buffer = io.BytesIO()
+    buffer.seek(len(head) + len(plaintext) + TAG_SIZE - 1)
+    buffer.write(b"\0")
+    with buffer.getbuffer() as view:
+        view[: len(head)] = head
+        aead.encrypt_into(nonce, plaintext, data, view[len(head) :])
+    return buffer.getvalue()
+
+
+def _decrypt(aead: Aead, blob: bytes, nonce: int, ciphertext: int, data: bytes) -> bytes:
+    """Opens what stands in a blob from these two offsets on: the fresh part of the nonce, then ciphertext and tag."""
+    body = blob[ciphertext:] if len(blob) < _LARGE else memoryview(blob)[ciphertext:]
+    try:
+        return aead.decrypt(blob[nonce:ciphertext], body, data)
+    except (InvalidTag, ValueError, OverflowError):  # a nonce cut short is a ValueError, 2 GiB and more an OverflowError
+        if not TAG_SIZE <= len(body) <= MAX_PLAINTEXT + TAG_SIZE:
+            raise MalformedEnvelope("the value ends inside its nonce or tag, or is larger than any that is written") from None
+        raise AuthenticationFailed("the value was changed, or stands in a place it was not sealed for") from None

@@ -1,0 +1,70 @@
+"""Copying a thread: every row is verified, and sealed again for its new place under the context it had."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+
+from ..core.context import EncryptionContext
+from ..core.format import find_sealed
+from .manifest import KEY
+from .steps import Call, Page, Query, Steps, Work
+from .writes import Task
+
+if TYPE_CHECKING:
+    from .saver import EncryptedSaver
+
+
+class _Copy(NamedTuple):
+    """What is to be written to copy one row.
+
+    Attributes:
+        config: Where it goes.
+        parent: The config to put it with.
+        checkpoint: Opened.
+        metadata: Opened.
+        versions: Of all channels that have a value: all are new to the thread that is copied to.
+        tasks: Its pending writes.
+        context: What to write under: what it had; the caller's, for a row from before the wrapper.
+    """
+
+    config: RunnableConfig
+    parent: RunnableConfig
+    checkpoint: Checkpoint
+    metadata: CheckpointMetadata
+    versions: ChannelVersions
+    tasks: list[Task]
+    context: EncryptionContext | None
+
+
+def copy_steps(saver: EncryptedSaver, source_thread_id: str, target_thread_id: str) -> Steps:
+    """Copies a thread, oldest checkpoint first. What it had in other rows than were listed is not copied."""
+    expected, writer = saver._for_copying()
+    source: RunnableConfig = {"configurable": {"thread_id": source_thread_id}}
+    found = yield Page(Query(saver._wiring.gated, source, expected))
+    for row in reversed(found):
+        copied: _Copy = yield Work(partial(_open, saver, target_thread_id, expected, row), is_heavy=True)
+        arguments = (copied.parent, copied.checkpoint, copied.metadata, copied.versions)
+        yield Call(writer, "put", arguments, copied.context)
+        for task in copied.tasks:
+            yield Call(writer, "put_writes", (copied.config, task.writes, task.task_id, task.task_path), copied.context)
+
+
+def _open(saver: EncryptedSaver, target_thread_id: str, expected: EncryptionContext | None, found: CheckpointTuple) -> _Copy:
+    sealed = find_sealed((found.metadata or {}).get(KEY))
+    opened = saver._opener.checkpoint(found, expected)
+    place = {"thread_id": target_thread_id, "checkpoint_ns": found.config["configurable"].get("checkpoint_ns", "")}
+    parent = {"checkpoint_id": found.parent_config["configurable"]["checkpoint_id"]} if found.parent_config else {}
+    checkpoint = opened.checkpoint
+    return _Copy(
+        config={"configurable": {**place, "checkpoint_id": checkpoint["id"]}},
+        parent={"configurable": {**place, **parent}},
+        checkpoint=checkpoint,
+        metadata=opened.metadata,
+        versions={name: v for name, v in checkpoint["channel_versions"].items() if name in checkpoint["channel_values"]},
+        tasks=saver._opener.tasks(found, expected),
+        context=None if sealed is None else sealed.head.context,
+    )

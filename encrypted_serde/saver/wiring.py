@@ -1,0 +1,55 @@
+"""What the rooms of a saver share: built once for each wrapper, never changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from ..core.binding import Place
+from ..core.context import EncryptionContext
+from ..core.sealer import Sealing
+from ..wrapping.admission import Admission
+from .inner import Habits
+
+
+class At(NamedTuple):
+    """Where in a database something is done, and under which context.
+
+    Attributes:
+        place: Thread and namespace.
+        checkpoint_id: Which checkpoint; where one is written, its parent. None if there is none.
+        context: The encryption context to write under or to expect; the ambient one when None.
+    """
+
+    place: Place
+    checkpoint_id: str | None
+    context: EncryptionContext | None
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The parts that belong to one wrapper.
+
+    Attributes:
+        gated: The inner saver behind its gate.
+        sealer: Seals and opens.
+        serde: How values become bytes.
+        admission: What is read that was not sealed for its place.
+        habits: What the inner saver does with what it is handed.
+        readable_keys: Metadata keys that stay readable.
+        searchable_keys: Metadata keys that get a search token.
+        gaps_only_in: The only checkpoint whose writes may be incomplete, which is as good as absent; in every other it is
+            an error. None where all may.
+    """
+
+    gated: BaseCheckpointSaver[Any]
+    sealer: Sealing
+    serde: SerializerProtocol
+    admission: Admission
+    habits: Habits
+    readable_keys: frozenset[str]
+    searchable_keys: frozenset[str]
+    gaps_only_in: str | None = None

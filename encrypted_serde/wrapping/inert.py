@@ -1,0 +1,73 @@
+"""Msgpack taken apart and put together without building a single object of the application.
+
+Extension objects, which is what LangGraph makes of messages, dates and classes, stay the raw bytes they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ormsgpack
+
+from ..errors import MalformedEnvelope
+
+FOREIGN = 100
+"""Code of the extension object in which a value that was not sealed is kept when an inner saver packs it again."""
+
+_OPTION = ormsgpack.OPT_NON_STR_KEYS
+
+
+class Inert:
+    """A msgpack extension object that was not interpreted."""
+
+    __slots__ = ("code", "data")
+
+    def __init__(self, code: int, data: bytes) -> None:
+        self.code, self.data = code, data
+
+    def __repr__(self) -> str:
+        return f"<Inert {self.code}, {len(self.data)} bytes>"
+
+
+def pack(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
+    """Packs plain values and what `unpack` gave.
+
+    Args:
+        value: What to pack.
+        default: Gives what is packed in place of an object that is neither.
+
+    Raises:
+        TypeError: If something is left that msgpack cannot express. An exception of ``default`` is raised as it is.
+    """
+    failed: list[Exception] = []
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, Inert):
+            return ormsgpack.Ext(item.code, item.data)
+        if default is None:
+            raise TypeError
+        try:
+            return default(item)
+        except Exception as error:  # ormsgpack puts a TypeError of its own in its place, which names the wrong type
+            failed.append(error)
+            raise
+
+    try:
+        return ormsgpack.packb(value, default=plain, option=_OPTION)
+    except TypeError:
+        if failed:
+            raise failed[0] from None
+        raise
+
+
+def unpack(packed: bytes, ext_hook: Callable[[int, bytes], Any] = Inert) -> Any:
+    """Unpacks one value; extension objects stay raw.
+
+    Raises:
+        MalformedEnvelope: If it is no msgpack, or nested too deeply.
+    """
+    try:
+        return ormsgpack.unpackb(packed, ext_hook=ext_hook, option=_OPTION)
+    except (TypeError, ValueError, RecursionError):
+        raise MalformedEnvelope("the value is no msgpack that could be taken apart") from None
