@@ -76,7 +76,7 @@ class Lister:
     def _answer(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
         """Opens a row; None if it does not match."""
         semantics = self._wiring.habits.filters
-        self._opener.check_identity(asked.config, found)
+        self._opener.check_identity(asked.config, found, is_listed=True)
         if query.rest and not semantics.matches(self._opener.metadata(found, asked.context), query.rest):
             return None
         opened = self._opener.checkpoint(found, asked.context)

@@ -32,8 +32,9 @@ from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
 from ..wrapping.admission import Admission
 from ..wrapping.gate import Gate, gated
+from ..wrapping.json_gate import JsonGate
 from ..wrapping.offload import is_heavy, is_large, seal_now
-from .inner import habits_of
+from .inner import Habits, habits_of, next_of_its_own, with_probed
 from .listing import Asked, Lister
 from .manifest import KEY, LANGGRAPH_KEYS, survives_json
 from .open import IDENTITY, RowOpener
@@ -117,6 +118,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         pass_config: Collection[str] = (),
         verify_delta_history: bool = False,
         audit: AuditListener | None = None,
+        habits: Habits | None = None,
     ) -> None:
         if not isinstance(inner, BaseCheckpointSaver) or isinstance(inner, EncryptedSaver):
             raise TypeError(f"inner must be a checkpointer that is not encrypted yet, not {type(inner).__name__}")
@@ -139,8 +141,9 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         admission = Admission(
             sealer, plaintext=allow_plaintext, unbound=allow_unbound, legacy_keys=legacy_keys, allowlist_from=own
         )
-        view = gated(inner, Gate(admission))
-        self._connect(Wiring(view, sealer, own, admission, habits_of(inner), readable, searchable))
+        known = habits_of(inner) if habits is None else with_probed(habits, inner)
+        view = gated(inner, _gate(admission, known))
+        self._connect(Wiring(view, sealer, own, admission, known, readable, searchable))
         super().__init__(serde=own)
 
     def _connect(self, wiring: Wiring) -> None:
@@ -172,6 +175,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def get_next_version(self, current: Any, channel: None) -> Any:
         """Gives the next version of a channel, as the inner saver does."""
+        if self._wiring.habits.reuses_versions:
+            return next_of_its_own(current)
         return self.inner.get_next_version(current, channel)
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> EncryptedSaver:
@@ -179,7 +184,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         clone = copy.copy(self)
         admission = self._wiring.admission.with_allowlist(extra_allowlist)
         serde = upstream.with_msgpack_allowlist(self.serde, extra_allowlist)
-        view = gated(self.inner, Gate(admission))
+        view = gated(self.inner, _gate(admission, self._wiring.habits))
         clone._connect(replace(self._wiring, gated=view, serde=serde, admission=admission))
         return clone
 
@@ -382,6 +387,10 @@ def _value_serde(serde: SerializerProtocol) -> SerializerProtocol:
     if not isinstance(serde, SerializerProtocol):
         raise TypeError(f"serde must have dumps_typed and loads_typed; {type(serde).__name__} has not")
     return serde
+
+
+def _gate(admission: Admission, habits: Habits) -> Gate:
+    return JsonGate(admission) if habits.asks_json else Gate(admission)
 
 
 def _names(option: str, names: Collection[str]) -> frozenset[str]:

@@ -54,6 +54,8 @@ class RowSealer:
         """
         values = checkpoint["channel_values"]
         versions = checkpoint["channel_versions"]
+        if self._wiring.habits.text_versions:
+            versions = {channel: str(version) for channel, version in versions.items()}
         batch = self._wiring.sealer.batch(len(values) + 1, context=at.context)
         sealed: dict[str, Any] = {}
         for channel, value in values.items():
@@ -63,7 +65,7 @@ class RowSealer:
             maker = binding.delta if isinstance(value, DeltaSnapshot) else binding.value
             place = maker(at.place, channel, versions.get(channel))
             sealed[channel] = self._value(batch, channel, value, place, is_new=channel in new_versions)
-        result: Checkpoint = {**checkpoint, "channel_values": sealed}
+        result: Checkpoint = {**checkpoint, "channel_values": sealed, "channel_versions": versions}
         if sends := cast("list[Any]", checkpoint.get("pending_sends")):
             result["pending_sends"] = [  # type: ignore[typeddict-unknown-key]  # of formats below 4
                 sealed_text(self._seal(batch, "pending sends", send, binding.send(at.place, checkpoint["id"], idx, len(sends))))
@@ -91,6 +93,10 @@ class RowSealer:
         return sealed
 
     def _value(self, batch: BatchSealing, channel: str, value: Any, place: Binding, *, is_new: bool) -> Any:
+        if self._wiring.habits.asks_json:
+            inside = value.value if isinstance(value, DeltaSnapshot) else value
+            text = sealed_text(self._seal(batch, channel, inside, place))
+            return DeltaSnapshot(text) if isinstance(value, DeltaSnapshot) else text
         if isinstance(value, DeltaSnapshot):
             return DeltaSnapshot(self._handed(batch, channel, value.value, place))
         # A text that is new in this put may as well have a row of its own: as part of a JSON document a large one is encoded

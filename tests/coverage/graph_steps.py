@@ -124,7 +124,9 @@ def _elsewhere(row: Row, where: str, mode: str, key: Key | None) -> Any:
     done = subprocess.run(
         command, cwd=_ROOT, env=environment, capture_output=True, text=True, timeout=_PATIENCE, check=False
     )
-    return json.loads(done.stdout) if done.returncode == 0 else f"raises {done.stderr.strip().splitlines()[-1].partition(':')[0]}"
+    if done.returncode:
+        return f"raises {done.stderr.strip().splitlines()[-1].partition(':')[0]}"
+    return json.loads(done.stdout.splitlines()[-1])  # some savers print what they log
 
 
 def as_json(steps: Steps) -> Steps:

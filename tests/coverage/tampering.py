@@ -47,6 +47,38 @@ class Seen(NamedTuple):
     writes: dict[str, list[tuple[str, str]]]
 
 
+class Reader:
+    """Reads everything through wrapped savers, opened anew each time.
+
+    Attributes:
+        lists: Whether the saver lists what can be verified. One lists rows without their content, and those are refused.
+    """
+
+    def __init__(self, row: Row, place: Place, mode: str, key: Key) -> None:
+        self._row, self._place, self._mode, self._key = row, place, mode, key
+        self.lists = True
+
+    async def find_out(self) -> None:
+        try:
+            await self.read()
+        except EncryptedSerdeError:
+            self.lists = False
+
+    async def read(self) -> dict[Any, Seen]:
+        """Gives each checkpoint by where it was asked for and where it says that it stands."""
+        found: dict[Any, Seen] = {}
+        async with self._row.open(self._place.where, None) as inner:
+            saver = EncryptedSaver(inner, self._key)
+            for thread, namespace in _NAMESPACES:
+                config = {"configurable": {"thread_id": thread, "checkpoint_ns": namespace}}
+                newest = await call(saver, "get_tuple", self._mode, config)
+                listed = await gather(saver, "list", self._mode, config) if self.lists else []
+                for way, tuple_ in [*([("newest", newest)] if newest else []), *(("listed", each) for each in listed)]:
+                    at = tuple_.config["configurable"]
+                    found[way, thread, namespace, at["thread_id"], at["checkpoint_ns"], at["checkpoint_id"]] = _seen(tuple_)
+        return found
+
+
 async def outcomes(row: Row, place: Place, mode: str) -> dict[str, dict[str, int]]:
     """Fills a database through a wrapped saver, and counts for each kind of edit what came of it."""
     key = Key.generate()
@@ -56,17 +88,19 @@ async def outcomes(row: Row, place: Place, mode: str) -> dict[str, dict[str, int
             config = {"configurable": {"thread_id": thread}}
             await call(whole_graph(saver), "invoke", mode, {"question": f"why {thread}", "log": []}, config)
     stored = place.dump()
-    original = await _read(row, place, mode, key)
+    reader = Reader(row, place, mode, key)
+    await reader.find_out()
+    original = await reader.read()
     counts: dict[str, dict[str, int]] = {}
     for kind, edits in _KINDS.items():
         counted: Counter[str] = Counter()
         for edit in _sample(list(edits(stored))):
             if _applied(edit, place):
-                counted[await _outcome(row, place, mode, key, original)] += 1
+                counted[await _outcome(reader, original)] += 1
             for address in edit:
                 place.set(address, stored.get(address))
         counts[kind] = dict(counted)
-    if await _read(row, place, mode, key) != original:
+    if await reader.read() != original:
         raise RuntimeError("the database was not put back as it was")
     return counts
 
@@ -84,16 +118,17 @@ def _applied(edit: Edit, place: Place) -> bool:
     return True
 
 
-async def _outcome(row: Row, place: Place, mode: str, key: Key, original: dict[Any, Seen]) -> str:
+async def _outcome(reader: Reader, original: dict[Any, Seen]) -> str:
     try:
-        found = await _read(row, place, mode, key)
+        found = await reader.read()
     except EncryptedSerdeError:
         return REFUSED
     except Exception:  # noqa: BLE001  # a saver that stumbles over its own row has let nothing through either
         return REFUSED
     if found == original:
         return UNCHANGED
-    return LISTED if all(_is_less(seen, original.get(at)) for at, seen in found.items()) else ACCEPTED
+    written = {at[1:]: seen for at, seen in original.items()}
+    return LISTED if all(_is_less(seen, written.get(at[1:])) for at, seen in found.items()) else ACCEPTED
 
 
 def _is_less(found: Seen, original: Seen | None) -> bool:
@@ -106,22 +141,6 @@ def _is_less(found: Seen, original: Seen | None) -> bool:
         if ordinary[0] not in ([], ordinary[1]) or any(write not in before for write in writes):
             return False
     return True
-
-
-async def _read(row: Row, place: Place, mode: str, key: Key) -> dict[Any, Seen]:
-    async with row.open(place.where, None) as inner:
-        saver = EncryptedSaver(inner, key)
-        found: dict[Any, Seen] = {}
-        for thread, namespace in _NAMESPACES:
-            config = {"configurable": {"thread_id": thread, "checkpoint_ns": namespace}}
-            newest = await call(saver, "get_tuple", mode, config)
-            for tuple_ in [*([newest] if newest else []), *await gather(saver, "list", mode, config)]:
-                at = tuple_.config["configurable"]
-                seen = _seen(tuple_)
-                place_of_row = (thread, namespace, at["thread_id"], at["checkpoint_ns"], at["checkpoint_id"])
-                if found.setdefault(place_of_row, seen).content != seen.content:
-                    found["twice", *place_of_row] = seen
-        return found
 
 
 def _seen(tuple_: Any) -> Seen:
