@@ -19,7 +19,7 @@ from .errors import (
 )
 from .kms import KeyWrapper
 from .kms.local import LocalKeyWrapper
-from .saver import EncryptedSaver
+from .saver import EncryptedSaver, Habits
 from .serializer import EncryptedSerializer
 from .tenants.cache import CacheLimits
 from .tenants.keyring import TenantKeyring
@@ -31,6 +31,7 @@ __all__ = [
     "EncryptedSerdeError",
     "EncryptedSaver",
     "EncryptedSerializer",
+    "Habits",
     "Key",
     "KeyErased",
     "KeyProvider",

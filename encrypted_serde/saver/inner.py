@@ -40,6 +40,7 @@ class Habits(NamedTuple):
         text_versions: It stores channel versions as text, whatever they were.
         added_keys: Keys that it adds to checkpoints. They are dropped; somebody who can write rows may write anything there.
         lists_all: Asked for the checkpoints of the root namespace it lists those of every namespace of the thread.
+        lists_stubs: It lists checkpoints without their content. Each is fetched by itself then.
         root_name: What it calls the root namespace in what it lists.
         asks_json: It asks its serializer for JSON, as langgraph-checkpoint-redis does. Every channel value is handed over as
             sealed text then. Found by itself.
@@ -58,6 +59,7 @@ class Habits(NamedTuple):
     text_versions: bool = False
     added_keys: frozenset[str] = frozenset()
     lists_all: bool = False
+    lists_stubs: bool = False
     root_name: str = ""
     asks_json: bool = False
 
@@ -84,7 +86,7 @@ _KNOWN = {
     "langgraph.checkpoint.mysql.shallow.BaseShallowAsyncMySQLSaver": _SHALLOW,
     "langgraph.checkpoint.redis.base.BaseRedisSaver": _REDIS,
     "langgraph.checkpoint.redis.shallow.ShallowRedisSaver": _SHALLOW_REDIS,
-    "langgraph.checkpoint.redis.ashallow.AsyncShallowRedisSaver": _SHALLOW_REDIS,
+    "langgraph.checkpoint.redis.ashallow.AsyncShallowRedisSaver": _SHALLOW_REDIS._replace(lists_stubs=True),
     "langgraph_checkpoint_plainredis.saver.RedisSaver": _PLAIN_REDIS,
     "langgraph_checkpoint_plainredis.saver.AsyncRedisSaver": _PLAIN_REDIS,
 }

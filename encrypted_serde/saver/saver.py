@@ -84,6 +84,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         verify_delta_history: Rebuild delta channels from verified checkpoints, one by one, instead of the inner saver's
             faster way, which authenticates each write but not which checkpoints form the chain.
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
+        habits: How the inner saver treats what it is handed, if it is none that is known (docs/coverage.md lists them) and
+            gives back something else than it was given.
 
     Raises:
         TypeError: If ``inner`` is no saver, or another argument is of the wrong type.
@@ -122,6 +124,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
     ) -> None:
         if not isinstance(inner, BaseCheckpointSaver) or isinstance(inner, EncryptedSaver):
             raise TypeError(f"inner must be a checkpointer that is not encrypted yet, not {type(inner).__name__}")
+        if habits is not None and not isinstance(habits, Habits):
+            raise TypeError(f"habits must be Habits, not {type(habits).__name__}")
         self.inner = inner
         self._context = context if context is None or callable(context) else EncryptionContext.of(context)
         self._passed_keys = (*IDENTITY, *pass_config)

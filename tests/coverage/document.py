@@ -59,7 +59,7 @@ def shortcomings(result: Result) -> list[str]:
     if _secrets(result, "wrapped") != 0 or len(secrets["wrapped"]["raised"]) > len(secrets["plain"]["raised"]):
         short.append(f"secrets: {secrets['wrapped']}")
     for mode, graph in result["graph"].items():
-        if graph["equal"] < graph["steps"]:
+        if graph["different"]:
             short.append(f"graph, {mode}: {', '.join(graph['different'])}")
     for mode, tampering in result["tampering"].items():
         if isinstance(tampering, str) or _outcomes(tampering)[ACCEPTED]:
@@ -90,7 +90,10 @@ def _secrets(result: Result, way: str) -> int | str:
 
 
 def _graph(result: Result) -> str:
-    return ", ".join(f"{mode} {graph['equal']}/{graph['steps']}" for mode, graph in result["graph"].items())
+    return ", ".join(
+        f"{mode} {graph['equal']}/{graph['steps']}" + (f" ({len(graph['better'])} better)" if graph["better"] else "")
+        for mode, graph in result["graph"].items()
+    )
 
 
 def _outcomes(tampering: dict[str, dict[str, int]]) -> Counter[str]:

@@ -69,6 +69,7 @@ class Row:
         modes: Whether it has sync methods, async ones, or both.
         takes_serde: Whether its constructor takes ``serde=``.
         other_process: Whether another process can open the same data.
+        edits: How many edits of a kind the tamper pass makes, at most.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Row:
     modes: tuple[str, ...]
     takes_serde: bool = True
     other_process: bool = True
+    edits: int = 24
 
     @property
     def id(self) -> str:

@@ -23,7 +23,6 @@ REFUSED, LISTED, UNCHANGED, ACCEPTED = "refused", "listed", "unchanged", "accept
 """An error of ours or of the saver · as if something were deleted · the same is read · something else is read."""
 
 _LABELS = ("msgpack", "bytes", "json", "null")
-_EACH = 24  # edits of a kind
 _SPECIAL = frozenset({"__interrupt__", "__resume__", "__error__", "__scheduled__"})
 _THREADS = ("one", "two")
 _NAMESPACES = [(thread, namespace) for thread in _THREADS for namespace in ("", "child")]
@@ -94,7 +93,7 @@ async def outcomes(row: Row, place: Place, mode: str) -> dict[str, dict[str, int
     counts: dict[str, dict[str, int]] = {}
     for kind, edits in _KINDS.items():
         counted: Counter[str] = Counter()
-        for edit in _sample(list(edits(stored))):
+        for edit in _sample(list(edits(stored)), row.edits):
             if _applied(edit, place):
                 counted[await _outcome(reader, original)] += 1
             for address in edit:
@@ -105,8 +104,8 @@ async def outcomes(row: Row, place: Place, mode: str) -> dict[str, dict[str, int
     return counts
 
 
-def _sample(edits: list[Edit]) -> list[Edit]:
-    return edits if len(edits) <= _EACH else random.Random(1).sample(edits, _EACH)  # noqa: S311  # the same on every run
+def _sample(edits: list[Edit], most: int) -> list[Edit]:
+    return edits if len(edits) <= most else random.Random(1).sample(edits, most)  # the same on every run
 
 
 def _applied(edit: Edit, place: Place) -> bool:

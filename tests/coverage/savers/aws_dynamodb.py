@@ -18,7 +18,7 @@ def _row(name: str, **options: Any) -> Row:
         yield DynamoDBSaver(where, **options)
 
     place = partial(table, created=True)
-    return Row(name, "langgraph-checkpoint-aws", place, opened, (SYNC, ASYNC), takes_serde=False)
+    return Row(name, "langgraph-checkpoint-aws", place, opened, (SYNC, ASYNC), takes_serde=False, edits=8)
 
 
 ROWS = (_row("DynamoDBSaver"), _row("DynamoDBSaver, compressed", enable_checkpoint_compression=True))

@@ -25,5 +25,6 @@ ROWS = (
         _open,
         (SYNC, ASYNC),
         takes_serde=False,
+        edits=8,
     ),
 )
