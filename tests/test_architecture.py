@@ -72,6 +72,7 @@ def test_no_module_is_imported_in_a_circle() -> None:
     assert list(TopologicalSorter(graph).static_order())
 
 
+# rule T-16
 def test_there_is_no_assert_and_no_bare_except_in_the_package() -> None:
     found = [
         f"{name}, line {node.lineno}"

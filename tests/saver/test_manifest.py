@@ -37,6 +37,7 @@ def _found(**changed):
 # --- the normal form
 
 
+# rule F-29
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -85,6 +86,7 @@ def test_channel_values_and_pending_sends_are_no_part_of_it():
     assert digest({**CHECKPOINT, "channel_values": {"a": 1}, "pending_sends": [1]}, {}) == digest(CHECKPOINT, {})
 
 
+# rule F-29
 @pytest.mark.parametrize(("version", "is_one"), [(1, True), (3, True), (4, False), (5, False)])
 def test_below_format_4_the_version_of_the_sends_is_left_out(version, is_one):
     without = {**CHECKPOINT, "v": version}
@@ -132,6 +134,7 @@ def test_what_json_gives_back_may_be_readable(value):
     assert survives_json(value)
 
 
+# rule F-35
 @pytest.mark.parametrize(
     "value",
     [
@@ -168,6 +171,7 @@ def test_metadata_is_divided_by_key():
 # --- verifying
 
 
+# rule F-32
 def test_what_was_compared_is_what_is_handed_out():
     stored = {**CHECKPOINT, "updated_channels": ("a",), "channel_versions": {"b": 2.0, "a": "1"}, "channel_values": {"a": 1}}
     verified = _manifest().verify(_found(checkpoint=stored, readable={**READABLE, "parents": MappingProxyType({})}))
@@ -176,6 +180,7 @@ def test_what_was_compared_is_what_is_handed_out():
     assert verified.readable == READABLE
 
 
+# rule F-31
 @pytest.mark.parametrize("stored", [4.0, True, "4", None, [4], 4.5])
 @pytest.mark.parametrize("where", ["v", "step"])
 def test_format_and_step_are_exact_integers(where, stored):
@@ -184,6 +189,7 @@ def test_format_and_step_are_exact_integers(where, stored):
         _manifest().verify(_found(**changed))
 
 
+# rule F-33
 @pytest.mark.parametrize(
     "changed",
     [
@@ -212,6 +218,7 @@ def test_an_empty_parent_is_none():
             _manifest(parent_id=written).verify(_found(parent_id=stored))
 
 
+# rule F-33
 def test_only_where_a_saver_may_lose_it_and_no_delta_channel_needs_it_a_parent_may_be_gone():
     _manifest().verify(_found(parent_id=None, loses_parent=True))
     readable = {**READABLE, "counters_since_delta_snapshot": {"a": [1, 1]}}
@@ -220,6 +227,7 @@ def test_only_where_a_saver_may_lose_it_and_no_delta_channel_needs_it_a_parent_m
             _manifest(readable=changed.get("readable", READABLE)).verify(_found(**changed))
 
 
+# rule F-29
 def test_keys_that_a_saver_adds_are_dropped():
     stored = {**CHECKPOINT, "type": "json"}
     assert _manifest().verify(_found(checkpoint=stored, added_keys=frozenset({"type"}))).checkpoint == CHECKPOINT
@@ -227,6 +235,7 @@ def test_keys_that_a_saver_adds_are_dropped():
         _manifest().verify(_found(checkpoint=stored))
 
 
+# rule F-34
 @pytest.mark.parametrize(
     ("values", "nones", "deltas"),
     [

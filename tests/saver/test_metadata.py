@@ -290,6 +290,7 @@ def test_names_that_cannot_be_readable_or_searchable(key):
             EncryptedSaver(inner, key, **options)
 
 
+# rule T-13
 def test_a_row_that_the_database_was_made_to_find_for_another_filter_is_refused(tmp_path, key):
     # json_extract of SQLite takes the first of two equal keys, json.loads the last.
     with sqlite_saver(tmp_path / "checkpoints.sqlite", None) as inner:

@@ -63,6 +63,7 @@ def _paid_and_forked(database: Database, transfers: list[str]) -> tuple[dict[str
     return config, newest, [sealed_text(send) if isinstance(database, PostgresDatabase) else send for send in sends]
 
 
+# rule T-10
 @pytest.mark.parametrize("version", [4, 4.0, True, "4", None, 3, 3.0, 1])
 @pytest.mark.parametrize("forked", [True, False])
 def test_sends_put_into_a_newer_checkpoint_do_not_run_again(database, version, forked):
@@ -91,6 +92,7 @@ def test_sends_put_into_a_newer_checkpoint_do_not_run_again(database, version, f
     assert transfers == ["PAY 250"]
 
 
+# rule T-10
 def test_sends_of_deleted_checkpoints_do_not_run_again(database):
     transfers: list[str] = []
     config, newest, sends = _paid_and_forked(database, transfers)
@@ -136,6 +138,7 @@ def _gathered(database: Database, place: Place) -> Any:
     return database.saver().get_tuple(place.config).checkpoint["channel_values"].get(SENDS)
 
 
+# rule F-38
 def test_gathered_sends_are_the_parents_in_their_order(database):
     _, child = _old_format(database)
     expected = ["0 a 0", "0 a 1", "0 b 0", "0 b 1"] if isinstance(database, PostgresDatabase) else None
@@ -145,6 +148,7 @@ def test_gathered_sends_are_the_parents_in_their_order(database):
     assert versions == plain
 
 
+# rule F-38
 @only_postgres
 @pytest.mark.parametrize("how", ["one is missing", "one is doubled", "one is of another parent", "one is plaintext"])
 def test_gathered_sends_are_each_of_the_parents_once(database, how):
@@ -166,6 +170,7 @@ def test_gathered_sends_are_each_of_the_parents_once(database, how):
     assert_refused(database, child, PlaintextRefused if how == "one is plaintext" else WrongLocation)
 
 
+# rule F-38
 @only_postgres
 def test_gathered_sends_need_a_parent(database):
     parent, child = _old_format(database)

@@ -30,6 +30,7 @@ def _with_a_delta_channel(database, thread="one"):
     return [Place(thread, "", checkpoint["id"]) for checkpoint in (first, second)]
 
 
+# rule F-34
 @only_sqlite
 @pytest.mark.parametrize("switch", SWITCHES)
 @pytest.mark.parametrize("channel", ["items", "other", SENDS])
@@ -51,6 +52,7 @@ def test_plaintext_in_an_unlisted_channel_is_refused_under_every_switch(database
         database.saver(**switch).get_tuple(here.config)
 
 
+# rule T-12
 @pytest.mark.parametrize("switch", SWITCHES)
 @pytest.mark.parametrize("channel", ["note", "log"])
 def test_plaintext_in_the_row_of_a_manifest_is_refused_under_every_switch(database, switch, channel):
@@ -62,6 +64,7 @@ def test_plaintext_in_the_row_of_a_manifest_is_refused_under_every_switch(databa
         database.saver(**switch).get_tuple(here.config)
 
 
+# rule T-12
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_a_plaintext_write_beside_a_manifest_is_refused_under_every_switch(database, switch):
     [*_, here] = write_thread(database.saver(), "one")
@@ -70,6 +73,7 @@ def test_a_plaintext_write_beside_a_manifest_is_refused_under_every_switch(datab
         database.saver(**switch).get_tuple(here.config)
 
 
+# rule T-12
 @pytest.mark.parametrize("switch", SWITCHES)
 @pytest.mark.parametrize("stripped", [None, "", "es1.made up", 5])
 def test_a_row_that_was_stripped_of_its_manifest_is_refused_under_every_switch(database, switch, stripped):

@@ -1,6 +1,6 @@
 """What somebody who writes rows and has no key can still do. docs/saver.md lists it; nothing here goes further than it says.
 
-Each test shows the power *and* its limit: what comes back was written by us, for this place, at some time. rule T-19
+Each test shows the power *and* its limit: what comes back was written by us, for this place, at some time. rule T-14
 """
 
 from __future__ import annotations

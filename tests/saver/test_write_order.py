@@ -27,6 +27,7 @@ def _values(writes):
     return [write.value() for write in writes]
 
 
+# rule F-24
 def test_order_is_path_then_task_then_position_whatever_the_database_said():
     expected = [_write("b", 0, path="~a"), _write("b", 1, path="~a"), _write("c", 0, path="~a"), _write("a", 0, path="~b")]
     for seed in range(20):
@@ -38,6 +39,7 @@ def test_special_writes_come_before_the_ordinary_ones_of_their_task():
     assert _values(in_order([_write("a", 0), _write("a", -1), _write("a", -4)])) == ["a-4", "a-1", "a0"]
 
 
+# rule F-24
 def test_positions_are_compared_as_numbers():
     writes = [_write("a", idx) for idx in (10, 9, 2, 1)]
     assert _values(in_order(writes)) == ["a1", "a2", "a9", "a10"]
@@ -48,6 +50,7 @@ def test_in_a_history_checkpoints_stay_as_they_came():
     assert _values(in_order(writes)) == ["z0", "b0", "b1"]
 
 
+# rule F-23
 @pytest.mark.parametrize("other", [{}, {"batch": "other"}, {"channel": "other"}, {"path": "~x"}])
 def test_a_position_that_is_taken_twice_is_refused(other):
     with pytest.raises(WrongLocation, match="stands there 2 times"):
@@ -75,6 +78,7 @@ def test_nothing_is_in_order():
     require_whole([])
 
 
+# rule F-25
 @pytest.mark.parametrize("missing", [0, 1, 2])
 def test_a_batch_that_lacks_one_counts_as_absent_and_only_it(missing, caplog):
     batch = [_write("a", idx, batch="1", size=3) for idx in range(3)]
@@ -103,6 +107,7 @@ def test_two_runs_of_a_task_are_two_batches():
     assert whole_batches([*first, _write("a", 1, batch="2", size=2)]) == first
 
 
+# rule F-26
 def test_the_null_tasks_batches_add_up():
     # Each call saves what the calls before it had saved, of which savers keep the first.
     writes = [_write(NULL_TASK, 0, batch="1", size=1), _write(NULL_TASK, 1, batch="2", size=2)]
@@ -110,6 +115,7 @@ def test_the_null_tasks_batches_add_up():
     assert whole_batches(writes[1:]) == []
 
 
+# rule F-27
 def test_of_one_channel_alone_a_missing_write_is_refused_where_the_values_say_how_many_there_were():
     whole = [_write("a", 0, size=5, of=2), _write("a", 3, size=5, of=2)]
     require_whole(whole)
@@ -118,6 +124,7 @@ def test_of_one_channel_alone_a_missing_write_is_refused_where_the_values_say_ho
             require_whole(writes)
 
 
+# rule F-27
 def test_writes_that_do_not_say_how_many_there_were_cannot_be_counted():
     require_whole([_write("a", 0, size=5)])
     require_whole([_write(NULL_TASK, 0, size=5, of=2)])
