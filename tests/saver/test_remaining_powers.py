@@ -110,6 +110,16 @@ def test_writes_of_the_input_are_recombined(database):
     assert _ordinary(database, here) == [("note", 1_000_000), ("log", "approved")]
 
 
+def test_the_last_writes_of_the_input_are_deleted(database):
+    here = _one_checkpoint(database)
+    _clear_writes(database)
+    saver = database.saver()
+    saver.put_writes(here.config, [("note", 5)], NULL_TASK)
+    saver.put_writes(here.config, [("note", 5), ("log", "approved")], NULL_TASK)
+    database.sql("DELETE FROM {writes} WHERE channel = 'log'")
+    assert _ordinary(database, here) == [("note", 5)]
+
+
 @pytest.mark.parametrize("channel", [INTERRUPT, RESUME, ERROR])
 def test_a_special_write_is_deleted_alone_or_put_back_to_an_earlier_one(database, channel):
     here = _one_checkpoint(database)
