@@ -95,8 +95,9 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def __new__(cls, inner: Any = None, *args: Any, verify_delta_history: bool = False, **options: Any) -> EncryptedSaver:
         """Chooses the class with the optional methods of the inner saver."""
-        fitting = class_for(cls, type(inner), verify_delta_history=verify_delta_history) if args or options else cls
-        return object.__new__(fitting)
+        if not args and not options:  # a copy, whose class was chosen already
+            return object.__new__(cls)
+        return object.__new__(class_for(EncryptedSaver, cls, type(inner), verify_delta_history=verify_delta_history))
 
     def __init__(
         self,
