@@ -15,7 +15,6 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from ..core.context import EncryptionContext
 from ..core.keys import Key
-from ..errors import WrongLocation
 from ..wrapping.search import is_searchable, search_token
 from .manifest import survives_json
 
@@ -101,16 +100,6 @@ def plan(wanted: Mapping[str, Any] | None, readable_keys: Collection[str], token
         for key in tokens.keys
     ]
     return Plan(pushed, rest)
-
-
-def check_answer(metadata: Mapping[str, Any], wanted: Mapping[str, Any] | None, semantics: Semantics) -> None:
-    """Compares what was opened with the filter once more: the database may have been made to answer it wrongly.
-
-    Raises:
-        WrongLocation: If the row does not match.
-    """
-    if wanted and not semantics.matches(metadata, wanted):
-        raise WrongLocation("the database answered a filter with a row that does not match it")
 
 
 def _is_scalar(value: object) -> bool:
