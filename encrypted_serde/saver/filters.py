@@ -32,11 +32,13 @@ class Semantics(NamedTuple):
         check: Raises what the saver would raise for a filter that it does not take.
         matches: Compares opened metadata with a filter.
         tells_true_from_one: Whether ``True`` and ``1`` are two values.
+        has_paths: Whether a dot in a key leads into a nested object. A key with one is no key of the metadata then.
     """
 
     check: Callable[[Mapping[str, Any]], None]
     matches: Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
     tells_true_from_one: bool
+    has_paths: bool = False
 
 
 class Plan(NamedTuple):
@@ -87,7 +89,9 @@ def plan(wanted: Mapping[str, Any] | None, readable_keys: Collection[str], token
     searched: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     for name, value in (wanted or {}).items():
-        if name in readable_keys and _is_scalar(value) and survives_json(value):
+        if semantics.has_paths and "." in name:
+            rest[name] = value
+        elif name in readable_keys and _is_scalar(value) and survives_json(value):
             readable[name] = value
         elif tokens.can_find(name, value, semantics):
             searched[name] = value
@@ -173,7 +177,7 @@ EQUALITY = Semantics(_check_nothing, _equals, tells_true_from_one=False)
 CONTAINMENT = Semantics(_check_json, _contains, tells_true_from_one=True)
 """``jsonb @>`` of Postgres."""
 
-JSON_PATH = Semantics(_check_path, _extracts, tells_true_from_one=False)
+JSON_PATH = Semantics(_check_path, _extracts, tells_true_from_one=False, has_paths=True)
 """``json_extract`` of SQLite, by path."""
 
 
