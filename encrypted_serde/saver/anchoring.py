@@ -55,6 +55,7 @@ def anchored(cls: type[EncryptedSaver]) -> type[EncryptedSaver]:
     """Gives the subclass of a saver's class that keeps an anchor. It has no method that the class does not have."""
     members: dict[str, Any] = {**_METHODS, **{name: method for name, method in _OPTIONAL.items() if overrides(cls, name)}}
     members |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__, "_plain": cls}
+    members["_chosen_for"] = vars(cls)["_chosen_for"]
     return type(cls.__name__, (cls,), members)
 
 

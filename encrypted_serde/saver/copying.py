@@ -59,10 +59,15 @@ def copy_steps(
         if only is not None and spot_of(row) not in only:
             continue
         copied: _Copy = yield Work(partial(_open, saver, target_thread_id, expected, row), is_heavy=True)
-        arguments = (copied.parent, copied.checkpoint, copied.metadata, copied.versions)
-        yield Call(writer, "put", arguments, copied.context)
-        for task in copied.tasks:
-            yield Call(writer, "put_writes", (copied.config, task.writes, task.task_id, task.task_path), copied.context)
+        yield from _store(writer, copied)
+        del copied  # error reporters show the variables of a frame: the next row may be refused
+
+
+def _store(writer: EncryptedSaver, copied: _Copy) -> Steps:
+    arguments = (copied.parent, copied.checkpoint, copied.metadata, copied.versions)
+    yield Call(writer, "put", arguments, copied.context)
+    for task in copied.tasks:
+        yield Call(writer, "put_writes", (copied.config, task.writes, task.task_id, task.task_path), copied.context)
 
 
 def spot_of(found: CheckpointTuple) -> tuple[str, str]:

@@ -11,8 +11,9 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from ..core.context import NO_CONTEXT, EncryptionContext, current
 from ..core.keys import Key, SearchKeyProvider
+from ..errors import WrongLocation
 from ..wrapping.offload import is_heavy
-from .filters import LARGEST_PAGE, Pager, Plan, Tokens, check_answer, merge, plan
+from .filters import LARGEST_PAGE, Pager, Plan, Tokens, merge, plan
 from .open import RowOpener
 from .steps import Call, Give, Page, Query, Step, Steps, Stream, Work
 from .wiring import Wiring
@@ -73,6 +74,7 @@ class Lister:
                 answer = yield from self._row(asked, query, found)
                 if answer is not None:
                     yield Give(answer)
+                    del answer  # error reporters show the variables of a frame: a later row may be refused
                     left = None if left is None else left - 1
                     if left == 0:
                         return
@@ -90,7 +92,9 @@ class Lister:
         if query.rest and not semantics.matches(self._opener.metadata(found, asked.context), query.rest):
             return None
         opened = self._opener.checkpoint(found, asked.context)
-        check_answer(cast("Mapping[str, Any]", opened.metadata), asked.wanted, semantics)
+        if asked.wanted and not semantics.matches(cast("Mapping[str, Any]", opened.metadata), asked.wanted):
+            del opened  # error reporters show the variables of a frame
+            raise WrongLocation("the database answered a filter with a row that does not match it")
         return opened
 
     def _plan(self, asked: Asked) -> Plan:

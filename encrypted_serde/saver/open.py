@@ -2,7 +2,7 @@
 
 Everything of a checkpoint is verified before any of it is deserialised: the row is the one that was asked for, the manifest
 vouches for all that is readable, every value opens where it was found, and none is missing. (To answer a filter, verified
-metadata is looked at first; the histories of delta channels are verified channel by channel.)
+metadata is looked at first.)
 """
 
 from __future__ import annotations
@@ -190,12 +190,10 @@ class RowOpener:
             raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
         if self._habits.stores_all_values and not isinstance(found.checkpoint, Foreign) and not self._admission.plaintext:
             raise PlaintextRefused("the checkpoint was never encrypted")
-        values, sends = (found.checkpoint.get(name) for name in ("channel_values", "pending_sends"))
-        sealed_once = [
-            *(values.values() if isinstance(values, Mapping) else ()),
-            *(sends if isinstance(sends, list) else ()),
-        ]
-        if any(is_sealed(_bare(value)) for value in sealed_once):
+        values, sends = found.checkpoint.get("channel_values"), found.checkpoint.get("pending_sends")
+        stored = [*values.values()] if isinstance(values, Mapping) else []
+        stored += sends if isinstance(sends, list) else []
+        if any(is_sealed(_bare(value)) for value in stored):
             raise PlaintextRefused("the checkpoint has values that were sealed for it, and no manifest: it was stripped of it")
         if isinstance(found.metadata, Foreign):
             metadata = self._admit(found.metadata, at.context)
@@ -320,17 +318,15 @@ class RowOpener:
         Each write and seed is authenticated to thread, namespace and channel, and of no batch of writes may some be missing;
         which checkpoints form the chain is not verified.
         """
-        result: dict[str, DeltaChannelHistory] = {}
+        verified: dict[str, tuple[list[Write], Waiting | None]] = {}
         everywhere = at._replace(checkpoint_id=None)
         with self._naming(at.place, None):
             for channel, entry in found.items():
                 writes = in_order([self._write(write, everywhere, is_proven=False) for write in entry["writes"]])
                 require_whole(writes)
-                opened: DeltaChannelHistory = {"writes": [(write.task_id, write.channel, write.value()) for write in writes]}
-                if "seed" in entry:
-                    opened["seed"] = self._value(channel, entry["seed"], None, _Head(None, None, _NONE), at)()
-                result[channel] = opened
-        return result
+                seed = self._value(channel, entry["seed"], None, _Head(None, None, _NONE), at) if "seed" in entry else None
+                verified[channel] = writes, seed
+            return {channel: _built(*waiting) for channel, waiting in verified.items()}
 
     # --- one value
 
@@ -413,6 +409,13 @@ def _bind(make: Callable[..., Binding], *known: Any) -> Binding:
         return make(*known)
     except ConfigurationError as error:
         raise MalformedEnvelope(f"a stored name has an impossible form: {error}") from None
+
+
+def _built(writes: list[Write], seed: Waiting | None) -> DeltaChannelHistory:
+    built: DeltaChannelHistory = {"writes": [(write.task_id, write.channel, write.value()) for write in writes]}
+    if seed is not None:
+        built["seed"] = seed()
+    return built
 
 
 def _bare(value: Any) -> Any:

@@ -21,25 +21,31 @@ if TYPE_CHECKING:
     from .saver import EncryptedSaver
 
 
-def class_for(cls: type[EncryptedSaver], inner: type[Any], *, verify_delta_history: bool) -> type[EncryptedSaver]:
+def class_for(
+    wrapper: type[EncryptedSaver], cls: type[EncryptedSaver], inner: type[Any], *, verify_delta_history: bool
+) -> type[EncryptedSaver]:
     """Gives the subclass that has the optional methods of an inner saver.
 
     Args:
-        cls: The wrapper's class.
+        wrapper: `EncryptedSaver` itself.
+        cls: The class that was called: the same, or somebody's subclass, whose own methods come first.
         inner: The class of the saver it wraps.
         verify_delta_history: Leave out the fast way to a delta channel's history; the slow one goes through verified rows.
     """
     names = [name for name in _METHODS if overrides(inner, name)]
     if verify_delta_history:
         names = [name for name in names if name not in _FAST_HISTORY]
-    return _subclass(cls, frozenset(names))  # type: ignore[arg-type]  # a class is hashable; its instances' __hash__ is meant
+    called: type[EncryptedSaver] = vars(cls).get("_chosen_for", cls)
+    return _subclass(wrapper, called, frozenset(names))  # type: ignore[arg-type]  # a class is hashable
 
 
 @lru_cache(maxsize=256)
-def _subclass(cls: type[EncryptedSaver], names: frozenset[str]) -> type[EncryptedSaver]:
-    members: dict[str, Any] = {name: _METHODS[name] for name in names}
-    members |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    return type(cls.__name__, (cls,), members)
+def _subclass(wrapper: type[EncryptedSaver], cls: type[EncryptedSaver], names: frozenset[str]) -> type[EncryptedSaver]:
+    members: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    members["_chosen_for"] = cls
+    if cls is wrapper:
+        return type(cls.__name__, (cls,), {**members, **{name: _METHODS[name] for name in names}})
+    return type(cls.__name__, (cls, _subclass(wrapper, wrapper, names)), members)  # type: ignore[arg-type]  # as above
 
 
 def delete_thread(self: EncryptedSaver, thread_id: str) -> None:

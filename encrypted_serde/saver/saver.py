@@ -107,9 +107,10 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         cls, inner: Any = None, *args: Any, verify_delta_history: bool = False, anchor: Any = None, **options: Any
     ) -> EncryptedSaver:
         """Chooses the class with the optional methods of the inner saver."""
-        if not args and not options:
+        if not args and not options:  # a copy, whose class was chosen already
             return object.__new__(cls)
-        fitting = class_for(cls, type(inner), verify_delta_history=verify_delta_history or anchor is not None)
+        is_slow = verify_delta_history or anchor is not None
+        fitting = class_for(EncryptedSaver, cls, type(inner), verify_delta_history=is_slow)
         return object.__new__(fitting if anchor is None else anchored(fitting))  # type: ignore[arg-type]  # see class_for
 
     def __init__(
@@ -367,27 +368,27 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Gives writes and seeds of delta channels by going through verified checkpoints, one by one."""
-        target = self.get_tuple(config) if channels else None
+        target = _config_of(self.get_tuple(config)) if channels else None
         if target is None:
             return super().get_delta_channel_history(config=config, channels=channels)
         return super(EncryptedSaver, self._refusing_gaps_but_in(target)).get_delta_channel_history(
-            config=target.config, channels=channels
+            config=target, channels=channels
         )
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Gives writes and seeds of delta channels, as `get_delta_channel_history` does."""
-        target = await self.aget_tuple(config) if channels else None
+        target = _config_of(await self.aget_tuple(config)) if channels else None
         if target is None:
             return await super().aget_delta_channel_history(config=config, channels=channels)
         return await super(EncryptedSaver, self._refusing_gaps_but_in(target)).aget_delta_channel_history(
-            config=target.config, channels=channels
+            config=target, channels=channels
         )
 
-    def _refusing_gaps_but_in(self, target: CheckpointTuple) -> EncryptedSaver:
+    def _refusing_gaps_but_in(self, target: RunnableConfig) -> EncryptedSaver:
         clone = copy.copy(self)
-        clone._connect(replace(self._wiring, gaps_only_in=target.config["configurable"]["checkpoint_id"]))
+        clone._connect(replace(self._wiring, gaps_only_in=target["configurable"]["checkpoint_id"]))
         return clone
 
     # --- configs
@@ -431,6 +432,10 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         writer = copy.copy(self)
         writer._context = None
         return (None if callable(source) else source), writer
+
+
+def _config_of(found: CheckpointTuple | None) -> RunnableConfig | None:
+    return None if found is None else found.config
 
 
 def _value_serde(serde: SerializerProtocol) -> SerializerProtocol:
