@@ -18,7 +18,7 @@ from typing import Any
 import ormsgpack
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from ..core.context import EncryptionContext
+from ..core.context import EncryptionContext, current
 from ..errors import EncryptedSerdeError, MalformedEnvelope
 from .admission import Admission, Admitted
 from .inert import FOREIGN, Inert, pack, unpack
@@ -60,14 +60,15 @@ class Foreign(Mapping[str, Any]):
     def __init__(self, type_tag: str, data: bytes, admission: Admission) -> None:
         self.type_tag, self.data = type_tag, data
         self._admission = admission
-        self._opened: Admitted | None = None
+        self._opened: tuple[EncryptionContext | None, Admitted] | None = None
         self._entries: dict[str, Any] | None = None
 
     def open(self, context: EncryptionContext | None = None) -> Admitted:
         """Opens it if a switch is on for its kind; raises as `Admission.open` does, and counts nothing."""
-        if self._opened is None:
-            self._opened = self._admission.open(self.type_tag, self.data, context=context)
-        return self._opened
+        expected = current.get() if context is None else context
+        if self._opened is None or self._opened[0] is not expected:  # what opened under one context may not under another
+            self._opened = expected, self._admission.open(self.type_tag, self.data, context=expected)
+        return self._opened[1]
 
     def admit(self, context: EncryptionContext | None = None, *, is_proven: bool = False) -> Admitted:
         """Opens it and counts it; raises as `Admission.admit` does."""
@@ -98,6 +99,9 @@ class Foreign(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def __bool__(self) -> bool:
+        return True
 
     def __repr__(self) -> str:
         return f"<Foreign {self.type_tag!r}, {len(self.data)} bytes>"

@@ -86,7 +86,7 @@ async def test_refusals_are_the_same(kind, saver_place, key):
             with pytest.raises(WrongContext):
                 [found async for found in saver.alist(stored)]
         forged = EncryptedSaver(inner, key)
-        gated = forged._gated
+        gated = forged._wiring.gated
         row = await gated.aget_tuple(stored)
         await gated.aput(_config("other", checkpoint_ns=""), row.checkpoint, row.metadata, {})
         with pytest.raises(AuthenticationFailed):

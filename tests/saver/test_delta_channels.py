@@ -10,7 +10,7 @@ from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import START, StateGraph
 
-from encrypted_serde import AuthenticationFailed, PlaintextRefused, WrongLocation
+from encrypted_serde import AuthenticationFailed, EncryptedSaver, PlaintextRefused, WrongLocation
 from tests.saver.databases import Place, PostgresDatabase
 from tests.saver.threads import assert_refused
 
@@ -83,9 +83,9 @@ def test_the_history_is_what_the_plain_saver_gives(store):
 def test_verified_history_leaves_out_the_fast_way(store):
     fast, verified = store.saver(), store.saver(verify_delta_history=True)
     for name in ("get_delta_channel_history", "aget_delta_channel_history"):
-        own = getattr(type(store.plain()), name) is not getattr(BaseCheckpointSaver, name)
-        assert (getattr(type(fast), name) is not getattr(BaseCheckpointSaver, name)) is own
-        assert getattr(type(verified), name) is getattr(BaseCheckpointSaver, name)
+        has_fast = getattr(type(store.plain()), name) is not getattr(BaseCheckpointSaver, name)
+        assert (getattr(type(fast), name) is not getattr(EncryptedSaver, name)) is has_fast
+        assert getattr(type(verified), name) is getattr(EncryptedSaver, name)
 
 
 def _delta_writes(database, thread="one"):

@@ -25,7 +25,6 @@ from encrypted_serde import (
     WrongLocation,
 )
 from encrypted_serde.wrapping.gate import Admission, Deferred, Foreign, Gate
-from encrypted_serde.wrapping.legacy import LegacyReader
 from tests.saver.databases import PostgresDatabase
 from tests.saver.threads import assert_refused, write_thread
 from tests.tampering import RecordingSerializer, run_command
@@ -122,7 +121,7 @@ def test_nothing_of_a_checkpoint_is_deserialized_before_all_of_it_is_verified(da
 def _gate(**switches):
     key = Key.generate()
     options = {"plaintext": False, "unbound": False, **switches}
-    return Gate(Admission(Sealer(key), legacy=LegacyReader([bytes(16)] if switches else []), **options))
+    return Gate(Admission(Sealer(key), legacy_keys=[bytes(16)] if switches else [], **options))
 
 
 @pytest.mark.parametrize("switches", [{}, {"plaintext": True, "unbound": True}])

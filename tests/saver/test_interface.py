@@ -28,14 +28,14 @@ from tests.saver.threads import make_checkpoint, write_thread, writes_of
 from tests.savers import ALL_SAVERS, any_saver
 
 OPTIONAL = (
+    "delete_thread",
+    "adelete_thread",
     "prune",
     "aprune",
     "delete_for_runs",
     "adelete_for_runs",
     "copy_thread",
     "acopy_thread",
-    "get_delta_channel_history",
-    "aget_delta_channel_history",
 )
 
 
@@ -97,7 +97,7 @@ async def test_a_saver_that_has_everything_keeps_everything(key):
     assert saver.setup() == "set up"
     saver.prune(["a", "b"], strategy="delete")
     await saver.aprune(["a", "b"], strategy="delete")
-    assert saver._gated.pruned == (("a", "b"), "delete")
+    assert saver._wiring.gated.pruned == (("a", "b"), "delete")
 
 
 async def test_setup_is_passed_on_and_awaited_where_the_inner_savers_is(tmp_path, key):

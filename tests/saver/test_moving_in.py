@@ -224,4 +224,4 @@ def test_filters_find_plain_and_sealed_rows_while_both_are_there(store):
 
 
 def test_no_switch_is_on_by_default(key):
-    assert not EncryptedSaver(InMemorySaver(), key)._admission
+    assert not EncryptedSaver(InMemorySaver(), key)._wiring.admission

