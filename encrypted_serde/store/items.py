@@ -19,7 +19,7 @@ from ..core.context import EncryptionContext
 from ..core.encoding import lps, take_field
 from ..core.format import Sealed, find_sealed, sealed_text
 from ..core.sealer import BatchSealing, Sealing
-from ..errors import EncryptedSerdeError, MalformedEnvelope, WrongLocation
+from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..wrapping import serialize
 from ..wrapping.admission import Admission
 from ..wrapping.search import is_searchable, search_token
@@ -136,6 +136,8 @@ class Items:
         """
         try:
             sealed = find_item(item)
+            if not isinstance(item.value, dict) or not isinstance(place.key, str):
+                raise MalformedEnvelope("a row that no store could have written: its value is no object, or its key no text")
             if sealed is None:
                 self.admission.admit_plain("item", "an item")
                 return Found(place.namespace, place.key, dict(item.value), sealed=False)
@@ -146,18 +148,27 @@ class Items:
             raise
 
     def _open(self, sealed: Sealed, item: Item, place: Place, expected: EncryptionContext | None) -> Found:
-        inner_type, plaintext, _ = self.sealer.open_bound(sealed, binding.item(*place), context=expected)
+        inner_type, plaintext, _ = self.sealer.open_bound(sealed, _bound_to(place), context=expected)
         namespace, key = place
         if inner_type.startswith(_NAMED):
             inner_type = inner_type[len(_NAMED) :]
             namespace, key, plaintext = _split_names(plaintext)
         value = serialize.loads(self._serde, inner_type, plaintext)
+        del plaintext  # error reporters show the variables of a frame
         if not isinstance(value, dict):
             raise MalformedEnvelope("a sealed item is not a dict")
         for name in self.fields.readable and self.fields.readable & item.value.keys():
             if name not in value or json_form(item.value[name]) != json_form(value[name]):
+                del value
                 raise WrongLocation(f"the readable copy of field {name!r} is not that of the sealed item")
         return Found(namespace, key, value, sealed=True)
+
+
+def _bound_to(place: Place) -> binding.Binding:
+    try:
+        return binding.item(*place)
+    except ConfigurationError as error:  # which is a ValueError: not for what somebody wrote into a row
+        raise MalformedEnvelope(f"a row under names that no item can have: {error}") from None
 
 
 def find_item(item: Item) -> Sealed | None:

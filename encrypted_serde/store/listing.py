@@ -103,27 +103,30 @@ class ListPseudonyms:
         return found[self._op.offset :][: self._op.limit]
 
     def _take_namespaces(self, asked: Sequence[Op], answers: Sequence[list[Namespace]]) -> None:
-        stored = dict.fromkeys(namespace for answer in answers for namespace in answer if namespace != DICTIONARY)
-        for namespace in stored:
-            if is_pseudonymous(namespace):
+        known = self._remembered.under(self._expected)
+        unknown: dict[str, None] = {}
+        for namespace in dict.fromkeys(namespace for answer in answers for namespace in answer):
+            labels = [known.get(token) for token in namespace]
+            if None not in labels:
+                self._named.add(tuple(labels))  # type: ignore[arg-type]  # none of them is None
+            elif is_pseudonymous(namespace):
                 self._stored.append(namespace)
-            elif self._names.moving_in:
+                unknown.update(dict.fromkeys(token for token in namespace if token not in known))
+            elif self._names.moving_in and namespace != DICTIONARY:
                 self._named.add(namespace)
-        unknown = dict.fromkeys(token for namespace in self._stored for token in namespace if self._label(token) is None)
         self._next = [GetOp(DICTIONARY, token, refresh_ttl=False) for token in unknown]
         self._take = self._take_entries
-        if not unknown:
-            self._take_entries([], [])
 
     def _take_entries(self, asked: Sequence[Op], answers: Sequence[Item | None]) -> None:
         for op, entry in zip(asked, answers, strict=True):
             if entry is not None and isinstance(op, GetOp):
                 self._take_entry(op.key, entry)
+        known = self._remembered.under(self._expected)
         missing = []
         for namespace in self._stored:
-            labels = [self._label(token) for token in namespace]
+            labels = [known.get(token) for token in namespace]
             if None not in labels:
-                self._named.add(tuple(str(label) for label in labels))
+                self._named.add(tuple(labels))  # type: ignore[arg-type]  # none of them is None
             elif self._foreign.isdisjoint(namespace):
                 missing.append(namespace)
         self._next = [SearchOp(namespace, limit=1, refresh_ttl=False) for namespace in missing]
@@ -149,6 +152,3 @@ class ListPseudonyms:
                 continue
             opened = self._items.open(item, Place(item.namespace, item.key), self._expected)
             self._named.add(opened.namespace[: len(op.namespace_prefix)])
-
-    def _label(self, token: str) -> str | None:
-        return self._remembered.get(self._expected, token)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -177,14 +176,16 @@ class Remembered:
     """Labels of pseudonyms that this process has seen, by context: bounded, since anybody may fill a database with names."""
 
     def __init__(self) -> None:
-        self._labels: OrderedDict[tuple[bytes | None, str], str] = OrderedDict()
+        self._labels: dict[bytes | None, dict[str, str]] = {}
+        self._count = 0
 
-    def get(self, context: EncryptionContext | None, pseudonym: str) -> str | None:
-        """Gives the label that a pseudonym stands for, if it was seen under this context."""
-        return self._labels.get((None if context is None else context.encoded, pseudonym))
+    def under(self, context: EncryptionContext | None) -> dict[str, str]:
+        """Gives the labels that were seen under a context, by pseudonym."""
+        return self._labels.get(None if context is None else context.encoded, {})
 
     def add(self, context: EncryptionContext | None, pseudonym: str, label: str) -> None:
-        """Remembers a label, and forgets the oldest."""
-        self._labels[None if context is None else context.encoded, pseudonym] = label
-        while len(self._labels) > _REMEMBERED:
-            self._labels.popitem(last=False)
+        """Remembers a label; forgets all of them when there are too many."""
+        if self._count >= _REMEMBERED:
+            self._labels, self._count = {}, 0
+        self._labels.setdefault(None if context is None else context.encoded, {})[pseudonym] = label
+        self._count += 1

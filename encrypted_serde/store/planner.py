@@ -117,7 +117,8 @@ class Planner:
         for op in ops:
             if isinstance(op, PutOp) and op.value is not None:
                 found.update(names.labels(op.namespace, expected))
-        return {token: label for token, label in found.items() if self._written.get(expected, token) is None}
+        written = self._written.under(expected)
+        return {token: label for token, label in found.items() if token not in written}
 
     def _entry(self, batch: BatchSealing, token: str, label: str) -> Op:
         op = PutOp(DICTIONARY, token, {LABEL: label})

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, Result, TTLConfig
-from langgraph.store.base.batch import AsyncBatchedBaseStore
+from langgraph.store.base import BaseStore, Item, Op, PutOp, Result, TTLConfig
 
 from ..audit import AuditListener, make_sealer
 from ..core.keys import Key, KeyProvider, SearchKeyProvider
@@ -20,6 +19,7 @@ from ..core.sealer import Sealing
 from ..errors import ConfigurationError
 from ..wrapping.admission import Admission
 from ..wrapping.offload import LARGE, is_large
+from .asking import aask, ask
 from .batch import Steps
 from .embedding import Index, has_index
 from .filters import semantics_of
@@ -141,9 +141,9 @@ class EncryptedStore(BaseStore):
         """
         steps = self._planner.steps(list(ops))
         try:
-            answers = self.inner.batch(next(steps))
+            answers = ask(self.inner, next(steps))
             while True:
-                answers = self.inner.batch(steps.send(answers))
+                answers = ask(self.inner, steps.send(answers))
         except StopIteration as stopped:
             return cast("list[Result]", stopped.value)
         finally:
@@ -156,7 +156,7 @@ class EncryptedStore(BaseStore):
         with closing(self._planner.steps(ops)) as steps:
             request, results = await self._advance_off_loop(steps, None, large=large)
             while request is not None:
-                answers = await _ask(self.inner, request)
+                answers = await aask(self.inner, request)
                 request, results = await self._advance_off_loop(steps, answers, large=_is_heavy(answers))
             return results
 
@@ -178,23 +178,6 @@ def _advance(steps: Steps, answers: list[Any] | None) -> _Advanced:
         return _Advanced(steps.send(answers), [])  # type: ignore[arg-type]  # None begins
     except StopIteration as stopped:
         return _Advanced(None, stopped.value)
-
-
-async def _ask(inner: BaseStore, request: list[Op]) -> list[Any]:
-    """Asks an inner store. One operation goes the way on which a store collects those of one tick of the event loop."""
-    if len(request) == 1 and isinstance(inner, AsyncBatchedBaseStore):
-        return [await _ask_one(inner, request[0])]
-    return await inner.abatch(request)
-
-
-async def _ask_one(inner: AsyncBatchedBaseStore, op: Op) -> Any:
-    if isinstance(op, GetOp):
-        return await inner.aget(op.namespace, op.key, refresh_ttl=op.refresh_ttl)
-    if isinstance(op, PutOp):
-        if op.value is None:
-            return await inner.adelete(op.namespace, op.key)
-        return await inner.aput(op.namespace, op.key, dict(op.value), op.index, ttl=op.ttl)
-    return (await inner.abatch([op]))[0]
 
 
 def _is_heavy(answers: list[Any]) -> bool:

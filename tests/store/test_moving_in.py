@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langgraph.store.base import BaseStore
+from langgraph.store.base import BaseStore, SearchItem
 
-from encrypted_serde import Key, PlaintextRefused, WrongLocation
+from encrypted_serde import Key, Keyring, PlaintextRefused, WrongLocation
 from encrypted_serde.audit import AuditEvent
 from encrypted_serde.store import EncryptedStore
 
@@ -48,6 +48,25 @@ def test_with_the_switch_off_old_items_are_refused(inner: BaseStore, key: Key) -
         store.get(("users", "alice"), "k")
     with pytest.raises(PlaintextRefused):
         store.search(("users",))
+
+
+@pytest.mark.parametrize("options", [{}, {"pseudonymous_names": True, "searchable": ("text",)}])
+def test_everything_is_written_anew_after_a_rotation(inner: BaseStore, options: dict[str, Any]) -> None:
+    old, new = Key.generate(), Key.generate()
+    before = EncryptedStore(inner, old, **options)
+    for number in range(20):
+        before.put(("users", str(number % 3)), str(number), {"text": str(number)})
+    store = EncryptedStore(inner, Keyring(primary=new, decrypt_only=[old]), **options)
+    found: list[SearchItem] = []
+    while page := store.search((), limit=7, offset=len(found), refresh_ttl=False):
+        found += page
+    for item in found:
+        store.put(item.namespace, item.key, item.value)
+    after = EncryptedStore(inner, new, **options)
+    if options:  # the old dictionary stays, under the old key
+        assert {item.value["text"] for item in after.search(("users",), limit=100)} == {str(number) for number in range(20)}
+    else:
+        assert len(after.search((), limit=100)) == 20
 
 
 def test_tokens_are_left_aside_while_the_switch_is_on(inner: BaseStore, key: Key) -> None:

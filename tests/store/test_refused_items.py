@@ -23,7 +23,7 @@ from encrypted_serde import (
 from encrypted_serde.core.format import bytes_of_text, sealed_text
 from encrypted_serde.store import EncryptedStore
 
-from .places import Rows
+from .places import Rows, any_store
 
 Change = Callable[[dict[tuple[str, str], dict[str, Any]]], dict[str, Any]]
 
@@ -135,6 +135,31 @@ def test_a_search_that_is_answered_with_another_namespace_is_refused(key: Key) -
     store = encrypted(Confused(), key)
     with pytest.raises(WrongLocation):
         store.search(ALICE)
+
+
+@pytest.mark.parametrize("admitted", [False, True])
+def test_rows_that_no_store_wrote_are_refused(key: Key, store_place: Callable[[str], Any], admitted: bool) -> None:
+    with any_store("Sqlite", store_place("Sqlite")) as inner:
+        store = EncryptedStore(inner, key, allow_plaintext=admitted)
+        store.put(ALICE, "plan", {"kind": "free"})
+        for edit in ("value = '[1]'", "value = '5'", "key = x'00ff'", f"key = '{'k' * 70_000}'"):
+            inner.conn.execute("SAVEPOINT edit")
+            inner.conn.execute(f"UPDATE store SET {edit}")
+            inner.conn.execute("RELEASE edit")
+            with pytest.raises(MalformedEnvelope):
+                store.search(ALICE)
+            inner.conn.execute("DELETE FROM store")
+            store.put(ALICE, "plan", {"kind": "free"})
+
+
+def test_no_frame_of_a_refusal_holds_the_value(inner: BaseStore, key: Key) -> None:
+    store, rows = EncryptedStore(inner, key, readable=("kind",)), Rows(inner)
+    store.put(ALICE, "plan", {"kind": "free", "text": "S3CRET"})
+    rows.put("users.alice", "plan", {**rows.all()["users.alice", "plan"], "kind": "premium"})
+    with pytest.raises(WrongLocation) as caught:
+        store.get(ALICE, "plan")
+    ours = [entry for entry in caught.traceback if "encrypted_serde" in str(entry.path)]
+    assert "S3CRET" not in repr([entry.frame.f_locals for entry in ours])
 
 
 def test_errors_show_neither_values_nor_plaintext(inner: BaseStore, key: Key) -> None:
