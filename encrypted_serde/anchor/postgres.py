@@ -19,7 +19,7 @@ T = TypeVar("T")
 _COLUMNS = "thread, namespace, checkpoint, kind, task, batch, slots, epoch, number"
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {table} (
-    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number bigint GENERATED ALWAYS AS IDENTITY,
     thread bytea NOT NULL,
     namespace bytea NOT NULL,
     checkpoint bytea NOT NULL,
