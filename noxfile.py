@@ -32,6 +32,18 @@ def test_lowest(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
 
 
+@nox.session
+def server_prerelease(session: nox.Session) -> None:
+    """The tests of Agent Server with the newest pre-release of the server; skipped where none can be had."""
+    session.install("-e", ".[test]")
+    newest = ["langgraph-api>=0.18.0.dev0", "langgraph-runtime-inmem>=0.38.0.dev0", "langgraph-cli[inmem]", "httpx<1"]
+    try:
+        session.install("--pre", "--upgrade", *newest)
+    except nox.command.CommandFailed:
+        session.skip("no pre-release of langgraph-api can be installed here")
+    session.run("python", "-m", "pytest", "tests/agent_server", "tests/test_legacy_envelope.py", *session.posargs)
+
+
 def _lowest() -> list[str]:
     """Turns the lower bounds of our own requirements into pins; what only the tests need stays new."""
     project = nox.project.load_toml(ROOT / "pyproject.toml")["project"]

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from encrypted_serde import EncryptedSerializer, Key, Sealer, encryption_context
-from encrypted_serde import __version__
+from encrypted_serde import EncryptedSerializer, Key, Sealer, __version__, encryption_context
 from encrypted_serde.cli import app as cli
 from encrypted_serde.core.encoding import b64url_encode
 from tests.places import at, claiming

@@ -77,7 +77,7 @@ def test_a_parent_missing_from_the_middle_is_found_and_a_history_that_begins_lat
     assert verify(place, OLD_KEY).failures == []
     sql.run(place, "DELETE FROM checkpoints WHERE checkpoint_id = ?", ids[3])
     found = verify(place, OLD_KEY)
-    assert [(failure.row["checkpoint_id"], failure.error) for failure in found.failures] == [(ids[4], "WrongLocation")]
+    assert [(failure.row["checkpoint_id"], failure.error) for failure in found.failures] == [(ids[4], "Incomplete")]
 
 
 def test_a_value_in_a_row_of_its_own_that_was_deleted_is_found(postgres_url: str) -> None:
