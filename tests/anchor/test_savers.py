@@ -164,6 +164,29 @@ def test_a_thread_that_lacks_something_is_not_copied(key):
         saver.get_tuple(copy)
 
 
+def test_reading_a_checkpoint_asks_the_anchor_once(key, monkeypatch):
+    anchor, asked = MemoryAnchor(), []
+    saver = EncryptedSaver(InMemorySaver(), key, anchor=anchor)
+    first, newest = write_thread(saver, "one")
+    for name in ("append", "newest", "entries", "threads"):
+        method = getattr(anchor, name)
+
+        def noted(*arguments, name=name, method=method):
+            asked.append(name)
+            return method(*arguments)
+
+        monkeypatch.setattr(anchor, name, noted)
+    saver = EncryptedSaver(saver.inner, key, anchor=anchor)
+    saver.get_tuple(THREAD)
+    assert asked == ["newest"]
+    asked.clear()
+    saver.put_writes(newest.config, [("other", 1)], "task")
+    assert asked == ["append"]
+    asked.clear()
+    saver.get_tuple(first.config)
+    assert asked == ["entries"]
+
+
 class _Broken:
     def append(self, entries):
         raise AnchorError("not there", retryable=True)
