@@ -62,12 +62,14 @@ class LaggingAnchor:
             AnchorError: If what was brought earlier could not be added, and cannot be now.
         """
         with self._changed:
+            was_empty = not self._waiting
             self._waiting += entries
             is_due = self._failed or len(self._waiting) >= _MOST
             if self._thread is None and not is_due:
                 self._thread = threading.Thread(target=self._work, name="encrypted-serde-anchor", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            if was_empty:
+                self._changed.notify()
         if is_due:
             self.flush()
 

@@ -26,13 +26,16 @@ class MemoryAnchor:
 
     def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
         """As `Anchor.newest`."""
-        found = self.entries(thread, namespace)
+        found = self._entries(thread, namespace, None)
         stored = [entry.checkpoint for entry in found if entry.kind == Kind.CHECKPOINT]
         highest = max(stored, default=None)
         return [entry for entry in found if entry.is_mark or entry.checkpoint == highest]
 
     def entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
         """As `Anchor.entries`."""
+        return self._entries(thread, namespace, checkpoint)
+
+    def _entries(self, thread: bytes, namespace: bytes | None, checkpoint: bytes | None) -> list[Entry]:
         with self._lock:
             found = [*self._by_thread.get(thread, ())]
         return [

@@ -19,7 +19,7 @@ T = TypeVar("T")
 _COLUMNS = "thread, namespace, checkpoint, kind, task, batch, slots, epoch, number"
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {table} (
-    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number bigint GENERATED ALWAYS AS IDENTITY,
     thread bytea NOT NULL,
     namespace bytea NOT NULL,
     checkpoint bytea NOT NULL,
@@ -31,7 +31,8 @@ CREATE TABLE IF NOT EXISTS {table} (
 );
 CREATE INDEX IF NOT EXISTS {index} ON {table} (thread, namespace, checkpoint, kind);
 """
-_GRANT = "GRANT INSERT, SELECT ON {table} TO {role}"
+# Not the column `number`: nobody is to choose when an entry was made.
+_GRANT = "GRANT SELECT, INSERT (thread, namespace, checkpoint, kind, task, batch, slots, epoch) ON {table} TO {role}"
 _INSERT = "INSERT INTO {table} (thread, namespace, checkpoint, kind, task, batch, slots, epoch) "
 _MARKS = f"SELECT {_COLUMNS} FROM {{table}} WHERE thread = $1 AND namespace = '' AND checkpoint = ''"  # noqa: S608
 _PLACE = f"{_MARKS} UNION ALL SELECT {_COLUMNS} FROM {{table}} WHERE thread = $1 AND namespace = $2"  # noqa: S608

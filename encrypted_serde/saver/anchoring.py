@@ -223,10 +223,13 @@ def _thin_steps(self: EncryptedSaver, kept: dict[str, list[Spot]], call: Call) -
         where = _where(self, thread_id)
         unsettled: Unsettled = yield Work(partial(keeper.unsettled, where), is_heavy=True)
         rows = yield Page(Query(self._wiring.gated, {"configurable": {"thread_id": thread_id}}, None))
-        there = [spot for row in rows for spot in _spots(keeper, where, row)]
-        yield Work(partial(keeper.settle, unsettled, [*there, *spots]), is_heavy=True)
+        yield Work(partial(_settle, keeper, where, unsettled, rows, spots), is_heavy=True)
     if error is not None:
         raise error
+
+
+def _settle(keeper: Keeper, where: Where, unsettled: Unsettled, rows: Sequence[CheckpointTuple], spots: Sequence[Spot]) -> None:
+    keeper.settle(unsettled, [*spots, *(spot for row in rows for spot in _spots(keeper, where, row))])
 
 
 def _spots(keeper: Keeper, where: Where, found: CheckpointTuple) -> list[Spot]:

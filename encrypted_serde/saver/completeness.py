@@ -55,7 +55,7 @@ class Judged(NamedTuple):
     @property
     def is_unknown(self) -> bool:
         """Whether something of it is not entered."""
-        return bool(self.unknown) or self.watch.checkpoint(self.checkpoint_id) is Standing.UNKNOWN
+        return bool(self.unknown) or (bool(self.watch.tokens) and self.watch.checkpoint(self.checkpoint_id) is Standing.UNKNOWN)
 
 
 Verdict = Generator[Step | Give, Any, Judged | None]
@@ -119,7 +119,7 @@ class RowReader:
                 continue
             checkpoint_id = found.config["configurable"].get("checkpoint_id")
             if not isinstance(checkpoint_id, str):
-                return Judged(found, "", watch, [])  # nothing that we stored: it will not open
+                return Judged(found, "", Watch((), watch.ledger), [])  # nothing that we stored: it will not open
             if newest == checkpoint_id:
                 gaps = watch.writes(checkpoint_id, found_writes(found))
                 if not gaps.is_incomplete:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -76,9 +75,10 @@ class WholeLister(Lister):
         checkpoint_id = configurable.get("checkpoint_id")
         ledger = yield from self._ledger(thread_id, asked)
         if not isinstance(checkpoint_ns, str) or not isinstance(checkpoint_id, str):
-            return Judged(found, "", Watch(self._keeper.tokens(where_of(thread_id, "", asked.context)), ledger), [])
+            return Judged(found, "", Watch((), ledger), [])  # nothing that we stored: it will not open
         self._seen.append((thread_id, checkpoint_ns, checkpoint_id))
-        watch = Watch(self._keeper.tokens(where_of(thread_id, checkpoint_ns, asked.context)), ledger)
+        where = where_of(thread_id, checkpoint_ns, asked.context)
+        watch = Watch((yield Work(partial(self._keeper.tokens, where), self._wiring.sealer.may_block)), ledger)
         gaps = watch.writes(checkpoint_id, found_writes(found))
         judged: Judged | None = Judged(found, checkpoint_id, watch, gaps.unknown)
         if gaps.is_incomplete or watch.checkpoint(checkpoint_id) is Standing.DELETED:
@@ -104,40 +104,50 @@ class WholeLister(Lister):
     # --- what should have been listed
 
     def _require_all(self, thread_id: str, asked: Asked) -> Steps:
-        configurable = (asked.config or {"configurable": {}})["configurable"]
-        namespace = configurable.get("checkpoint_ns")
-        namespaces = {"", *(each for _, each, _ in self._seen)} if namespace is None else {namespace}
-        names = {
-            tokens.namespace: each
-            for each in namespaces
-            for tokens in self._keeper.tokens(where_of(thread_id, each, asked.context))
-        }
-        for spot in self._expected(thread_id, asked):
-            if spot[0] in names:
-                yield from self._exact(asked, thread_id, names[spot[0]], id_text(spot[1]))
-            elif namespace is None:  # of a namespace that has no row left, and so no name
-                where = where_of(thread_id, "", asked.context)
-                ledger: Ledger = yield Work(partial(self._keeper.thread, where), is_heavy=True)
-                if ledger.checkpoint(spot) is Standing.REQUIRED:
-                    place = Place.of(thread_id, "")
-                    raise self._reader.refused(f"{MISSING}, with all of its namespace", place, id_text(spot[1]))
+        expected = yield Work(partial(self._expected, thread_id, asked), self._wiring.sealer.may_block)
+        for spot, checkpoint_ns in expected:
+            if checkpoint_ns is not None:
+                yield from self._exact(asked, thread_id, checkpoint_ns, id_text(spot[1]))
+                continue
+            where = where_of(thread_id, "", asked.context)
+            ledger: Ledger = yield Work(partial(self._keeper.thread, where), is_heavy=True)
+            if ledger.checkpoint(spot) is Standing.REQUIRED:
+                problem = f"{MISSING}, with all of its namespace"
+                raise self._reader.refused(problem, Place.of(thread_id, ""), id_text(spot[1]))
 
-    def _expected(self, thread_id: str, asked: Asked) -> Iterator[Spot]:
-        """Gives the checkpoints that should have been among the rows and were not."""
-        seen = {
-            (tokens.namespace, id_bytes(checkpoint_id))
-            for _, checkpoint_ns, checkpoint_id in self._seen
-            for tokens in self._keeper.tokens(where_of(thread_id, checkpoint_ns, asked.context))
-        }
-        wanted = (asked.config or {"configurable": {}})["configurable"].get("checkpoint_id")
+    def _expected(self, thread_id: str, asked: Asked) -> list[tuple[Spot, str | None]]:
+        """Gives the checkpoints that should have been among the rows and were not.
+
+        With the namespace of each; None for one that has no row left, and so no name.
+        """
+        configurable = (asked.config or {"configurable": {}})["configurable"]
+        asked_ns, asked_id = configurable.get("checkpoint_ns"), configurable.get("checkpoint_id")
         before = asked.before["configurable"].get("checkpoint_id") if asked.before else None
         lowest: str | None = None
         if asked.limit is not None and self._given >= asked.limit:
             if not self._wiring.habits.newest_first:
-                return
+                return []
             lowest = min(checkpoint_id for _, _, checkpoint_id in self._seen)
+        names = self._names(
+            thread_id, {asked_ns} if asked_ns is not None else {"", *(each for _, each, _ in self._seen)}, asked
+        )
+        tokens_of: dict[str, list[bytes]] = {}
+        for token, each in names.items():
+            tokens_of.setdefault(each, []).append(token)
+        seen = {(token, id_bytes(each)) for _, ns, each in self._seen for token in tokens_of.get(ns, ())}
+        expected = []
         for spot in self._ledgers[thread_id].required():
             checkpoint_id = id_text(spot[1])
             is_cut = (lowest is not None and checkpoint_id <= lowest) or (before and checkpoint_id >= before)
-            if spot not in seen and not is_cut and wanted in (None, "", checkpoint_id):
-                yield spot
+            is_other = (asked_ns is not None and spot[0] not in names) or asked_id not in (None, "", checkpoint_id)
+            if spot not in seen and not is_cut and not is_other:
+                expected.append((spot, names.get(spot[0])))
+        return expected
+
+    def _names(self, thread_id: str, namespaces: set[str], asked: Asked) -> dict[bytes, str]:
+        """Gives namespaces by their tokens."""
+        return {
+            tokens.namespace: each
+            for each in namespaces
+            for tokens in self._keeper.tokens(where_of(thread_id, each, asked.context))
+        }

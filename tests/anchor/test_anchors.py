@@ -186,6 +186,18 @@ def test_an_anchor_that_is_dropped_closes_its_connection(shared_anchor):
         connection.execute("SELECT 1")
 
 
+def test_the_newest_is_found_by_the_index_alone(tmp_path):
+    from encrypted_serde.anchor.sqlite import _NEWEST
+
+    anchor = SqliteAnchor(tmp_path / "anchor.db")
+    with anchor._cursor() as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {_NEWEST}", (THREAD, NAMESPACE)).fetchall()
+    steps = [step for *_, step in plan if "anchor_entries" in step]
+    assert len(steps) == 3
+    assert [step for step in steps if "USING INDEX anchor_places" not in step and "COVERING" not in step] == []
+    anchor.close()
+
+
 def test_the_file_is_in_wal_mode(tmp_path):
     anchor = SqliteAnchor(tmp_path / "anchor.db")
     with anchor._cursor() as connection:

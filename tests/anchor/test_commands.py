@@ -139,10 +139,10 @@ def test_a_role_is_let_in(postgres_database, tmp_path, monkeypatch, key, capsys)
                 run(["anchor", "init", str(tmp_path / "app.db"), "--anchor", _url(postgres_database), "--grant", "anchor_app"])
             assert caught.value.code == 0, capsys.readouterr().err
             granted = owner.execute(
-                "SELECT string_agg(privilege_type, ' ' ORDER BY privilege_type) FROM information_schema.role_table_grants "
-                "WHERE grantee = 'anchor_app'"
-            ).fetchone()
-            assert granted == ("INSERT SELECT",)
+                "SELECT privilege_type, count(*) FROM information_schema.column_privileges "
+                "WHERE grantee = 'anchor_app' GROUP BY 1 ORDER BY 1"
+            ).fetchall()
+            assert granted == [("INSERT", 8), ("SELECT", 9)]
         finally:
             owner.execute("DROP OWNED BY anchor_app")
             owner.execute("DROP ROLE anchor_app")
