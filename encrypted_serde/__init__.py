@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from .kms import KeyWrapper
     from .kms.local import LocalKeyWrapper
-    from .saver import EncryptedSaver
+    from .saver import EncryptedSaver, Habits
     from .serializer import EncryptedSerializer
     from .store import EncryptedStore
     from .tenants.cache import CacheLimits
@@ -51,6 +51,7 @@ __all__ = [
     "EncryptedSerializer",
     "Incomplete",
     "EncryptedStore",
+    "Habits",
     "Key",
     "KeyErased",
     "KeyProvider",
@@ -78,6 +79,7 @@ _HOMES = {
     "EncryptedSaver": ".saver",
     "EncryptedSerializer": ".serializer",
     "EncryptedStore": ".store",
+    "Habits": ".saver",
     "Key": ".core.keys",
     "KeyProvider": ".core.keys",
     "KeyWrapper": ".kms",
