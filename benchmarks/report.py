@@ -94,12 +94,13 @@ def _values(sizes: tuple[int, ...], effort: Effort) -> Iterator[dict[str, Any]]:
 def _runs(places: Places, effort: Effort) -> Iterator[dict[str, Any]]:
     for comparison in COMPARISONS:
         saver, _, graph = comparison.name.partition(": ")
-        if comparison.group.startswith("runs") and graph == WORKING:
+        if comparison.group in _RUNS and graph == WORKING:
             with comparison.samples(places, effort) as (subject, plain):
                 measured = measure(subject, plain, effort)
             yield {"saver": saver, "subject": _NAMES.get(comparison.subject, comparison.subject), "ratio": measured.ratio}
 
 
+_RUNS = ("runs, serde=", "runs, EncryptedSaver")  # those that are compared with no encryption
 _NAMES = {OURS: "EncryptedSerializer", UPSTREAM_EAX: "langgraph's own (EAX)", "upstream GCM": "langgraph's own (GCM)"}
 
 
@@ -108,7 +109,8 @@ def _machine() -> dict[str, Any]:
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), cpu)
-    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version()}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(), "load": load}
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
@@ -116,13 +118,15 @@ def _machine() -> dict[str, Any]:
 
 def _page(found: Report) -> str:
     machine, versions = found.machine, ", ".join(f"{name} {number}" for name, number in found.versions.items())
+    busy = machine["load"] > machine["cores"] / 2
+    noise = f"\n**The machine was busy (load {machine['load']:.1f}): single ratios may be far off.**\n" if busy else ""
     smoke = "\n**A smoke run: too few rounds to go by.**\n" if found.smoke else ""
     return f"""# What it costs
 
 Written by `python -m benchmarks report` on {found.date[:10]}; do not edit.
 {machine["cores"]} cores ({machine["cpu"]}), {machine["system"]}, Python {machine["python"]},
 {versions}. All figures: [results.json](results.json).
-{smoke}
+{smoke}{noise}
 Everything is measured in turns with what it is compared with, in one process, so that both share whatever else the
 machine does. Ratios therefore hold better than times. `python -m benchmarks ratios` prints
 more comparisons, each beside its target.
