@@ -121,7 +121,7 @@ def test_a_server_whose_handlers_and_checkpointer_differ_does_not_start(
     environ = {"LANGGRAPH_ENCRYPTION": ENCRYPTION, "ENCRYPTED_SERDE_KEY": Key.generate().to_text(), "SOURCE": "header"}
     server = start(tmp_path / "run", {**environ, "REQUIRED": "tenant_id"}, app, **THREADS)
     try:
-        assert server.process.wait(60) != 0
+        assert server.process.wait(240) != 0
     finally:
         server.stop()
     assert said_at_start in server.printed
