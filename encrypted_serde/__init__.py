@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .anchor.postgres import PostgresAnchor
+    from .anchor.sqlite import SqliteAnchor
     from .cache import EncryptedCache
     from .core.context import encryption_context
     from .core.keys import Key, KeyProvider, Keyring
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     )
     from .kms import KeyWrapper
     from .kms.local import LocalKeyWrapper
-    from .saver import EncryptedSaver
+    from .saver import EncryptedSaver, Habits
     from .serializer import EncryptedSerializer
     from .store import EncryptedStore
     from .tenants.cache import CacheLimits
@@ -49,6 +51,7 @@ __all__ = [
     "EncryptedSerializer",
     "Incomplete",
     "EncryptedStore",
+    "Habits",
     "Key",
     "KeyErased",
     "KeyProvider",
@@ -58,7 +61,9 @@ __all__ = [
     "LocalKeyWrapper",
     "MalformedEnvelope",
     "PlaintextRefused",
+    "PostgresAnchor",
     "Sealer",
+    "SqliteAnchor",
     "TenantKeyring",
     "UnknownKey",
     "UnsupportedCipher",
@@ -74,12 +79,15 @@ _HOMES = {
     "EncryptedSaver": ".saver",
     "EncryptedSerializer": ".serializer",
     "EncryptedStore": ".store",
+    "Habits": ".saver",
     "Key": ".core.keys",
     "KeyProvider": ".core.keys",
     "KeyWrapper": ".kms",
     "Keyring": ".core.keys",
     "LocalKeyWrapper": ".kms.local",
+    "PostgresAnchor": ".anchor.postgres",
     "Sealer": ".core.sealer",
+    "SqliteAnchor": ".anchor.sqlite",
     "TenantKeyring": ".tenants.keyring",
     "encryption_context": ".core.context",
 }

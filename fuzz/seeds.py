@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from encrypted_serde.core.format import sealed_text
@@ -59,6 +60,14 @@ def _gate() -> Iterator[bytes]:
     yield from _typed()
 
 
+def _cells() -> Iterator[bytes]:
+    yield from _gate()
+    for one in _texts():
+        text = one.decode()
+        yield b"json\0" + json.dumps({"channel_values": {"a": text, "b": 1}, "pending_sends": [text]}).encode()
+        yield b"json\0" + json.dumps({"es1": text, "source": "loop", "user": "es1s." + "A" * 22}).encode()
+
+
 def _keys() -> Iterator[bytes]:
     for one in VECTORS["key_texts"]:
         yield from (one["text"].encode(), one["secret"].encode(), bytes.fromhex(one["secret"]))
@@ -79,7 +88,7 @@ _SEEDS = {
     "legacy": _legacy,
     "gate": _gate,
     "inert": lambda: iter(_MSGPACK),
-    "cell": _gate,
+    "cell": _cells,
     "key_text": _keys,
     "context": _contexts,
 }

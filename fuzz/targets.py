@@ -16,7 +16,7 @@ from encrypted_serde.core.context import EncryptionContext, parse_context
 from encrypted_serde.core.encoding import encode_pairs
 from encrypted_serde.core.format import Sealed, bytes_of_text, find_sealed, is_sealed, sealed_text
 from encrypted_serde.errors import ConfigurationError
-from encrypted_serde.maintenance.recognise import recognise_typed
+from encrypted_serde.maintenance.recognise import find_part, find_typed, in_document, in_metadata
 from encrypted_serde.wrapping.admission import Admission
 from encrypted_serde.wrapping.gate import Gate
 from encrypted_serde.wrapping.inert import pack, unpack
@@ -146,8 +146,21 @@ def inert(data: bytes) -> None:
 def cell(data: bytes) -> None:
     """A cell of a database, as a scan sees it: no key, and no row may end the scan."""
     type_tag, stored = _split(data)
-    recognise_typed(type_tag, stored, len(stored))
-    recognise_typed(type_tag, stored[: len(stored) // 2], len(stored))
+    for part in (stored, stored[: len(stored) // 2]):
+        found = find_typed(type_tag, part, len(stored))
+        repr(found)
+    for value in (stored, _text(stored)):
+        find_part(value)
+    for decode in (unpack, json.loads):
+        try:
+            value = decode(stored)
+        except (EncryptedSerdeError, ValueError, RecursionError):
+            continue
+        find_part(value)
+        for seen in in_metadata("column", value, ()):
+            repr(seen)
+        for seen in in_document("column", value, "value") if isinstance(value, dict) else ():
+            repr(seen)
 
 
 def key_text(data: bytes) -> None:

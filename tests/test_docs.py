@@ -19,7 +19,13 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMPLETE = ("README.md", "start.md", "serializer.md", "migration.md")
 """Pages all of whose Python is complete programs. Others show fragments beside a saver or store that they took as given."""
 
-PUBLIC = ("encrypted_serde", "encrypted_serde.agent_server", "encrypted_serde.errors", "encrypted_serde.maintenance")
+PUBLIC = (
+    "encrypted_serde",
+    "encrypted_serde.agent_server",
+    "encrypted_serde.anchor",
+    "encrypted_serde.errors",
+    "encrypted_serde.maintenance",
+)
 
 
 def snippets(page: Path) -> list[tuple[str, str]]:

@@ -49,6 +49,16 @@ def run(example: str, tmp_path: Path) -> str:
     return done.stdout
 
 
+def test_rollback_is_accepted_without_an_anchor_and_refused_with_one(tmp_path: Path) -> None:
+    shown = run("rollback.py", tmp_path).splitlines()
+    without = [line for line in shown if "without an anchor" in line]
+    with_one = [line for line in shown if "with an anchor" in line]
+    assert [line for line in without if "accepted" not in line] == []
+    assert ["refused" in line for line in with_one] == [True, True, True, True, False]
+    assert "paid 2 times" in without[3]
+    assert with_one[-1].endswith("accepted, paid 1 times")
+
+
 def test_the_quickstart_resumes_in_a_second_process_and_refuses_tampering(tmp_path: Path) -> None:
     shown = run("quickstart.py", tmp_path)
     assert "last message: Done: 250 EUR were sent to DE89370400440532013000." in shown

@@ -16,6 +16,9 @@ from uuid import UUID
 
 _RUN = struct.Struct(">iI")
 
+LATEST = (1 << 63) - 1
+"""The epoch of an entry that is made together with one about the whole thread, whose number is not known yet."""
+
 
 class Kind(IntEnum):
     """What an entry says.

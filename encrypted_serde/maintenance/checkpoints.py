@@ -17,7 +17,7 @@ from ..core import binding
 from ..core.binding import Place
 from ..core.context import EncryptionContext
 from ..core.format import sealed_text
-from ..errors import MalformedEnvelope, PlaintextRefused, WrongLocation
+from ..errors import Incomplete, MalformedEnvelope, PlaintextRefused, WrongLocation
 from ..saver import manifest as manifests
 from ..saver.manifest import KEY, Manifest, digest, split_metadata
 from ..wrapping.inert import Inert, pack
@@ -113,11 +113,14 @@ class Checkpoints(Table):
 
     def open(self, row: Row, coder: Coder) -> Checkpoint:
         """Verifies a row and opens all of it."""
-        parts = self.parts(row, coder)
+        opened = self._open(self.parts(row, coder), coder)
+        if row.cells.get("is_cut"):
+            raise Incomplete("the parent of the checkpoint is missing, although older ones of the thread are there")
+        return opened
+
+    def _open(self, parts: Parts, coder: Coder) -> Checkpoint:
         if parts.document.get("id") != parts.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says")
-        if row.cells.get("is_cut"):
-            raise WrongLocation("its parent is missing, although older checkpoints of the thread are there")
         manifest, form = self._manifest(parts, coder)
         is_proven = manifest is not None
         if manifest is not None:
@@ -546,5 +549,3 @@ def _scalar(opened: Opened) -> Any:
     if not is_json and not (type(value) is str and "\0" not in value):
         raise Unconvertible("an inlined value is nothing that JSON in this database could hold")
     return value
-
-

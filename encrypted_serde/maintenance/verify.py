@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from ..core.keys import Key, KeyProvider
 from .coder import Coder, Switches
 from .database import READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced, open_database
-from .report import Failure, Report
+from .report import NONE, Failure, Report
 
 
 @dataclass
@@ -150,6 +150,7 @@ class _Run:
             return
         self._report.opened += 1
         for seen in table.opened(opened):
-            self._report.tally.add(seen)
+            if seen.form.kind != NONE:
+                self._report.tally.add(seen)
         if self._witness is not None:
             self._witness.saw(table.name, table.key_of(row))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
+from ..anchor.compare import FoundRow
 from ..anchor.entries import id_bytes
 from ..anchor.keeper import Keeper, Where
 from ..anchor.ledger import Standing
@@ -26,6 +27,9 @@ from ..errors import EncryptedSerdeError, Incomplete
 from .open import RowOpener
 from .steps import Call, Give, Page, Query, Step, Work
 from .wiring import At, Wiring
+
+if TYPE_CHECKING:
+    from .saver import EncryptedSaver
 
 UNANCHORED = "unanchored"
 """How rows are counted that the anchor did not know, among the `admitted_reads`."""
@@ -179,6 +183,17 @@ def found_writes(found: CheckpointTuple) -> list[FoundWrite]:
         except EncryptedSerdeError:
             continue  # opening the row says what is wrong with it
     return writes
+
+
+def rows_of_thread(saver: EncryptedSaver, thread_id: str) -> list[FoundRow]:
+    """Gives the rows of a thread, each verified, for `encrypted_serde.anchor.compare`."""
+    rows: list[FoundRow] = []
+    for found in saver._wiring.gated.list({"configurable": {"thread_id": thread_id}}):
+        saver._opener.check_identity({"configurable": {"thread_id": thread_id}}, found)
+        saver._opener.checkpoint(found, None)
+        configurable = found.config["configurable"]
+        rows.append(FoundRow(configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"], found_writes(found)))
+    return rows
 
 
 def problem_of(gaps: WriteGaps) -> str:

@@ -14,7 +14,7 @@ from ..core.keys import Key, SearchKeyProvider
 from ..wrapping.offload import is_heavy
 from .filters import LARGEST_PAGE, Pager, Plan, Tokens, check_answer, merge, plan
 from .open import RowOpener
-from .steps import Give, Page, Query, Step, Steps, Stream, Work
+from .steps import Call, Give, Page, Query, Step, Steps, Stream, Work
 from .wiring import Wiring
 
 
@@ -64,7 +64,12 @@ class Lister:
             answers = []
             for request in requests:
                 answers.append((yield request))
-            for found in fetch.rows(answers):
+            for row in fetch.rows(answers):
+                found = row
+                if self._wiring.habits.lists_stubs:
+                    found = yield Call(self._wiring.gated, "get_tuple", (row.config,), asked.context)
+                    if found is None:
+                        continue
                 answer = yield from self._row(asked, query, found)
                 if answer is not None:
                     yield Give(answer)
@@ -81,7 +86,7 @@ class Lister:
     def _answer(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
         """Opens a row; None if it does not match."""
         semantics = self._wiring.habits.filters
-        self._opener.check_identity(asked.config, found)
+        self._opener.check_identity(asked.config, found, is_listed=True)
         if query.rest and not semantics.matches(self._opener.metadata(found, asked.context), query.rest):
             return None
         opened = self._opener.checkpoint(found, asked.context)
@@ -106,6 +111,8 @@ class Lister:
         if len(query.pushed) > 1:
             return _Merged([self._query(asked, pushed, asked.before, limit) for pushed in query.pushed])
         one = self._query(asked, query.pushed[0], asked.before, limit)
+        if self._wiring.habits.lists_stubs:  # nothing else is asked of a saver while it is listing
+            return _Merged([one])
         if not self._wiring.habits.newest_first:
             return _Streamed(one)
         return _Paged(one) if limit is None or limit > LARGEST_PAGE else _Merged([one])

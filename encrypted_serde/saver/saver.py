@@ -32,10 +32,12 @@ from ..errors import ConfigurationError
 from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
 from ..wrapping.admission import Admission
+from ..wrapping.description import description, summary
 from ..wrapping.gate import Gate, gated
+from ..wrapping.json_gate import JsonGate
 from ..wrapping.offload import is_heavy, is_large, seal_now
 from .anchoring import anchored, keeper_for
-from .inner import habits_of
+from .inner import Habits, habits_of, next_of_its_own, with_probed
 from .listing import Asked, Lister
 from .manifest import KEY, LANGGRAPH_KEYS, survives_json
 from .open import IDENTITY, RowOpener
@@ -57,8 +59,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     Readable by nature stay thread, namespace, checkpoint and task ids, channel and node names, task paths, versions, times,
     sizes, whether a value is None, and the metadata keys ``source``, ``step``, ``parents``, ``run_id`` and those of delta
-    channels. Not detectable are the deletion of the newest rows or of all writes of a task (which then runs again), and a
-    whole older database put in place of the newer one.
+    channels. Not detectable without an ``anchor`` are the deletion of the newest rows or of all writes of a task (which then
+    runs again), and a whole older database put in place of the newer one.
 
     Args:
         inner: The saver to wrap. It goes on to work as it did; what is written through the wrapper it cannot read.
@@ -89,6 +91,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
             what was deleted or put back there is refused with `Incomplete`. See docs/anchor.md.
         max_lag: Seconds, up to 60, for which entries for the anchor may be gathered. What happens to the database within
             this time is not noticed. Without it every entry is made before the call that stored the row returns.
+        habits: How the inner saver treats what it is handed, if it is none that is known (docs/coverage.md lists them) and
+            gives back something else than it was given.
 
     Raises:
         TypeError: If ``inner`` is no saver, or another argument is of the wrong type.
@@ -129,9 +133,12 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         audit: AuditListener | None = None,
         anchor: Anchor | None = None,
         max_lag: float | None = None,
+        habits: Habits | None = None,
     ) -> None:
         if not isinstance(inner, BaseCheckpointSaver) or isinstance(inner, EncryptedSaver):
             raise TypeError(f"inner must be a checkpointer that is not encrypted yet, not {type(inner).__name__}")
+        if habits is not None and not isinstance(habits, Habits):
+            raise TypeError(f"habits must be Habits, not {type(habits).__name__}")
         self.inner = inner
         self._context = context if context is None or callable(context) else EncryptionContext.of(context)
         self._passed_keys = (*IDENTITY, *pass_config)
@@ -151,10 +158,10 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         admission = Admission(
             sealer, plaintext=allow_plaintext, unbound=allow_unbound, legacy_keys=legacy_keys, allowlist_from=own
         )
-        view = gated(inner, Gate(admission))
-        habits = habits_of(inner)
-        keeper = keeper_for(anchor, max_lag, sealer.keys, habits)
-        self._connect(Wiring(view, sealer, own, admission, habits, readable, searchable, keeper=keeper))
+        known = habits_of(inner) if habits is None else with_probed(habits, inner)
+        keeper = keeper_for(anchor, max_lag, sealer.keys, known)
+        view = gated(inner, _gate(admission, known))
+        self._connect(Wiring(view, sealer, own, admission, known, readable, searchable, keeper=keeper))
         super().__init__(serde=own)
 
     def _connect(self, wiring: Wiring) -> None:
@@ -179,6 +186,29 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         """How many values each switch for moving in let through: by ``plaintext``, ``legacy`` and ``unbound``."""
         return self._wiring.admission.admitted
 
+    def describe(self) -> dict[str, Any]:
+        """Describes how this saver writes and what it admits, for a health page: nothing secret, in types that JSON knows.
+
+        Returns:
+            ``saver`` (class of the inner one), ``cipher``, ``compression``, ``keys`` (class of the provider), ``key_id`` and
+            ``decrypt_only`` (of a `Keyring`: id of the primary key in hex, number of keys only read; else None),
+            ``required_context``, ``audit``, ``anchor`` (whether there is one), ``readable_metadata`` and
+            ``searchable_metadata`` (what was named), ``switches`` (those that are on) and ``admitted`` (how many values of
+            each kind they let through).
+        """
+        wiring = self._wiring
+        return {
+            "saver": type(self.inner).__name__,
+            **description(wiring.sealer, wiring.admission),
+            "anchor": wiring.keeper is not None,
+            "readable_metadata": sorted(wiring.readable_keys - LANGGRAPH_KEYS),
+            "searchable_metadata": sorted(wiring.searchable_keys),
+        }
+
+    def __repr__(self) -> str:
+        shown = summary(self._wiring.sealer, self._wiring.admission)
+        return f"<EncryptedSaver of {type(self.inner).__name__}, {shown}>"
+
     @property
     def config_specs(self) -> list[Any]:
         """The inner saver's."""
@@ -186,6 +216,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def get_next_version(self, current: Any, channel: None) -> Any:
         """Gives the next version of a channel, as the inner saver does."""
+        if self._wiring.habits.reuses_versions:
+            return next_of_its_own(current)
         return self.inner.get_next_version(current, channel)
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> EncryptedSaver:
@@ -193,7 +225,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         clone = copy.copy(self)
         admission = self._wiring.admission.with_allowlist(extra_allowlist)
         serde = upstream.with_msgpack_allowlist(self.serde, extra_allowlist)
-        view = gated(self.inner, Gate(admission))
+        view = gated(self.inner, _gate(admission, self._wiring.habits))
         clone._connect(replace(self._wiring, gated=view, serde=serde, admission=admission))
         return clone
 
@@ -408,6 +440,10 @@ def _value_serde(serde: SerializerProtocol) -> SerializerProtocol:
     if not isinstance(serde, SerializerProtocol):
         raise TypeError(f"serde must have dumps_typed and loads_typed; {type(serde).__name__} has not")
     return serde
+
+
+def _gate(admission: Admission, habits: Habits) -> Gate:
+    return JsonGate(admission) if habits.asks_json else Gate(admission)
 
 
 def _names(option: str, names: Collection[str]) -> frozenset[str]:

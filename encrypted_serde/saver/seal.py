@@ -55,6 +55,8 @@ class RowSealer:
         """
         values = checkpoint["channel_values"]
         versions = checkpoint["channel_versions"]
+        if self._wiring.habits.text_versions:
+            versions = {channel: str(version) for channel, version in versions.items()}
         batch = self._wiring.sealer.batch(len(values) + 1, context=at.context)
         sealed: dict[str, Any] = {}
         for channel, value in values.items():
@@ -64,12 +66,15 @@ class RowSealer:
             make = partial(binding.value, at.place, channel, versions.get(channel))
             if isinstance(value, DeltaSnapshot):
                 make = partial(binding.delta, at.place, channel, versions.get(channel))
-                sealed[channel] = DeltaSnapshot(self._handed(batch, channel, value.value, make))
+                if self._wiring.habits.asks_json:
+                    sealed[channel] = DeltaSnapshot(sealed_text(self._seal(batch, channel, value.value, make)))
+                else:
+                    sealed[channel] = DeltaSnapshot(self._handed(batch, channel, value.value, make))
             elif self._stays_inline(value, is_new=channel in new_versions):
                 sealed[channel] = sealed_text(self._seal(batch, channel, value, make))
             else:
                 sealed[channel] = self._handed(batch, channel, value, make)
-        result: Checkpoint = {**checkpoint, "channel_values": sealed}
+        result: Checkpoint = {**checkpoint, "channel_values": sealed, "channel_versions": versions}
         if sends := cast("list[Any]", checkpoint.get("pending_sends")):
             result["pending_sends"] = [  # type: ignore[typeddict-unknown-key]  # of formats below 4
                 sealed_text(self._seal(batch, TASKS, send, partial(binding.send, at.place, checkpoint["id"], idx, len(sends))))
@@ -104,6 +109,8 @@ class RowSealer:
         A text that is new in this put may as well have a row of its own: as part of a JSON document a large one is encoded and
         parsed several times over. One that is not new stays where the saver looks for it, or it would be lost.
         """
+        if self._wiring.habits.asks_json:
+            return True
         if not self._inlines or not isinstance(value, (str, int, float, bool)):
             return False
         return not (is_new and isinstance(value, str) and len(value) >= LARGE)

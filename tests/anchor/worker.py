@@ -45,7 +45,7 @@ def look(saver: EncryptedSaver, config: dict[str, Any]) -> None:
     list(saver.list({"configurable": {**config["configurable"], "checkpoint_ns": ""}}))
 
 
-def run_at_once(kind: str, database: str, anchor: str, rounds: int = 4) -> None:
+def run_at_once(kind: str, database: str, anchor: str, rounds: int = 2) -> None:
     """Runs on one thread while others do."""
     saver = open_saver(kind, database, open_anchor(kind, anchor))
     for _ in range(rounds):
@@ -103,7 +103,7 @@ def _in_child(work: Callable[[], None]) -> int:
         try:
             work()
             os._exit(0)
-        except BaseException:
+        except BaseException:  # noqa: BLE001  # told by the exit status
             traceback.print_exc()
         finally:
             os._exit(1)

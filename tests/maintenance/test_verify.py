@@ -77,7 +77,7 @@ def test_a_parent_missing_from_the_middle_is_found_and_a_history_that_begins_lat
     assert verify(place, OLD_KEY).failures == []
     sql.run(place, "DELETE FROM checkpoints WHERE checkpoint_id = ?", ids[3])
     found = verify(place, OLD_KEY)
-    assert [(failure.row["checkpoint_id"], failure.error) for failure in found.failures] == [(ids[4], "WrongLocation")]
+    assert [(failure.row["checkpoint_id"], failure.error) for failure in found.failures] == [(ids[4], "Incomplete")]
 
 
 def test_a_value_in_a_row_of_its_own_that_was_deleted_is_found(postgres_url: str) -> None:
@@ -140,7 +140,9 @@ def test_only_checkpoints_since_a_time_are_read(place: str) -> None:
     assert verify(place, OLD_KEY, selection=Selection(since=earlier)).rows == verify(place, OLD_KEY).rows
 
 
-@pytest.mark.parametrize("selection", [Selection(sample=0), Selection(sample=2), Selection(partition=(0, 3)), Selection(partition=(4, 3))])
+@pytest.mark.parametrize(
+    "selection", [Selection(sample=0), Selection(sample=2), Selection(partition=(0, 3)), Selection(partition=(4, 3))]
+)
 def test_a_selection_that_cannot_be_meant_is_refused(place: str, selection: Selection) -> None:
     with pytest.raises(ConfigurationError):
         verify(place, NEW_KEY, selection=selection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -103,8 +102,9 @@ def bytes_of(store: BaseStore) -> bytes:
     if isinstance(store, InMemoryStore):
         return repr((store._data, store._vectors)).encode()
     if isinstance(store, SqliteStore):
-        connection: sqlite3.Connection = store.conn
-        return b"\n".join(statement.encode() for statement in connection.iterdump())
+        tables = [name for (name,) in store.conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
+        rows = [row for name in tables for row in store.conn.execute(f"SELECT * FROM {name}").fetchall()]
+        return b"\n".join(cell if isinstance(cell, bytes) else str(cell).encode() for row in rows for cell in row)
     tables = store.conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
     found = [store.conn.execute(f"SELECT t::text AS row FROM {table['tablename']} t").fetchall() for table in tables]
     return "\n".join(row["row"] for rows in found for row in rows).encode()

@@ -35,14 +35,14 @@ def test_it_has_the_methods_of_the_inner_store(inner: BaseStore, key: Key) -> No
 
 @pytest.mark.parametrize("kind", ASYNC[1:])
 async def test_async_stores_are_followed_as_they_are(kind: str, key: Key, store_place: Callable[[str], Any]) -> None:
-    async with any_async_store(kind, store_place(kind), ttl={"default_ttl": 10}) as inner:
-        async with EncryptedStore(inner, key) as store:
-            await store.setup()
-            assert store.ttl_config == {"default_ttl": 10}
-            task = await store.start_ttl_sweeper()
-            assert await store.stop_ttl_sweeper()
-            assert task.done()
-            assert await store.sweep_ttl() == 0
+    opened = any_async_store(kind, store_place(kind), ttl={"default_ttl": 10})
+    async with opened as inner, EncryptedStore(inner, key) as store:
+        await store.setup()
+        assert store.ttl_config == {"default_ttl": 10}
+        task = await store.start_ttl_sweeper()
+        assert await store.stop_ttl_sweeper()
+        assert task.done()
+        assert await store.sweep_ttl() == 0
 
 
 @pytest.mark.parametrize("kind", ASYNC)
