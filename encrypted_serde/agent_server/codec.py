@@ -67,11 +67,13 @@ class Leniency(NamedTuple):
         replace_old: Whether replacements are made for values that are not under the key to write with.
         allow_foreign: Whether text that only looks sealed passes.
         allow_plaintext: Whether blobs that were never sealed pass.
+        keeps_foreign: Whether values of another context are left sealed on reading, so that they must not be written again.
     """
 
     replace_old: bool = True
     allow_foreign: bool = False
     allow_plaintext: bool = False
+    keeps_foreign: bool = False
 
 
 class Codec:
@@ -97,13 +99,15 @@ class Codec:
         self.sealer = sealer
         self._skip = skip
         self._prefix = prefix
-        self._replace_old, self._allow_foreign, self._allow_plaintext = leniency
+        self._replace_old, self._allow_foreign, self._allow_plaintext, self._keeps_foreign = leniency
         self._legacy = legacy
 
     def seal_json(self, data: Mapping[str, Any], context: EncryptionContext) -> dict[str, Any]:
         """Seals the values of an object and leaves its keys, None and whatever is skipped as they are.
 
         Raises:
+            WrongContext: If a value is sealed already, under another context, where such values are left sealed on reading:
+                sealed once more, under this context, its owner could not read it.
             HandlerError: If a value is no JSON, or a skipped one would make the server refuse to read the row.
             KeyServiceError: If the key cannot be had.
         """
@@ -116,19 +120,16 @@ class Codec:
 
         Args:
             data: As stored.
-            expected: The context that sealed values must have; each value's own when None. In an object that has values of
-                this context, those of another one are left as they are: another tenant may have added a key to the row.
+            expected: Whose values to open; everybody's when None. Those of another context stay as they are: the server opens
+                rows to compare and to list them, and shows them to whoever may see them only afterwards.
 
         Returns:
             The object; with a replacement where a value is to be re-encrypted.
 
         Raises:
-            WrongContext: If there are sealed values, and none has the expected context.
             EncryptedSerdeError: As `Sealer.open_bound` raises it, for a value that is sealed and does not open.
         """
         opened, replacement = dict(data), dict(data)
-        foreign: WrongContext | None = None
-        is_own = False
         for name, value in data.items():
             if not isinstance(value, str) or self._skipped(name):
                 continue
@@ -138,19 +139,15 @@ class Codec:
                     opened[name] = self._open_legacy_text(value)
                     continue
                 plaintext, anew = self._open(sealed, "json", json_value(name), expected)
-            except WrongContext as error:
-                foreign = error
+            except WrongContext:
                 continue
             except _NOT_OURS:
                 if not self._allow_foreign:
                     raise
                 continue
-            is_own = True
             opened[name] = json.loads(plaintext)
             if anew is not None:
                 replacement[name] = self._seal_text(name, plaintext, anew)
-        if foreign is not None and not is_own:
-            raise foreign
         return opened if replacement == data else DecryptResult(opened, replacement)
 
     def seal_blob(self, data: bytes, context: EncryptionContext) -> bytes:
@@ -199,6 +196,8 @@ class Codec:
                 # The server takes it for its own AES encryption and refuses the whole row, in every search that finds it.
                 raise HandlerError("a value that is not encrypted begins like one of the server's AES values")
             return value
+        if self._keeps_foreign and isinstance(value, str) and _is_of_another(value, context):
+            raise WrongContext("a value belongs to another encryption context, and would become unreadable for its owner")
         try:
             text = _ENCODER.encode(value)
         except (TypeError, ValueError, RecursionError):
@@ -236,3 +235,11 @@ class Codec:
             return json.loads(self._legacy.open("bytes", b64decode(value[len(LEGACY_TEXT_PREFIX) :], validate=True)))
         except (ValueError, RecursionError):  # no base64; no JSON
             raise MalformedEnvelope("a value begins like one of the server's AES values and is none") from None
+
+
+def _is_of_another(text: str, context: EncryptionContext) -> bool:
+    try:
+        sealed = find_sealed(text)
+    except EncryptedSerdeError:  # it only looks like one
+        return False
+    return sealed is not None and sealed.head.context.encoded != context.encoded

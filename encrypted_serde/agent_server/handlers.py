@@ -19,7 +19,7 @@ from ..core.ciphers import DEFAULT
 from ..core.context import NO_CONTEXT, EncryptionContext
 from ..core.keys import Key, KeyProvider
 from ..core.sealer import Sealing
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, WrongContext
 from ..wrapping.legacy import LegacyReader
 from .codec import SERVER_KEYS, Codec, HandlerError, Leniency
 from .startup import PROBE, Surface, handler_calls, is_probe, surfaces
@@ -27,7 +27,6 @@ from .trust import (
     REFUSED,
     ContextFromUser,
     Trust,
-    UntrustedContext,
     check_context_from_user,
     context_of_request,
     served_metadata,
@@ -67,8 +66,8 @@ def make_encryption(
         required_context: Names that the context of a request must have, or it writes nothing: ``("tenant_id",)``. Say the
             same to `encrypted_saver`.
         require_context_to_read: Let a request read only what was stored under its own context, instead of all that the keys
-            open. A list with a value of another tenant in it is refused as a whole, so filter lists by ``Auth`` handlers.
-            It holds where the server calls the handlers itself; a core that asks for them over gRPC does not say who reads.
+            open. Values of another tenant stay sealed text; blobs are refused, and so is writing such a text again. It holds
+            where the server calls the handlers itself; a core that asks for them over gRPC does not say who reads.
         accept_contexts: With ``require_context_to_read``: contexts that every request may read besides its own, e.g.
             ``({},)`` for values from before there were tenants.
         replace_old: Hand the server a replacement for each value that was not sealed under the key to write with, so that
@@ -109,7 +108,7 @@ def make_encryption(
         sealer,
         skip=frozenset(skip) | SERVER_KEYS,
         prefix=prefix_only or "",
-        leniency=Leniency(replace_old, allow_foreign, allow_plaintext),
+        leniency=Leniency(replace_old, allow_foreign, allow_plaintext, require_context_to_read),
         legacy=LegacyReader(legacy_keys),
     )
     surfaces["handlers"] = Surface(sealer.keys, trust.required)
@@ -186,7 +185,7 @@ class _Handlers:
             if self._codec.sealer.may_block:
                 return await asyncio.to_thread(function, *arguments)
             return function(*arguments)
-        except UntrustedContext as error:
+        except WrongContext as error:
             tell_refused(self._codec.sealer, error)
             raise
         except ConfigurationError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,17 +62,24 @@ def said(text: str) -> dict[str, list[str]]:
 
 
 async def run_cron(client: Any, thread_id: str) -> None:
-    """Makes a cron and waits until its first run has ended, well or not."""
-    cron = await client.crons.create_for_thread(thread_id, "agent", schedule="* * * * * *", input=said("tick"))
+    """Makes a cron, waits until one of its runs has ended, well or not, and until no other is under way."""
     before = {run["run_id"] for run in await client.runs.list(thread_id)}
+    cron = await client.crons.create_for_thread(thread_id, "agent", schedule="* * * * * *", input=said("tick"))
     try:
-        async with asyncio.timeout(30):
-            while True:
-                runs = [run for run in await client.runs.list(thread_id) if run["run_id"] not in before]
-                if ended := [run["status"] for run in runs if run["status"] in ("success", "error")]:
-                    break
-                await asyncio.sleep(0.2)
+        ended = await _ended(client, thread_id, before, seconds=10)
     finally:
         await client.crons.delete(cron["cron_id"])
+    while [run for run in await client.runs.list(thread_id) if run["status"] in ("pending", "running")]:
+        await asyncio.sleep(0.1)
     if "success" not in ended:
-        raise Exception("the run of the cron failed")  # as the SDK says it
+        raise Exception("the run of the cron failed, or was never made")
+
+
+async def _ended(client: Any, thread_id: str, before: set[str], seconds: float) -> list[str]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        runs = [run for run in await client.runs.list(thread_id) if run["run_id"] not in before]
+        if ended := [run["status"] for run in runs if run["status"] in ("success", "error")]:
+            return ended
+        await asyncio.sleep(0.2)
+    return []

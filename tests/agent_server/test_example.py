@@ -47,7 +47,7 @@ def test_it_does_not_start_without_the_environment_variable(tmp_path: Path, envi
     (changed / "langgraph.json").write_text(json.dumps(settings), encoding="utf-8")
     server = start(tmp_path / "run", environ, changed)
     try:
-        assert server.process.wait(60) != 0
+        assert server.process.wait(240) != 0
     finally:
         server.stop()
     assert "the encryption handlers are not called" in server.printed

@@ -22,7 +22,7 @@ def environ() -> dict[str, str]:
 def test_a_server_that_ignores_the_handlers_does_not_start(tmp_path: Path, environ: dict[str, str]) -> None:
     server = start(tmp_path, environ, **CONFIG)
     try:
-        assert server.process.wait(60) != 0
+        assert server.process.wait(240) != 0
     finally:
         server.stop()
     assert "the encryption handlers are not called" in server.printed
