@@ -1,7 +1,7 @@
 """Re-encryption: how much it costs beside its own UPDATE statements, whether two workers share it, and that its memory is flat.
 
-``python -m benchmarks ratios --only re-encrypt`` compares times. ``python -m benchmarks.maintenance`` measures peak memory, in
-a process for each number of rows: 10 000 and 100 000.
+``python -m benchmarks ratios --only maintenance`` compares times. ``python -m benchmarks.maintenance`` measures peak memory and
+rates of reencrypt, verify and scan, in a process for each and each number of rows: 10 000 and 100 000.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
 from encrypted_serde import Key, Keyring
-from encrypted_serde.maintenance import reencrypt
-from encrypted_serde.maintenance.coder import SAVER, Coder
-from encrypted_serde.maintenance.database import open_database
+from encrypted_serde.maintenance import Report, Selection, reencrypt, scan, verify
+from encrypted_serde.maintenance.checkpoints import JsonCheckpoints
+from encrypted_serde.maintenance.database import OPEN, Paging, Row, Table, open_database
+from encrypted_serde.maintenance.reencrypt import PAGE_ROWS
 from tests.savers import postgres_saver, sqlite_saver
 
 from .pairs import Effort, Sample
@@ -140,28 +141,37 @@ def rotation(kind: str, places: Places, effort: Effort) -> Iterator[tuple[Sample
                 raise RuntimeError("not every row was rewritten")
             return pages[-1] - pages[0]
 
-        rotate()
+        reencrypt(database, _KEYS[1], allow_plaintext=True)
         yield rotate, lambda: _timed(lambda: rewrite_unchanged(database))
 
 
 def rewrite_unchanged(database: str) -> None:
     """Writes every row as it is, in the pages and with the statements of a re-encryption."""
-    coder = Coder(_KEYS[0], target=SAVER, cipher=None, compression=None, legacy_keys=(), context=None)
     with open_database(database, write=True) as opened:
         for table in opened.tables:
-            for context in opened.pages(table, (), 100, coder, lock=True, hurried=False):
-                with context as page:
-                    page.store([(row, _as_stored(table, row.stored)) for row in page.rows])
+            paging = Paging(table, Selection(), OPEN, size=PAGE_ROWS, lock=True)
+            while not paging.finished:
+                with opened.page(paging) as rows, opened.savepoint():
+                    opened.store(table, [(row, _as_stored(table, row)) for row in rows])
 
 
-def _as_stored(table: str, stored: Any) -> tuple[Any, ...]:
-    if table == "writes":
-        return stored[1].type_tag, stored[2]
-    if table != "checkpoints":
-        return stored[0].type_tag, stored[0].value
-    if hasattr(stored, "packed"):
-        return stored.type_tag, stored.packed, stored.metadata
-    return json.dumps(stored.document["channel_values"]), json.dumps(stored.metadata)
+def _as_stored(table: Table, row: Row) -> tuple[Any, ...]:
+    if isinstance(table, JsonCheckpoints):
+        return json.dumps(json.loads(row.cells["checkpoint"])["channel_values"]), row.cells["metadata"]
+    return tuple(row.cells[name] for name in table.changed)
+
+
+def verification(kind: str, places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+    """Compares verifying every row with a scan of it, which opens nothing."""
+    with places.place(kind) as place:
+        database = fill(kind, place, ROWS)
+        reencrypt(database, _KEYS[0], allow_plaintext=True)
+
+        def verified() -> None:
+            if verify(database, _KEYS[0]).failed:
+                raise RuntimeError("not every row opened")
+
+        yield lambda: _timed(verified), lambda: _timed(lambda: scan(database))
 
 
 def two_workers(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
@@ -173,7 +183,7 @@ def two_workers(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample
         def rotate(number: int) -> float:
             new, old = next(turns)
             keys = {"ENCRYPTED_SERDE_KEY": new.to_text(), "ENCRYPTED_SERDE_DECRYPT_KEYS": old.to_text()}
-            workers = [_start("work", database, keys) for _ in range(number)]
+            workers = [_start("reencrypt", database, keys) for _ in range(number)]
             for worker in workers:
                 worker.stdout.readline()
             start = time.perf_counter()
@@ -185,7 +195,7 @@ def two_workers(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample
                 worker.stdout.close()
             return time.perf_counter() - start
 
-        reencrypt(database, _KEYS[1])
+        reencrypt(database, _KEYS[1], allow_plaintext=True)
         yield lambda: rotate(2), lambda: rotate(1)
 
 
@@ -197,6 +207,9 @@ def _start(what: str, database: str, keys: dict[str, str]) -> subprocess.Popen[s
 rotations = {
     kind: contextmanager(lambda places, effort, kind=kind: rotation(kind, places, effort)) for kind in ("Sqlite", "Postgres")
 }
+verifications = {
+    kind: contextmanager(lambda places, effort, kind=kind: verification(kind, places, effort)) for kind in ("Sqlite", "Postgres")
+}
 workers = contextmanager(two_workers)
 
 
@@ -204,28 +217,48 @@ workers = contextmanager(two_workers)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures peak memory, or is one of the processes that are measured."""
+    """Measures peak memory and rates, or is one of the processes that are measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.maintenance")
-    parser.add_argument("what", choices=["memory", "work"], nargs="?", default="memory")
+    parser.add_argument("what", choices=["all", "reencrypt", "verify", "scan"], nargs="?", default="all")
     parser.add_argument("database", nargs="?")
     parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--kind", choices=["Sqlite", "Postgres"], nargs="*", default=["Sqlite", "Postgres"])
     options = parser.parse_args(arguments)
-    if options.what == "work":
-        print("ready", flush=True)
-        sys.stdin.read()
-        start = time.perf_counter()
-        done = reencrypt(options.database, Keyring.from_env())
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(json.dumps({"rewritten": done.rewritten, "left": done.left, "MiB": peak, "s": time.perf_counter() - start}))
-        return int(done.failed > 0)
+    if options.what != "all":
+        return _work(options.what, options.database)
+    keys = {"ENCRYPTED_SERDE_KEY": Key.generate().to_text()}
     with Places() as places:
-        for kind in ("Sqlite", "Postgres"):
-            for rows in options.rows:
-                with places.place(kind) as place:
-                    worker = _start("work", fill(kind, place, rows), {"ENCRYPTED_SERDE_KEY": Key.generate().to_text()})
-                    output, _ = worker.communicate()
-                    print(f"{kind}, {rows:,} rows: {output.splitlines()[-1]}", flush=True)
+        for kind, rows in itertools.product(options.kind, options.rows):
+            with places.place(kind) as place:
+                database = fill(kind, place, rows)
+                for what in ("reencrypt", "verify", "scan"):
+                    output, _ = _start(what, database, keys).communicate()
+                    print(f"{kind}, {rows:,} rows, {what}: {output.splitlines()[-1]}", flush=True)
     return 0
+
+
+def _work(what: str, database: str) -> int:
+    print("ready", flush=True)
+    sys.stdin.read()
+    start, cpu = time.perf_counter(), time.process_time()
+    if what == "reencrypt":
+        report: Report = reencrypt(database, Keyring.from_env(), allow_plaintext=True)
+    else:
+        report = verify(database, Keyring.from_env()) if what == "verify" else scan(database)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    values = sum(report.tally.totals("kind").values())
+    result = {
+        "failed": report.failed,
+        "s": round(seconds, 1),
+        "cpu_s": round(cpu, 1),
+        "values_per_s": int(values / seconds),
+        "values_per_cpu_s": int(values / cpu),
+        "MB_per_s": round(report.bytes / seconds / 1e6, 1),
+        "MB_per_cpu_s": round(report.bytes / cpu / 1e6, 1),
+        "peak_MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    print(json.dumps(result))
+    return int(report.failed > 0)
 
 
 if __name__ == "__main__":

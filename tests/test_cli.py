@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from encrypted_serde import EncryptedSerializer, Key, Sealer, encryption_context
-from encrypted_serde.cli.app import app
+from encrypted_serde import EncryptedSerializer, Key, Sealer, __version__, encryption_context
+from encrypted_serde.cli import app as cli
 from encrypted_serde.core.encoding import b64url_encode
 from tests.places import at, claiming
 
@@ -34,7 +34,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
 
     def run_command(*arguments: str) -> Result:
         with pytest.raises(SystemExit) as exit_:
-            app(list(arguments))
+            cli.run(arguments)
         captured = capsys.readouterr()
         return Result(exit_.value.code or 0, captured.out, captured.err)
 
@@ -230,3 +230,78 @@ def test_without_its_extra_the_command_says_what_to_install(missing: str) -> Non
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"the encrypted-serde command needs {missing}; install it with: pip install 'encrypted-serde[cli]'\n"
+
+
+def test_version_names_the_release_and_the_format(run) -> None:
+    assert run("--version") == Result(0, f"encrypted-serde {__version__}, format 1\n", "")
+
+
+def test_every_command_has_a_short_help(run) -> None:
+    for command in ([], ["keygen"], ["key-id"], ["inspect"], ["scan"], ["verify"], ["reencrypt"], ["expire"]):
+        assert run(*command, "-h") == run(*command, "--help")
+        assert run(*command, "-h").code == 0
+
+
+def test_starting_it_imports_neither_langgraph_nor_a_database() -> None:
+    program = (
+        "import sys; from encrypted_serde.cli.app import make_app; make_app(); "
+        "print([name for name in ('langgraph', 'langchain_core', 'psycopg', 'pymysql', 'sqlite3') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_key_id_is_that_of_the_environment_or_of_a_file(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = Key.generate(), Key.generate()
+    monkeypatch.setenv("ENCRYPTED_SERDE_KEY", one.to_text())
+    assert run("key-id").out == one.id.hex() + "\n"
+    file = tmp_path / "key"
+    file.write_text(other.to_text() + "\n")
+    assert run("key-id", str(file)).out == other.id.hex() + "\n"
+    file.write_text("no key")
+    result = run("key-id", str(file))
+    assert (result.code, result.out) == (1, "")
+    assert "no key" not in result.err
+
+
+CREDENTIALS = [
+    "postgresql://app:hunter2@db/x",
+    "postgresql+psycopg://app:hunter2@db/x",
+    "mysql+pymysql://app:hunter2@db/x",
+    "mongodb://app:hunter2@db/x",
+    "redis+cluster://:hunter2@db",
+    "sqlite://app:hunter2@db/x",
+    " postgresql://app:hunter2@db/x",
+    "postgresql://app:hunter2/hunter2@db/x",
+    "postgresql://app:hunter2@hunter2@db/x",
+    "postgresql://app:hunter2?hunter2@db/x",
+    "postgresql://app:hunter2#hunter2@db/x",
+    "mysql://app:hunter2:hunter2@db/x",
+    "app:hunter2@db/x",
+    "host=db.invalid user=app password=hunter2",
+    "password='hunter2 hunter2' host=db.invalid",
+    "dbname=x password = hunter2 nonsense=1",
+    "postgresql://db.invalid/x?password=hunter2",
+    "postgresql://db.invalid/x?pass=hunter2",
+]
+
+
+@pytest.mark.parametrize("database", CREDENTIALS)
+@pytest.mark.parametrize(
+    "arguments", [["scan"], ["verify"], ["keygen"], [], ["scan", "x", "--rate"], ["expire", "--older-than"]]
+)
+def test_a_password_is_never_printed_whatever_the_text(run, monkeypatch, database: str, arguments: list[str]) -> None:
+    monkeypatch.setenv("ENCRYPTED_SERDE_KEY", Key.generate().to_text())
+    monkeypatch.setattr("encrypted_serde.maintenance.postgres.CONNECT_TIMEOUT", 1)
+    result = run(*arguments, database)
+    assert result.code in (1, 2)
+    assert "hunter2" not in result.out + result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("kind", ["mongodb", "redis", "oracle+cx_oracle"])
+def test_a_kind_of_database_that_is_not_known_is_refused_by_name(run, kind: str) -> None:
+    result = run("scan", f"{kind}://db/x")
+    assert result.code == 1
+    assert kind.partition("+")[0] in result.err
+    assert "postgresql://" in result.err

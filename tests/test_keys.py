@@ -257,7 +257,7 @@ def test_a_keyring_of_anything_but_keys_is_a_type_error(wrong):
 
 
 def test_a_keyring_names_its_primary_by_keyword():
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="primary="):
         Keyring(Key.generate())
 
 

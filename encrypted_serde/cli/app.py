@@ -1,36 +1,40 @@
-"""The ``encrypted-serde`` command: `app`, to which each module of commands adds its own. Needs the extra ``cli``."""
+"""The ``encrypted-serde`` command: puts the modules of commands together, and says how every command fails.
+
+Nothing here imports LangGraph or a database: the commands that need them do, when they are called.
+"""
 
 from __future__ import annotations
 
-import json
-import os
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from ..core.keys import Key
+from .. import __version__
 from ..errors import EncryptedSerdeError
-from .inspection import Inspection, inspect_value
 
 EXIT_REFUSED = 1
-"""Exit code where the input was understood and refused. Wrong usage is 2."""
+"""Exit code where the input was understood and refused, or a service, a database or a file failed."""
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    # A traceback that shows local variables would show key texts.
-    pretty_exceptions_enable=False,
-    help="Keys, a look at sealed values, and the databases they stand in.",
-    epilog="Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 something is left or was found.",
-)
+EXIT_USAGE = 2
+"""Exit code of wrong usage."""
+
+EXIT_FOUND = 3
+"""Exit code where a command did its work, and what it found, or did not find, is what it was asked to tell of."""
+
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+_UsageError: Any = typer.BadParameter.__base__
+_SECRET = re.compile(r"\S*(?:://|@|passw|pwd)[\s\S]*", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """Cuts a text where a URL or a password may begin: nobody can say where it ends."""
+    return _SECRET.sub("(not shown)", text)
 
 
 def fail(message: str) -> NoReturn:
@@ -47,132 +51,56 @@ def failures() -> Iterator[None]:
     except EncryptedSerdeError as error:
         fail(f"{type(error).__name__}: {error}")
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}")
+        fail(f"{redacted(str(error.filename))}: {error.strerror}")
 
 
-@app.callback()
-def _root() -> None:
-    """Without a callback, an app with a single command would lose that command's name."""
+def make_app() -> typer.Typer:
+    """Makes the command with all its parts."""
+    from . import anchor, database, erasure, inspect, keys
 
-
-@app.command()
-def keygen(
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Write to a new file, mode 0600. An existing file is never touched."),
-    ] = None,
-) -> None:
-    """Draws a new key and prints its text.
-
-    The text is the secret: 53 characters that begin with esk1- and end in a checksum. Put it into a secret store, and hand it
-    to the application as ENCRYPTED_SERDE_KEY, or as a file that ENCRYPTED_SERDE_KEY_FILE names. Without the key nobody can read
-    the data again: keep a copy where your backups are not.
-
-    For example:
-
-        encrypted-serde keygen --out /run/secrets/langgraph.key
-        export ENCRYPTED_SERDE_KEY="$(encrypted-serde keygen)"
-    """
-    key = Key.generate()
-    if out is None:
-        print(key.to_text())
-        return
-    with failures():
-        # O_EXCL: neither an existing key nor the target of a planted link is overwritten.
-        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(key.to_text() + "\n")
-    print(f"wrote {out}, key id {key.id.hex()}")
-
-
-@app.command()
-def inspect(
-    value: Annotated[
-        str,
-        typer.Argument(metavar="VALUE", help="Sealed text (es1.), hex, base64, a file, or - for standard input."),
-    ],
-    type_tag: Annotated[
-        str | None,
-        typer.Option(
-            "--type",
-            "-t",
-            metavar="TAG",
-            help="The type tag stored beside a blob. Sealed text and bytes carry their own.",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Explains a stored value. Needs no key, decrypts nothing.
-
-    Shows version, cipher, key id, encryption context, claims, flags and sizes, as the header states them. The header is not
-    authenticated here: only opening the value with its key proves that what it says is true.
-
-    A row of a checkpointer with serde=EncryptedSerializer(...) is a blob and a type tag, in two columns. EncryptedSaver stores
-    sealed bytes or sealed text, which carry the type tag.
-
-    For example:
-
-        encrypted-serde inspect es1.wUVTMQ...
-        encrypted-serde inspect 0100a3... --type msgpack+xaes-256-gcm
-        sqlite3 app.db "select hex(checkpoint) from checkpoints limit 1" |
-          encrypted-serde inspect - --type msgpack+xaes-256-gcm
-    """
-    with failures():
-        found = inspect_value(_read(value), type_tag)
-    if as_json:
-        print(json.dumps(found.as_dict(), indent=2))
-    else:
-        _show(found)
-
-
-def _read(value: str) -> bytes:
-    if value == "-":
-        return sys.stdin.buffer.read()
-    return Path(value).read_bytes() if _is_file(value) else value.encode("utf-8", "surrogateescape")
-
-
-def _is_file(value: str) -> bool:
-    try:
-        return Path(value).is_file()
-    except OSError:  # a blob in hex is longer than any file name may be
-        return False
-
-
-def _show(found: Inspection) -> None:
-    console = Console(highlight=False)
-    table = Table(
-        title=f"{found.form}, {found.total_bytes} bytes",
-        title_justify="left",
-        show_header=False,
-        box=None,
-        padding=(0, 2, 0, 0),
+    app = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,  # importing what draws boxes takes longer than everything else
+        context_settings={"help_option_names": ["-h", "--help"]},
+        # A traceback that shows local variables would show key texts.
+        pretty_exceptions_enable=False,
+        help="Keys, a look at sealed values, and the databases they stand in.",
+        epilog="Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 something is left or was found, or "
+        "nothing was there, 130 interrupted.",
     )
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in _rows(found):
-        table.add_row(name, escape(text))
-    console.print(table)
-    console.print("The header is not authenticated: only opening the value with its key proves it.", style="yellow")
+    app.callback()(_root)
+    for module in (keys, inspect, database, anchor, erasure):
+        module.register(app)
+    return app
 
 
-def _rows(found: Inspection) -> list[tuple[str, str]]:
-    flags = [name for name, is_set in (("zstd", found.compressed), ("bound", found.bound)) if is_set]
-    return [
-        ("version", str(found.version)),
-        ("type tag", found.type_tag),
-        ("inner type", found.inner_type),
-        ("cipher", found.cipher),
-        ("key id", found.key_id),
-        ("context", _pairs(found.context)),
-        ("flags", ", ".join(flags) or "none"),
-        ("claims", _pairs(found.claims)),
-        ("header", f"{found.header_bytes} bytes"),
-        ("nonce", f"{found.nonce_bytes} bytes"),
-        ("ciphertext", f"{found.ciphertext_bytes} bytes" + (" (compressed plaintext)" if found.compressed else "")),
-        ("tag", f"{found.tag_bytes} bytes"),
-    ]
+def run(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command and exits. What is printed of wrong usage shows nothing of a URL: it may hold a password."""
+    command = typer.main.get_command(make_app())
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = command.main([*arguments], prog_name="encrypted-serde", standalone_mode=False)
+    except _UsageError as error:
+        if error.ctx is not None and error.message:
+            print(error.ctx.get_usage(), file=sys.stderr)
+        print(f"encrypted-serde: {redacted(error.format_message())}", file=sys.stderr)
+        code = EXIT_USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _pairs(pairs: Mapping[str, str]) -> str:
-    # As Python literals: claims and contexts come from whoever wrote the row, and may hold control characters.
-    return "\n".join(f"{name!r} = {value!r}" for name, value in pairs.items()) or "none"
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from ..core.format import VERSION
+
+        print(f"encrypted-serde {__version__}, format {VERSION}")
+        raise typer.Exit
+
+
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Keys, a look at sealed values, and the databases they stand in."""

@@ -1,27 +1,38 @@
-"""Operating it: `scan` says what stands in a checkpointer's database and how, `reencrypt` changes it while it is in use.
+"""Operating it: what stands in a database and how, whether all of it opens, other keys and forms, retention.
 
-* `model`: what is found and done
+* `address`: what a user types for a database
+* `report`: counts, failures, verdict; the document that is kept as evidence
 * `recognise`: how a value is stored, without a key
-* `packing`: msgpack taken apart without building objects
 * `coder`: one value, opened and written anew
-* `rows`, `vouching`: what the rows of every database have in common; the metadata and manifest of a checkpoint
-* `database`, `sqlite`, `postgres`: what differs
-* `scan`, `reencrypt`: the two things to do
-* `commands`: both at the command line
+* `writes`, `checkpoints`, `blobs`: the tables, one class each
+* `database`, and the rooms `sqlite`, `postgres`, `mysql`: pages, locks, transactions
+* `scan`, `verify`, `reencrypt`, `expire`, `erasure`: the five things to do
 """
 
-from .model import DatabaseFailed, Failure, Line, Progress, Reencryption, ScanReport, Unconvertible
-from .reencrypt import reencrypt
-from .scan import scan
+from .database import Progress, Selection
+from .erasure import ErasureProof, prove_erased
+from .expire import Expiration, expire
+from .reencrypt import Reencryption, reencrypt
+from .report import DatabaseFailed, Failure, Line, Report, Unconvertible
+from .scan import ScanReport, scan
+from .verify import Verification, verify
 
 __all__ = [
     "scan",
     "ScanReport",
-    "Line",
+    "verify",
+    "Verification",
     "reencrypt",
     "Reencryption",
-    "Failure",
+    "expire",
+    "Expiration",
+    "prove_erased",
+    "ErasureProof",
+    "Selection",
     "Progress",
+    "Report",
+    "Line",
+    "Failure",
     "DatabaseFailed",
     "Unconvertible",
 ]

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from langgraph.checkpoint.serde.types import TASKS
-
+from ..core import binding
 from ..core.binding import Binding, Place
 from ..core.ciphers import DEFAULT, get_cipher
 from ..core.compression import check_compression
-from ..core.context import NO_CONTEXT, EncryptionContext, parse_context
-from ..core.encoding import lp, utf8
-from ..core.format import is_sealed, sealed_text
+from ..core.context import NO_CONTEXT, EncryptionContext
 from ..core.keys import Key, KeyProvider, Keyring
 from ..core.sealer import Sealer
-from ..errors import ConfigurationError, MalformedEnvelope, PlaintextRefused, UnsupportedCipher
-from ..wrapping.admission import NEVER_PLAINTEXT
-from ..wrapping.inert import Inert
-from ..wrapping.legacy import LegacyReader
-from .model import INLINED, LEGACY, METADATA, NONE, PLAINTEXT, READABLE_PART, SEALED, UNDECODABLE, Form, Seen
-from .packing import DELTA_SNAPSHOT, as_msgpack, delta_snapshot, pack, unpack
-from .recognise import recognise_part, recognise_typed, sealed_in
-
-VALUE, DELTA, WRITE, MANIFEST = lp(b"value"), lp(b"delta"), lp(b"write"), lp(b"manifest")
+from ..errors import ConfigurationError, WrongContext
+from ..wrapping.admission import Admission
+from ..wrapping.inert import Inert, pack, unpack
+from ..wrapping.upstream import DELTA_SNAPSHOT
+from .recognise import Found
+from .report import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen, Unconvertible
 
 SAVER = "saver"
 SERDE = "serde"
@@ -31,11 +25,49 @@ TARGETS = (SAVER, SERDE, PLAINTEXT)
 """What a database can be brought to: as `EncryptedSaver` writes, as a saver with ``serde=EncryptedSerializer`` does, or as
 it was before either."""
 
+INLINED, READABLE_PART, METADATA = "inlined scalar", "readable part", "checkpoints.metadata"
+"""What a saver with ``serde=`` never asks it about."""
+
 NO_COMPRESSION = "none"
 
 ContextOf = Mapping[str, str] | Callable[[str], Mapping[str, str]] | None
 
+_EXTENSIONS = frozenset({0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)})  # first bytes of an extension object
 _NO_CLAIMS: Mapping[str, str] = {}
+
+
+class Blocked(Unconvertible):
+    """A row that may not become ours yet: it would look like one that somebody tampered with, beside another that is not."""
+
+
+class Switches(NamedTuple):
+    """What is admitted besides what we sealed for its place. Every door starts closed.
+
+    Attributes:
+        plaintext: Values that were never encrypted, but never ``pickle``.
+        unbound: Values of `EncryptedSerializer` where bound ones belong.
+        legacy_keys: Raw AES keys of langgraph's own `EncryptedSerializer`.
+    """
+
+    plaintext: bool = False
+    unbound: bool = False
+    legacy_keys: tuple[bytes, ...] = ()
+
+
+class Target(NamedTuple):
+    """How values are to stand in the database.
+
+    Attributes:
+        form: One of `TARGETS`.
+        cipher: What to seal with; None leaves sealed values with theirs, and takes the default for others.
+        compression: ``"zstd"``, ``"none"``, or None to leave it as it is.
+        context: The encryption context of values that have none yet, by thread; those that have one keep it.
+    """
+
+    form: str = SAVER
+    cipher: str | None = None
+    compression: str | None = None
+    context: ContextOf = None
 
 
 class Opened(NamedTuple):
@@ -46,7 +78,7 @@ class Opened(NamedTuple):
         data: The plaintext.
         form: How it was stored.
         claims: Of a bound value.
-        is_delta: Whether it stands in a `_DeltaSnapshot`; the plaintext is without it.
+        is_delta: Whether it stands in the snapshot of a delta channel; the plaintext is without it.
     """
 
     inner_type: str
@@ -55,17 +87,22 @@ class Opened(NamedTuple):
     claims: Mapping[str, str] = _NO_CLAIMS
     is_delta: bool = False
 
+    @property
+    def is_none(self) -> bool:
+        """Whether it is None."""
+        return self.inner_type == "null" and not self.is_delta
+
 
 class Coder:
-    """Knows the keys, and the form that is asked for.
+    """Knows the keys, what is admitted, and the form that is asked for.
 
     Args:
         keys: What to open and seal with.
-        target: One of `TARGETS`.
-        cipher: What to seal with; None leaves sealed values with theirs, and takes the default for others.
-        compression: ``"zstd"``, ``"none"``, or None to leave it as it is.
-        legacy_keys: Raw AES keys of langgraph's own serializer.
-        context: The encryption context of values that have none yet, by thread; those that have one keep it.
+        switches: What is admitted.
+        target: The form that is asked for.
+        expected: The context that every value must have; None where each may have its own.
+        show_contexts: Whether an error shows values of contexts that differ, and not their names alone.
+        dry_run: Whether what is written anew is not stored.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -75,27 +112,33 @@ class Coder:
     def __init__(
         self,
         keys: Key | KeyProvider,
+        switches: Switches,
+        target: Target = Target(),  # noqa: B008  # immutable
         *,
-        target: str,
-        cipher: str | None,
-        compression: str | None,
-        legacy_keys: Iterable[bytes],
-        context: ContextOf,
+        expected: Mapping[str, str] | None = None,
+        show_contexts: bool = False,
+        dry_run: bool = False,
     ) -> None:
-        if target not in TARGETS:
-            raise ConfigurationError(f"unknown target {target!r}; choose one of: {', '.join(TARGETS)}")
-        if cipher is not None:
-            get_cipher(cipher)
-        if compression != NO_COMPRESSION:
-            check_compression(compression)
-        self.target = target
-        self.cipher = cipher
-        self.compression = compression
+        if target.form not in TARGETS:
+            raise ConfigurationError(f"unknown target {target.form!r}; choose one of: {', '.join(TARGETS)}")
+        if target.cipher is not None:
+            get_cipher(target.cipher)
+        if target.compression != NO_COMPRESSION:
+            check_compression(target.compression)
+        self.form, self.cipher, self.compression, self._context = target
+        self.dry_run = dry_run
         self._opener = Sealer(keys)
         self.keys = self._opener.keys
         self._sealers: dict[tuple[str, bool], Sealer] = {}
-        self._legacy = LegacyReader(legacy_keys)
-        self._context = context
+        self._show_contexts = show_contexts
+        self._expected = None if expected is None else EncryptionContext.of(expected)
+        to_saver = target.form == SAVER
+        self.admission = Admission(
+            self._opener,
+            plaintext=switches.plaintext or target.form == PLAINTEXT,  # what stays plaintext is vouched for by nobody
+            unbound=switches.unbound or not to_saver,
+            legacy_keys=switches.legacy_keys,
+        )
 
     def context_of(self, thread_id: str) -> EncryptionContext:
         """Gives the encryption context of values of a thread that have none."""
@@ -104,12 +147,12 @@ class Coder:
 
     def context_beside(self, form: Form, thread_id: str) -> EncryptionContext:
         """Gives the encryption context for what has none, and stands beside a value that may have one."""
-        return parse_context(form.context) if form.kind == SEALED else self.context_of(thread_id)
+        return self.context_of(thread_id) if form.context is None else form.context
 
     @property
     def only_key(self) -> Key | None:
         """The key that everything is to be sealed under, where there is exactly one and nothing else is asked for."""
-        plain_rotation = self.target != PLAINTEXT and self.cipher is None and self.compression is None
+        plain_rotation = self.form != PLAINTEXT and self.cipher is None and self.compression is None
         return self.keys.primary if plain_rotation and isinstance(self.keys, Keyring) else None
 
     # --- what is to be done
@@ -119,109 +162,79 @@ class Coder:
         kind, form = seen.form.kind, seen.form
         if kind in (UNDECODABLE, LEGACY):
             return False
-        if self.target == PLAINTEXT:
+        if self.form == PLAINTEXT:
             return kind != SEALED
         if kind == SEALED:
-            return form.bound == (self.target == SAVER) and self._is_current(form)
-        if self.target == SAVER:
+            return form.bound == (self.form == SAVER) and self._is_current(form)
+        if self.form == SAVER:
             return kind == NONE
-        # A saver with serde= never asks it about metadata, nor Postgres about scalars.
         return seen.what in (READABLE_PART, INLINED) or seen.column == METADATA
 
     def may_shrink(self, seen: Seen) -> bool:
         """Says whether a value might get smaller by the compression that is asked for; only trying can tell."""
         form = seen.form
-        return self.target != PLAINTEXT and form.kind == SEALED and self.compression == "zstd" and not form.compressed
+        return self.form != PLAINTEXT and form.kind == SEALED and self.compression == "zstd" and not form.compressed
 
     def _is_current(self, form: Form) -> bool:
-        key = self.keys.encryption_key(parse_context(form.context).pairs)
+        key = self.keys.encryption_key((form.context or NO_CONTEXT).pairs)
         if key.id != form.key_id or self.cipher not in (None, form.cipher):
             return False
         return not (form.compressed and self.compression == NO_COMPRESSION)
 
     # --- opening
 
-    def open_typed(
-        self, type_tag: str | None, data: bytes, place: Place, surface: bytes, channel: str, known: Mapping[str, str]
-    ) -> Opened:
-        """Opens a value that stands beside its type.
+    def open(self, found: Found, bind: Callable[[bool], Binding], *, is_proven: bool = False) -> Opened:
+        """Opens a value.
 
         Args:
-            type_tag: As stored.
-            data: As stored.
-            place: Where it stands.
-            surface: As what it stands there.
-            channel: Under which channel.
-            known: The claims that it must have, if it is bound.
+            found: As it stands there.
+            bind: Gives its place, for a value alone or in the snapshot of a delta channel.
+            is_proven: Whether its row carries proof that we sealed it: then no switch helps a value that we did not.
 
         Raises:
-            EncryptedSerdeError: If it does not open.
+            EncryptedSerdeError: If it does not open, or nobody vouches for it and no switch is on for its kind.
         """
-        form = recognise_typed(type_tag, data, len(data))
-        if type_tag is None or (form.kind == UNDECODABLE and "+" not in type_tag and type_tag != "bytes"):
-            raise MalformedEnvelope("the value has no type, or is cut")
-        inner_type, _, _ = type_tag.rpartition("+")
-        if form.kind == LEGACY:
-            if not self._legacy:
-                raise UnsupportedCipher("a value of langgraph's own serializer, and no legacy key was given")
-            return _unwrapped(Opened(inner_type, self._legacy.open(inner_type, data), form), surface)
-        if "+" in type_tag:
-            return _unwrapped(Opened(*self._opener.open(type_tag, data, context=parse_context(form.context)), form), surface)
-        if form.kind == SEALED:
-            if type_tag == "msgpack":
-                return self.open_part(unpack(data), place, channel, known)
-            return self.open_bound(data, form, location(place, surface, channel), known)
-        if type_tag in NEVER_PLAINTEXT:
-            raise PlaintextRefused(f"a plaintext value of type {type_tag!r} is not vouched for: it could run any code")
-        return _unwrapped(Opened(type_tag, data, form), surface)
+        if found.error is not None:
+            raise found.error
+        context = found.form.context
+        if self._expected is not None and context is not None and context.encoded != self._expected.encoded:
+            raise self._wrong_context(context)
+        if found.sealed is not None and "+" not in found.type_tag:
+            inner_type, data, claims = self._opener.open_bound(found.sealed, bind(found.is_delta), context=context)
+            return Opened(inner_type, data, found.form, claims, found.is_delta)
+        if found.form.kind == NONE:
+            return Opened("null", b"", found.form)
+        admitted = self.admission.open(found.type_tag, found.data, context=context)
+        if is_proven or self.form == SAVER:
+            self.admission.settle(admitted, len(found.data), is_proven=is_proven)
+        return Opened(admitted.inner_type, admitted.plaintext, found.form, is_delta=found.is_delta)
 
-    def open_part(self, value: object, place: Place, channel: str, known: Mapping[str, str]) -> Opened:
-        """Opens a channel value that is part of a checkpoint that was taken apart. Raises as `open_typed` does."""
-        if isinstance(value, bytes) and is_sealed(value):
-            return self.open_bound(value, recognise_typed("bytes", value, len(value)), location(place, VALUE, channel), known)
-        if isinstance(value, Inert) and value.code == DELTA_SNAPSHOT:
-            inner = unpack(value.data) if value.data[:1] in b"\xc4\xc5\xc6" else None
-            if not isinstance(inner, bytes) or not is_sealed(inner):
-                return Opened("msgpack", value.data, Form(PLAINTEXT), is_delta=True)
-            form = recognise_typed("bytes", inner, len(inner))
-            return self.open_bound(inner, form, location(place, DELTA, channel), known)._replace(is_delta=True)
-        return Opened("msgpack", pack(value), Form(PLAINTEXT))
-
-    def open_bound(self, sealed: bytes, form: Form, location: bytes, known: Mapping[str, str]) -> Opened:
-        """Opens sealed bytes. Raises as `Sealer.open_bound` does."""
-        opened = self._opener.open_bound(sealed, Binding.of(location, known), context=parse_context(form.context))
-        return Opened(opened.inner_type, opened.plaintext, form, opened.claims)
-
-    def open_send(self, send: object, place: Place, known: Mapping[str, str]) -> Opened:
-        """Opens a pending send of a checkpoint of a format below 4. Raises as `open_typed` does."""
-        sealed = sealed_in(send)
-        if sealed is None:
-            return Opened("msgpack", pack(send), Form(PLAINTEXT))
-        return self.open_bound(sealed, recognise_part(send), location(place, WRITE, TASKS), known)
+    def _wrong_context(self, stored: EncryptionContext) -> WrongContext:
+        expected = NO_CONTEXT if self._expected is None else self._expected
+        parts = []
+        for name in sorted({*stored.pairs, *expected.pairs}):
+            found, wanted = stored.pairs.get(name), expected.pairs.get(name)
+            if found != wanted:
+                parts.append(f"{name}: {found!r} instead of {wanted!r}" if self._show_contexts else name)
+        return WrongContext(f"sealed under another context than the expected one; what differs: {', '.join(parts)}")
 
     # --- sealing
 
-    def seal_bound(self, opened: Opened, location: bytes, claims: Mapping[str, str], context: EncryptionContext) -> bytes:
-        """Seals for a place.
+    def seal(self, opened: Opened, where: Binding, context: EncryptionContext) -> bytes:
+        """Seals for a place. A value that was bound keeps its claims, and one that was sealed its context.
 
-        A value that was sealed keeps its own context, and its cipher and compression where nothing else is asked for.
+        Cipher and compression stay too, where nothing else is asked for.
         """
         sealer, context = self._sealer(opened.form, context)
-        return sealer.seal_bound(opened.inner_type, opened.data, Binding.of(location, claims), context=context)
-
-    def seal_value(
-        self, opened: Opened, place: Place, channel: str, claims: Mapping[str, str], context: EncryptionContext
-    ) -> bytes:
-        """Seals a channel value for its place; a bound one keeps its claims."""
-        where = location(place, DELTA if opened.is_delta else VALUE, channel)
-        return self.seal_bound(opened, where, opened.claims if opened.form.bound else claims, context)
+        where = Binding.of(where.location, opened.claims) if opened.form.bound else where
+        return sealer.seal_bound(opened.inner_type, opened.data, where, context=context)
 
     def unbound(self, opened: Opened, context: EncryptionContext) -> tuple[str, bytes]:
         """Gives type and bytes of a value that is bound to no place: sealed, or in plaintext if that is asked for."""
         inner_type, data = opened.inner_type, opened.data
         if opened.is_delta:
             inner_type, data = "msgpack", pack(Inert(DELTA_SNAPSHOT, as_msgpack(inner_type, data)))
-        if self.target == PLAINTEXT:
+        if self.form == PLAINTEXT:
             return inner_type, data
         sealer, context = self._sealer(opened.form, context)
         return sealer.seal(inner_type, data, context=context)
@@ -233,21 +246,45 @@ class Coder:
         if sealer is None:
             sealer = Sealer(self.keys, cipher=cipher, compression="zstd" if zstd else None)
             self._sealers[cipher, zstd] = sealer
-        return sealer, parse_context(form.context) if form.kind == SEALED else context
+        return sealer, context if form.context is None else form.context
 
 
-def as_text(sealed: bytes) -> str:
-    """Gives sealed bytes as sealed text."""
-    return sealed_text(sealed)
+def channel(place: Place, name: str, version: object) -> Callable[[bool], Binding]:
+    """Gives the place of a channel's value, alone or in a snapshot."""
+    return lambda is_delta: (binding.delta if is_delta else binding.value)(place, name, version)
 
 
-def location(place: Place, surface: bytes, field: str) -> bytes:
-    """Gives the location of what stands in a place."""
-    return surface + place.encoded + lp(utf8(field))
-
-
-def _unwrapped(opened: Opened, surface: bytes) -> Opened:
-    """Takes a channel value out of its `_DeltaSnapshot`, if it is in one."""
-    if surface != VALUE or opened.inner_type != "msgpack" or (data := delta_snapshot(opened.data)) is None:
+def out_of_snapshot(opened: Opened) -> Opened:
+    """Takes a channel value that was opened whole out of the snapshot of a delta channel, if it is in one."""
+    data = opened.data
+    if opened.is_delta or opened.form.bound or opened.inner_type != "msgpack" or not data or data[0] not in _EXTENSIONS:
         return opened
-    return opened._replace(data=data, is_delta=True)
+    value = unpack_exactly(data)
+    return opened._replace(data=value.data, is_delta=True) if value.code == DELTA_SNAPSHOT else opened
+
+
+def unpack_exactly(packed: bytes) -> Any:
+    """Takes msgpack apart.
+
+    Raises:
+        Unconvertible: If putting it together again would not give the same bytes, so that parts would not be what they were.
+    """
+    value = unpack(packed)
+    if pack(value) != packed:
+        raise Unconvertible("the value is msgpack of an unusual encoding, which cannot be taken apart without changing it")
+    return value
+
+
+def as_msgpack(inner_type: str, data: bytes) -> bytes:
+    """Gives a serialized value as msgpack, so that it can be part of a packed checkpoint.
+
+    Raises:
+        Unconvertible: If the value is of a type (json, pickle, a serializer's own) that only its serializer can read.
+    """
+    if inner_type == "msgpack":
+        return data
+    if inner_type == "null":
+        return pack(None)
+    if inner_type in ("bytes", "bytearray"):
+        return pack(data)
+    raise Unconvertible(f"a value of type {inner_type!r} cannot be put into a packed checkpoint")

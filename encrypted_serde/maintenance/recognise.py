@@ -1,132 +1,172 @@
-"""Saying how a value is stored, from its type and its first bytes, without a key."""
+"""Finding the values in a row, and how they are stored: from their types and first bytes, without a key."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from functools import lru_cache
-from typing import Any
-
-import ormsgpack
+from typing import Any, NamedTuple
 
 from ..core.ciphers import TAG_SIZE
-from ..core.format import Sealed, bytes_of_text, find_sealed, is_sealed, nonce_size
-from ..errors import EncryptedSerdeError
+from ..core.format import Sealed, find_sealed, nonce_size
+from ..errors import EncryptedSerdeError, MalformedEnvelope
 from ..saver.manifest import KEY, LANGGRAPH_KEYS
-from ..wrapping.inert import Inert
+from ..wrapping.inert import FOREIGN, Inert, pack, unpack
 from ..wrapping.legacy import CIPHER as LEGACY_CIPHER
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
-from .model import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen
-from .packing import DELTA_SNAPSHOT, pack
-
-HEAD = 1 << 15
-"""So many first bytes of a value are enough to recognise it: the longest header is shorter."""
-
-EMPTY = "empty"
-"""Type of a row of `checkpoint_blobs` that stands for no value."""
-
-FOREIGN = 100
-"""Code of the extension object in which an inner saver, that packed it again, keeps a value that was not sealed."""
+from ..wrapping.serialize import JSON
+from ..wrapping.upstream import DELTA_SNAPSHOT
+from .report import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen
 
 _LEGACY_MINIMUM = 32
-_IS_PLAIN = Form(PLAINTEXT)
-_IS_UNDECODABLE = Form(UNDECODABLE)
-# A packed _DeltaSnapshot that holds bytes which begin like sealed ones.
-_SEALED_DELTA = re.compile(rb"(?:\xc7.|\xc8..|\xc9....)\x07(?:\xc4.|\xc5..|\xc6....)(?=\xc1ES1)", re.DOTALL)
-_BIN = re.compile(rb"(?:\xc4.|\xc5..|\xc6....)(?=\xc1ES1)", re.DOTALL)
+_PLAIN, _NONE = Form(PLAINTEXT), Form(NONE)
+_TEXT = re.compile(rb"(?:[\xa0-\xbf]|\xd9.|\xda..|\xdb....)(?=es1\.)", re.DOTALL)
+# The extension object that a snapshot of a delta channel is packed as, and bytes in it, with their lengths.
+_SNAPSHOT = re.compile(rb"(?:\xc7(.)|\xc8(..)|\xc9(....))\x07", re.DOTALL)
+_BYTES = re.compile(rb"(?:\xc4(.)|\xc5(..)|\xc6(....))(?=\xc1ES1)", re.DOTALL)
 
 
-def recognise_typed(type_tag: object, head: bytes, size: int) -> Form:
-    """Recognises a value that stands beside its type.
+class Found(NamedTuple):
+    """A value as it stands in a row.
+
+    Attributes:
+        form: How it is stored.
+        type_tag: As stored; of a part of a packed or JSON value the one that it would have alone.
+        data: As stored, without the snapshot of a delta channel around it; perhaps cut.
+        sealed: It, parsed, where we sealed it.
+        is_delta: Whether it stands in the snapshot of a delta channel.
+        error: What is wrong with it, where it cannot be made out.
+    """
+
+    form: Form
+    type_tag: str
+    data: bytes
+    sealed: Sealed | None = None
+    is_delta: bool = False
+    error: EncryptedSerdeError | None = None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether its header says that `EncryptedSaver` sealed it for one place."""
+        return self.form.bound
+
+
+def find_typed(type_tag: object, data: bytes, size: int) -> Found:
+    """Finds a value that stands beside its type.
 
     Args:
         type_tag: As stored.
-        head: The value, or its first `HEAD` bytes.
+        data: The value, or its first `database.HEAD` bytes.
         size: Of the whole value.
     """
     if not isinstance(type_tag, str):
-        return _IS_UNDECODABLE
+        return _broken("", data, MalformedEnvelope("the value has no type"))
     inner_type, plus, cipher = type_tag.rpartition("+")
+    if plus and cipher == LEGACY_CIPHER and inner_type:
+        if size >= _LEGACY_MINIMUM:
+            return Found(Form(LEGACY), type_tag, data)
+        return _broken(type_tag, data, MalformedEnvelope("a legacy value is shorter than its nonce and tag"))
     if plus:
-        if cipher == LEGACY_CIPHER and inner_type:
-            return Form(LEGACY) if size >= _LEGACY_MINIMUM else _IS_UNDECODABLE
-        return _blob(type_tag, head, 0, size)
+        try:
+            return _sealed(type_tag, Sealed.of_blob(type_tag, data), size)
+        except EncryptedSerdeError as error:
+            return _broken(type_tag, data, error)
     if type_tag == "null":
-        return Form(NONE)
-    start = 0
-    if type_tag == "msgpack" and (match := _SEALED_DELTA.match(head)):
-        start = match.end()
-    elif type_tag != "bytes":
-        return _IS_PLAIN
-    return _sealed(head[start:], size - start) or _IS_PLAIN
+        return Found(_NONE, type_tag, data)
+    if type_tag == "bytes":
+        return _recognised(type_tag, data, size) or Found(_PLAIN, type_tag, data)
+    if type_tag == "msgpack" and (found := _in_text(data, size)):
+        return found
+    if type_tag == "msgpack" and (snapshot := _SNAPSHOT.match(data)) and _length(snapshot) == size - snapshot.end():
+        return _in_snapshot(data[snapshot.end() :], size - snapshot.end())
+    return Found(_PLAIN, type_tag, data)
 
 
-def recognise_part(value: object) -> Form:
-    """Recognises a value that is part of a checkpoint that `packing.unpack` took apart."""
+def begins_snapshot(data: bytes) -> bool:
+    """Says whether msgpack begins like the snapshot of a delta channel."""
+    return _SNAPSHOT.match(data) is not None
+
+
+def find_part(value: object) -> Found:
+    """Finds a value that is part of a checkpoint which was taken apart, or which JSON gave."""
     if value is None:
-        return Form(NONE)
-    if isinstance(value, bytes):
-        return _sealed(value, len(value)) or _IS_PLAIN
-    if isinstance(value, str):
-        return recognise_text(value)
+        return Found(_NONE, "null", b"")
+    if isinstance(value, (bytes, str)) and (found := _recognised("bytes", value, _bytes_in(value))):
+        return found
     if isinstance(value, Inert):
-        if value.code == DELTA_SNAPSHOT and (match := _BIN.match(value.data)):
-            return _sealed(value.data[match.end() :], len(value.data) - match.end()) or _IS_PLAIN
+        if value.code == DELTA_SNAPSHOT:
+            return _in_snapshot(value.data, len(value.data))
         if value.code == FOREIGN:
             return _foreign(value.data)
-    return _IS_PLAIN
-
-
-def recognise_text(value: object) -> Form:
-    """Recognises a value that stands in JSON."""
-    sealed = sealed_in(value)
-    return _IS_PLAIN if sealed is None else _sealed(sealed, len(sealed)) or _IS_PLAIN
-
-
-def sealed_in(value: object) -> bytes | None:
-    """Gives the sealed bytes of sealed text; None if the value is something else."""
-    return _parsed(value) if isinstance(value, str) else None
-
-
-@lru_cache(maxsize=64)
-def _parsed(text: str) -> bytes | None:  # a text is recognised first, and opened soon after
-    data = bytes_of_text(text)
-    return data if is_sealed(data) else None
-
-
-def _foreign(packed: bytes) -> Form:
     try:
-        type_tag, data = ormsgpack.unpackb(packed)
-    except (TypeError, ValueError):
-        return _IS_UNDECODABLE
-    return recognise_typed(type_tag, data, len(data)) if isinstance(data, bytes) else _IS_UNDECODABLE
+        return Found(_PLAIN, "msgpack", pack(value))
+    except (TypeError, ValueError, OverflowError):  # JSON has integers beyond 64 bits, and lone surrogates
+        return Found(_PLAIN, JSON, json.dumps(value).encode("ascii"))
 
 
-def _sealed(data: bytes, size: int) -> Form | None:
+def _in_snapshot(data: bytes, size: int) -> Found:
+    match = _BYTES.match(data)
+    if match and _length(match) == size - match.end():
+        found = _recognised("bytes", data[match.end() :], size - match.end())
+        if found is not None:
+            return found._replace(is_delta=True)
+    return Found(_PLAIN, "msgpack", data, is_delta=True)
+
+
+def _in_text(data: bytes, size: int) -> Found | None:
+    """Finds sealed text that a saver packed, which was handed it for a scalar that it may keep in JSON."""
+    match = _TEXT.match(data)
+    if match is None:
+        return None
+    whole, text = size - match.end(), data[match.end() :]
+    if len(data) < size:  # the text of whole groups of bytes is a text by itself
+        text = text[: len(text) // 4 * 4]
+    return _recognised("bytes", text.decode("ascii", "replace"), (whole - 4) * 3 // 4)
+
+
+def _length(match: re.Match[bytes]) -> int:
+    return int.from_bytes(next(group for group in match.groups() if group is not None), "big")
+
+
+def _bytes_in(value: bytes | str) -> int:
+    """Gives the size of sealed bytes, also where they stand as text."""
+    return len(value) if isinstance(value, bytes) else (len(value) - 4) * 3 // 4
+
+
+def _recognised(type_tag: str, value: bytes | str, size: int) -> Found | None:
     try:
-        sealed = find_sealed(data)
-    except EncryptedSerdeError:
-        return _IS_UNDECODABLE
-    return None if sealed is None else _form(sealed, size)
+        sealed = find_sealed(value)
+        return None if sealed is None else _sealed(type_tag, sealed, size)
+    except EncryptedSerdeError as error:
+        return _broken(type_tag, value if isinstance(value, bytes) else value.encode("utf-8", "replace"), error)
 
 
-def _blob(type_tag: str, head: bytes, start: int, size: int) -> Form:
-    try:
-        return _form(Sealed.of_blob(type_tag, head), size)
-    except EncryptedSerdeError:
-        return _IS_UNDECODABLE
-
-
-def _form(sealed: Sealed, size: int) -> Form:
+def _sealed(type_tag: str, sealed: Sealed, size: int) -> Found:
     head = sealed.head
     if size < sealed.nonce + nonce_size(head.cipher) + TAG_SIZE:
-        return _IS_UNDECODABLE
-    return Form(SEALED, head.cipher.NAME, head.key_id, head.context.encoded, sealed.is_bound, sealed.is_compressed)
+        raise MalformedEnvelope("the value ends inside its nonce or tag")
+    form = Form(SEALED, head.cipher.NAME, head.key_id, sealed.is_bound, sealed.is_compressed, head.context)
+    return Found(form, type_tag, sealed.data, sealed)
+
+
+def _broken(type_tag: str, data: bytes, error: EncryptedSerdeError) -> Found:
+    return Found(Form(UNDECODABLE), type_tag, data, error=error)
+
+
+def _foreign(packed: bytes) -> Found:
+    """Finds a value that was not sealed and that an inner saver packed again."""
+    try:
+        type_tag, data = unpack(packed)
+        return find_typed(type_tag, bytes(data), len(data))
+    except (EncryptedSerdeError, TypeError, ValueError):
+        return _broken("", packed, MalformedEnvelope("a value that was kept as it was is nothing that we wrote"))
+
+
+# --- what is in the parts of a checkpoint -----------------------------------------------------------------------------
 
 
 def in_metadata(column: str, metadata: object, readable_keys: Collection[str]) -> Iterator[Seen]:
-    """Finds what is in the metadata of a checkpoint: its manifest, and keys that are readable and need not be.
+    """Says what is in the metadata of a checkpoint: its manifest, and keys that are readable and need not be.
 
     Args:
         column: Its table and column.
@@ -134,40 +174,36 @@ def in_metadata(column: str, metadata: object, readable_keys: Collection[str]) -
         readable_keys: Keys that may be readable, besides those that LangGraph needs.
     """
     if not isinstance(metadata, Mapping):
-        yield Seen(column, "metadata", _IS_UNDECODABLE, 0, metadata)
+        yield Seen(column, "metadata", Form(UNDECODABLE), 0, metadata)
         return
-    form = recognise_text(metadata.get(KEY))
-    has_manifest = form.kind != PLAINTEXT
-    if has_manifest:
-        yield Seen(column, "manifest", form, len(metadata[KEY]), metadata[KEY])
+    manifest = metadata.get(KEY)
+    found = _recognised("bytes", manifest, _bytes_in(manifest)) if isinstance(manifest, str) else None
+    has_manifest = found is not None
+    if found is not None:
+        yield Seen(column, "manifest", found.form, len(found.data), manifest)
     for name, value in metadata.items():
         if name in LANGGRAPH_KEYS or name in readable_keys or (name == KEY and has_manifest):
             continue
         if has_manifest and isinstance(value, str) and value.startswith(TOKEN_PREFIX):
             continue
-        yield Seen(column, f"metadata key {name}", _IS_PLAIN, len(json.dumps(value)), value)
+        yield Seen(column, f"metadata key {name}", _PLAIN, len(json.dumps(value)), value)
 
 
-def in_document(column: str, document: Any, what: str) -> Iterator[Seen]:
-    """Finds the values in a checkpoint that was taken apart, or that JSON gave.
+def in_document(column: str, document: Mapping[str, Any], what: str) -> Iterator[Seen]:
+    """Says how the values in a checkpoint are stored.
 
     Args:
         column: Its table and column.
         document: The checkpoint.
         what: What its channel values are called.
     """
-    values = document.get("channel_values") if isinstance(document, Mapping) else None
-    if not isinstance(values or {}, Mapping):
-        yield Seen(column, "whole checkpoint", _IS_UNDECODABLE, 0, document)
+    values = document.get("channel_values") or {}
+    sends = document.get("pending_sends") or ()
+    if not isinstance(values, Mapping) or not isinstance(sends, (list, tuple)):
+        yield Seen(column, "whole checkpoint", Form(UNDECODABLE), 0, document)
         return
-    for value in (values or {}).values():
-        if value is not None:
-            yield Seen(column, what, recognise_part(value), _size(value), value)
-    for send in document.get("pending_sends") or ():
-        yield Seen(column, "pending send", recognise_part(send), _size(send), send)
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, (bytes, str)):
-        return len(value)
-    return len(value.data) if isinstance(value, Inert) else len(pack(value))
+    for name, parts in ((what, values.values()), ("pending send", sends)):
+        for value in parts:
+            if value is not None:
+                found = find_part(value)
+                yield Seen(column, name, found.form, len(value) if isinstance(value, str) else len(found.data), value)

@@ -9,15 +9,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError
-from .coder import SAVER, Coder, ContextOf
-from .database import Database, Page, Row, open_database
-from .model import Failure, Progress, ProgressListener, Reencryption, Seen
-from .scan import scan_opened
+from .blobs import Blobs
+from .coder import SAVER, Blocked, Coder, ContextOf, Switches, Target
+from .database import (
+    OPEN,
+    Database,
+    MetadataKeys,
+    Paging,
+    Progress,
+    ProgressListener,
+    Row,
+    Selection,
+    Table,
+    fenced,
+    open_database,
+)
+from .report import PLAINTEXT, Failure, Report, Seen, Tally
+from .scan import Scanning, scan_opened
 
 PAGE_ROWS = 100
 """Rows of a page, unless `reencrypt` is told otherwise: few, so that nobody waits for long."""
@@ -28,6 +42,32 @@ MAX_PASSES = 10
 _PAUSE = 0.5  # seconds before the next pass, where rows were locked by others
 
 
+@dataclass
+class Reencryption(Report):
+    """What a re-encryption did. Its tally is that of the scan at the end.
+
+    Attributes:
+        dry_run: Whether nothing was written.
+        read: Rows that were read, in all passes.
+        rewritten: Rows that were written anew, or would have been.
+        overtaken: Rows that somebody else changed meanwhile; what they wrote counts.
+        left: Rows that do not stand in the form that was asked for, by the scan at the end.
+        admitted: Values that nobody vouched for and a switch let through, by kind.
+    """
+
+    dry_run: bool = False
+    read: int = 0
+    rewritten: int = 0
+    overtaken: int = 0
+    left: int = 0
+    admitted: dict[str, int] | None = None
+
+    def reasons(self) -> list[str]:
+        """Says what is left."""
+        left = [f"{self.left} rows are not in the form that was asked for"] if self.left and not self.dry_run else []
+        return [*super().reasons(), *left]
+
+
 def reencrypt(
     database: str | Path,
     keys: Key | KeyProvider,
@@ -35,42 +75,46 @@ def reencrypt(
     target: str = SAVER,
     cipher: str | None = None,
     compression: str | None = None,
+    allow_plaintext: bool = False,
+    allow_unbound: bool = False,
     legacy_keys: Iterable[bytes] = (),
     context: ContextOf = None,
     readable_metadata: Collection[str] = (),
     searchable_metadata: Collection[str] = (),
-    threads: Sequence[str] = (),
+    selection: Selection = Selection(),  # noqa: B008  # immutable
     dry_run: bool = False,
     rate: float | None = None,
     page_rows: int = PAGE_ROWS,
     progress: ProgressListener | None = None,
 ) -> Reencryption:
-    """Seals what is plaintext, and seals anew what is not sealed as it should be, while the database is in use.
+    """Seals anew what is not sealed as it should be, and what switches admit, while the database is in use.
 
-    **Sealing plaintext vouches for whatever stands there**, and so does sealing anew what langgraph's own serializer or ours
-    wrote unbound: a row that was forged or moved before is authentic afterwards. A manifest is made only for a row that has
-    none, or whose own still holds.
+    By itself it admits nothing: what nobody vouches for is reported and left. **A switch vouches for whatever stands there**: a
+    row that was forged or moved before is authentic afterwards. A row that carries proof that we sealed it (a manifest that
+    opens, a bound value) is held to that under every switch.
 
     No object is built of any value: msgpack is taken apart with its extension types kept as they are. So none of the
     application's classes are needed, and no code of a stored value runs.
 
-    Several processes may work at one Postgres database at once, each on rows that no other has locked. On SQLite more than one
-    is correct, and no faster.
+    Several processes may work at one Postgres or MySQL database at once, each on rows that no other has locked. On SQLite more
+    than one is correct, and no faster.
 
     Args:
-        database: Path of a SQLite file, or URL of a Postgres database.
+        database: As for `scan`.
         keys: What to open and seal with. Everything comes under the key that this gives to write with.
         target: ``"saver"``: as `EncryptedSaver` writes, each value bound to its place. ``"serde"``: as a saver with
             ``serde=EncryptedSerializer`` does; metadata, and scalars on Postgres, become plaintext. ``"plaintext"``: nothing
             stays sealed.
         cipher: What to seal with. None leaves sealed values with theirs; others get the default.
         compression: ``"zstd"`` or ``"none"``. None leaves sealed values as they are; others are not compressed.
-        legacy_keys: Raw AES keys of langgraph's own `EncryptedSerializer`.
+        allow_plaintext: Whether values that were never encrypted are sealed, but never ``pickle``.
+        allow_unbound: Whether values of `EncryptedSerializer` become bound to where they stand.
+        legacy_keys: Raw AES keys of langgraph's own `EncryptedSerializer`, whose values are sealed then.
         context: Encryption context of what has none yet: one for all, or a callable that gives that of a thread. A value
             that was sealed keeps its own.
         readable_metadata: Metadata keys that stay readable, as `EncryptedSaver` is told.
         searchable_metadata: Metadata keys that get a search token, as `EncryptedSaver` is told.
-        threads: Only these thread ids; all where there are none.
+        selection: Which rows; all by default. Threads and partitions alone: values of a thread belong together.
         dry_run: Whether to do everything but write.
         rate: Rows to rewrite in a second, at most.
         page_rows: Rows of a page, which is what one transaction writes at most.
@@ -85,96 +129,137 @@ def reencrypt(
         DatabaseFailed: If the database fails. What was committed stays; run it again.
         KeyServiceError: If a key cannot be had now. What was committed stays; run it again.
     """
+    selection.check()
     if page_rows < 1 or (rate is not None and rate <= 0):
         raise ConfigurationError("rate and page_rows must be positive")
-    coder = Coder(keys, target=target, cipher=cipher, compression=compression, legacy_keys=legacy_keys, context=context)
+    if selection.sample < 1 or selection.since is not None:
+        raise ConfigurationError("re-encryption takes whole threads: neither a sample nor a date")
+    switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
+    coder = Coder(keys, switches, Target(target, cipher, compression, context), dry_run=dry_run)
+    report = Reencryption("reencrypt", dry_run=dry_run)
+    report.options = {
+        **selection.described(),
+        "target": target,
+        "cipher": cipher,
+        "compression": compression,
+        "allow_plaintext": allow_plaintext,
+        "allow_unbound": allow_unbound,
+        "legacy_keys": len(switches.legacy_keys),
+        "readable_metadata": sorted(readable_metadata),
+        "searchable_metadata": sorted(searchable_metadata),
+        "rate": rate,
+    }
+    if target != PLAINTEXT and coder.only_key is not None:
+        report.current_keys = (coder.only_key.id.hex(),)
     with open_database(database, write=not dry_run) as opened:
+        report.database, report.server = opened.label, opened.server
         if not dry_run:
             opened.check_writable()
-        run = _Run(opened, coder, (readable_metadata, searchable_metadata), threads, page_rows, rate, progress, dry_run)
-        return run.to_the_end()
+        run = _Run(opened, coder, report, selection, (readable_metadata, searchable_metadata))
+        run.to_the_end(page_rows, rate, progress)
+    report.admitted = dict(coder.admission.admitted)
+    report.compared = ["what was rewritten opened in its place", "how every value is stored in the end, by types and headers"]
+    report.not_compared = ["what was left as it is because it is as asked for: verify opens it"]
+    report.finish()
+    return report
 
 
 class _Run:
     def __init__(
-        self,
-        database: Database,
-        coder: Coder,
-        metadata_keys: tuple[Collection[str], Collection[str]],
-        threads: Sequence[str],
-        page_rows: int,
-        rate: float | None,
-        progress: ProgressListener | None,
-        dry_run: bool,
+        self, database: Database, coder: Coder, report: Reencryption, selection: Selection, metadata_keys: MetadataKeys
     ) -> None:
         self._database = database
         self._coder = coder
+        self._report = report
+        self._selection = selection
         self._metadata_keys = metadata_keys
-        self._threads = threads
-        self._page_rows = page_rows
-        self._rate = rate
-        self._progress = progress
-        self._result = Reencryption(dry_run=dry_run)
         self._bytes = 0
+        self._blocked = 0
 
-    def to_the_end(self) -> Reencryption:
+    def to_the_end(self, page_rows: int, rate: float | None, progress: ProgressListener | None) -> None:
         """Goes through the database until nothing is left that could be done, and scans it."""
-        result = self._result
-        totals = [self._database.count(table, self._threads) for table in self._database.tables] if self._progress else []
-        total = None if None in totals else sum(number or 0 for number in totals)
+        report = self._report
+        total = self._database.total(self._selection) if progress else None
         for number in range(MAX_PASSES):
-            before = result.rewritten
-            result.failed, result.failures = 0, []
-            for table in self._database.tables:
-                self._go_through(table, total, hurried=number == 0)
-            result.left = 0
-            result.scan = scan_opened(self._database, self._threads, self._metadata_keys[0], 0, None, self._count_left)
-            if result.dry_run or result.left <= result.failed:
+            before = report.rewritten
+            report.start_again()
+            self._blocked = 0
+            # Pending writes first, then checkpoints, then values: nothing stands beside a manifest that it does not vouch for,
+            # and a value is bound only once every checkpoint that refers to it has one. The other way round for leaving.
+            for table in self._database.tables if self._coder.form == SAVER else reversed(self._database.tables):
+                if isinstance(table, Blobs):
+                    table.forget()
+                paging = Paging(table, self._selection, OPEN, size=page_rows, lock=not report.dry_run)
+                if number == 0:
+                    paging.condition = self._not_done(table)
+                while not paging.finished:
+                    start = time.monotonic()
+                    with self._database.page(paging) as rows:
+                        written = self._convert(table, rows)
+                    if rate is not None:
+                        time.sleep(max(0.0, written / rate - (time.monotonic() - start)))
+                    if progress is not None:
+                        progress(Progress(table.name, report.read, total, self._bytes, report.rewritten))
+            self._count_what_is_left()
+            if report.dry_run or (report.left <= report.failed and not self._blocked):
                 break
-            if result.rewritten == before:
+            if report.rewritten == before:
+                if report.left <= report.failed and number:
+                    break
                 time.sleep(_PAUSE)
-        return result
 
-    def _go_through(self, table: str, total: int | None, *, hurried: bool) -> None:
-        result, lock = self._result, not self._result.dry_run
-        pages = self._database.pages(table, self._threads, self._page_rows, self._coder, lock=lock, hurried=hurried)
-        for context in pages:
-            start = time.monotonic()
-            with context as page:
-                written = self._convert(table, page)
-            if self._rate is not None:
-                time.sleep(max(0.0, written / self._rate - (time.monotonic() - start)))
-            if self._progress is not None:
-                self._progress(Progress(table, result.read, total, self._bytes))
+    def _not_done(self, table: Table) -> tuple[str, tuple[Any, ...]]:
+        key = self._coder.only_key
+        return ("", ()) if key is None else self._database.not_done(table, self._coder.form, key)
 
-    def _convert(self, table: str, page: Page) -> int:
-        result = self._result
+    def _convert(self, table: Table, rows: Sequence[Row]) -> int:
+        report = self._report
         changes: list[tuple[Row, tuple[Any, ...]]] = []
-        for row in page.rows:
-            result.read += 1
+        for row in rows:
+            report.read += 1
             self._bytes += row.size
-            try:
-                new = self._recoded(table, row)
-            except KeyServiceError:
-                raise
-            except EncryptedSerdeError as error:
-                result.fail(Failure(table, row.key, f"{type(error).__name__}: {error}"))
-                continue
-            if new is not None:
+            new = fenced(table, row, lambda: self._recoded(table, row))  # noqa: B023  # called at once
+            if isinstance(new, Failure):
+                self._fail(new)
+            elif new is not None:
                 changes.append((row, new))
-        written = page.store(changes) if changes and not result.dry_run else len(changes)
-        result.rewritten += written
-        result.overtaken += len(changes) - written
+        written = self._store(table, changes) if changes and not report.dry_run else len(changes)
+        report.rewritten += written
         return written
 
-    def _recoded(self, table: str, row: Row) -> tuple[Any, ...] | None:
+    def _store(self, table: Table, changes: Sequence[tuple[Row, tuple[Any, ...]]]) -> int:
+        """Stores rows; one that the database does not take, such as JSON that it finds impossible, is one failure."""
+        try:
+            with self._database.savepoint():
+                written = self._database.store(table, changes)
+        except self._database.data_errors as error:
+            if len(changes) > 1:
+                return sum(self._store(table, [change]) for change in changes)
+            self._fail(Failure.of(table.name, table.key_of(changes[0][0]), error))
+            return 0
+        self._report.overtaken += len(changes) - written
+        return written
+
+    def _fail(self, failure: Failure) -> None:
+        self._blocked += failure.error == Blocked.__name__
+        self._report.fail(failure)
+
+    def _recoded(self, table: Table, row: Row) -> tuple[Any, ...] | None:
         """Gives the new columns of a row; None if it may stay as it is."""
-        found = list(self._database.look(table, row, self._metadata_keys[0]))
+        found = [*table.look(row, self._metadata_keys[0])]
         is_done = all(self._coder.is_done(seen) for seen in found)
         if is_done and not any(self._coder.may_shrink(seen) for seen in found):
             return None
-        new = self._database.recode(table, row, self._coder, self._metadata_keys)
-        return None if is_done and sum(len(column or b"") for column in new) >= row.size else new
+        new = table.recode(row, self._coder, self._metadata_keys)
+        return None if is_done and sum(len(column or b"") for column in new) >= table.weight(row) else new
+
+    def _count_what_is_left(self) -> None:
+        report = self._report
+        scanned = Report("scan", tally=Tally())
+        report.left = 0
+        how = Scanning(visit=self._count_left)
+        scan_opened(self._database, scanned, self._selection, self._metadata_keys[0], how)
+        report.tally, report.rows, report.bytes = scanned.tally, scanned.rows, scanned.bytes
 
     def _count_left(self, found: list[Seen]) -> None:
         try:
@@ -183,4 +268,4 @@ class _Run:
             raise
         except EncryptedSerdeError:  # the key of a context was erased
             is_done = False
-        self._result.left += not is_done
+        self._report.left += not is_done

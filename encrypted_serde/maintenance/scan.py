@@ -3,104 +3,119 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..wrapping.inert import Inert
-from .database import Database, open_database
-from .model import NONE, PLAINTEXT, UNDECODABLE, Line, Progress, ProgressListener, ScanReport, Seen
-
-MAX_LINES = 10_000
-"""How many different lines a report has at most; names of metadata keys and contexts are chosen by whoever writes rows."""
+from .database import LOOK, READ_ROWS, Database, Progress, ProgressListener, Selection, fenced, open_database
+from .report import NONE, PLAINTEXT, UNDECODABLE, Failure, Form, Report, Seen, Tally
 
 SAMPLE_CHARACTERS = 60
 """How much of a value a sample shows."""
 
-_REPORT_EVERY = 500  # rows
+
+@dataclass
+class ScanReport(Report):
+    """What stands in a database, as types and headers say."""
+
+    def problems(self) -> dict[str, int | None]:
+        """Counts values by what an operator may not want to find; see `Tally.problems`."""
+        return self.tally.problems(self.current_keys)
 
 
 def scan(
     database: str | Path,
     *,
-    threads: Sequence[str] = (),
+    selection: Selection = Selection(),  # noqa: B008  # immutable
     readable_metadata: Collection[str] = (),
+    current_keys: Iterable[str] = (),
     samples: int = 0,
+    by_context: bool = False,
     progress: ProgressListener | None = None,
 ) -> ScanReport:
     """Looks at every value of a checkpointer's database and says how it is stored.
 
     Nothing is decrypted and no key is needed, so nothing is proved either: somebody who writes rows can make a value look
-    sealed. Only reading it proves that it is.
+    sealed. `verify` proves that it is.
 
     Args:
-        database: Path of a SQLite file, or URL of a Postgres database.
-        threads: Only these thread ids; all where there are none.
+        database: Path of a SQLite file, URL or conninfo string of a Postgres database, URL of a MySQL or MariaDB database.
+        selection: Which rows; all by default.
         readable_metadata: Metadata keys that are readable on purpose, as `EncryptedSaver` was told.
+        current_keys: Ids of the keys that are written with, 64 hex digits or the first 12: others count as old.
         samples: How many values of each kind that is plaintext or undecodable to show, shortened. **The report then holds
             plaintext.**
+        by_context: Whether values under different encryption contexts have lines of their own.
         progress: Is told now and then how far it is.
 
     Raises:
         DatabaseFailed: If the database cannot be read, or is none of a checkpointer.
-        ConfigurationError: If the driver for it is not installed.
+        ConfigurationError: If an argument cannot be used, or the driver is not installed.
     """
+    selection.check()
+    report = ScanReport("scan", tally=Tally(by_context=by_context), current_keys=tuple(current_keys))
+    report.options = {**selection.described(), "readable_metadata": sorted(readable_metadata), "samples": samples}
     with open_database(database, write=False) as opened:
-        return scan_opened(opened, threads, readable_metadata, samples, progress)
-
-
-def scan_opened(
-    database: Database,
-    threads: Sequence[str],
-    readable_metadata: Collection[str],
-    samples: int,
-    progress: ProgressListener | None,
-    visit: Callable[[list[Seen]], None] | None = None,
-) -> ScanReport:
-    """Does what `scan` does, on a database that is open already. `visit` is given what was found in each row."""
-    report = ScanReport(database.label)
-    lines: dict[tuple[Any, ...], Line] = {}
-    totals = [database.count(table, threads) for table in database.tables] if progress else []
-    total = None if None in totals else sum(number or 0 for number in totals)
-    read = size = 0
-    for table in database.tables:
-        number = 0
-        for row in database.read(table, threads):
-            number, read, size = number + 1, read + 1, size + row.size
-            found = list(database.look(table, row, readable_metadata))
-            if visit is not None:
-                visit(found)
-            for seen in found:
-                if seen.form.kind != NONE:
-                    _add(lines, seen, samples)
-            if progress is not None and read % _REPORT_EVERY == 0:
-                progress(Progress(table, read, total, size))
-        report.rows[table] = number
-        if progress is not None:
-            progress(Progress(table, read, total, size))
-    report.lines = [lines[slot] for slot in sorted(lines)]
+        report.database, report.server = opened.label, opened.server
+        scan_opened(opened, report, selection, readable_metadata, Scanning(samples=samples, progress=progress))
+    report.compared = ["types and headers of every value that was read"]
+    report.not_compared = ["whether anything opens: verify does that"]
+    if not report.current_keys:
+        report.not_compared.append("key ids: no current key was named")
+    if not by_context:
+        report.not_compared.append("contexts: they are counted, and not told apart")
+    report.finish()
     return report
 
 
-def _add(lines: dict[tuple[Any, ...], Line], seen: Seen, samples: int) -> None:
-    slot = (seen.column, seen.what, *seen.form)
-    line = lines.get(slot)
-    if line is None:
-        if len(lines) >= MAX_LINES:
-            seen = seen._replace(what="(other)", form=seen.form._replace(context=b""))
-            slot = (seen.column, seen.what, *seen.form)
-        line = lines.setdefault(slot, Line.of(seen))
-    line.values += 1
-    line.bytes += seen.size
-    if len(line.samples) < samples and seen.form.kind in (PLAINTEXT, UNDECODABLE):
-        line.samples.append(_sample(seen.value))
+@dataclass(frozen=True)
+class Scanning:
+    """How to scan.
+
+    Attributes:
+        samples: How many samples of each line.
+        progress: Is told how far it is.
+        visit: Is given what was found in each row.
+    """
+
+    samples: int = 0
+    progress: ProgressListener | None = None
+    visit: Callable[[list[Seen]], None] | None = None
+
+
+def scan_opened(
+    database: Database, report: Report, selection: Selection, readable_keys: Collection[str], how: Scanning
+) -> None:
+    """Scans a database that is open already."""
+    total = database.total(selection) if how.progress else None
+    read = 0
+    for table in database.tables:
+        report.rows.setdefault(table.name, 0)
+        for row in database.rows(table, selection, LOOK):
+            read += 1
+            report.rows[table.name] += 1
+            report.bytes += row.size
+            found = fenced(table, row, lambda: [*table.look(row, readable_keys)])  # noqa: B023  # called at once
+            if isinstance(found, Failure):
+                report.fail(found)
+                found = [Seen(table.name, "row", Form(UNDECODABLE), row.size)]
+            if how.visit is not None:
+                how.visit(found)
+            for seen in found:
+                if seen.form.kind != NONE:
+                    line = report.tally.add(seen)
+                    if len(line.samples) < how.samples and seen.form.kind in (PLAINTEXT, UNDECODABLE):
+                        line.samples.append(_sample(seen.value))
+            if how.progress is not None and read % READ_ROWS == 0:
+                how.progress(Progress(table.name, read, total, report.bytes))
+        if how.progress is not None:
+            how.progress(Progress(table.name, read, total, report.bytes))
 
 
 def _sample(value: Any) -> str:
     if isinstance(value, Inert):
         value = value.data
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        text = repr(bytes(value[:SAMPLE_CHARACTERS]))[2:-1]
-    else:
-        text = json.dumps(value, default=repr)
+    text = repr(value[:SAMPLE_CHARACTERS])[2:-1] if isinstance(value, bytes) else json.dumps(value, default=repr)
     return text if len(text) <= SAMPLE_CHARACTERS else f"{text[:SAMPLE_CHARACTERS]}..."

@@ -31,10 +31,15 @@ class Habits(NamedTuple):
         gathers_sends: It puts the sends among a parent's writes into ``pending_sends`` of every checkpoint that it reads,
             whatever its format. In format 4, where they have no meaning, they are left out.
         mixes_writes: It gives the writes of other checkpoints of the thread along. Those are left out.
-        stores_all_values: It stores the value of every channel with every checkpoint, not only the new ones.
+        stores_all_values: It stores the value of every channel with every checkpoint, not only the new ones: the whole is
+            one value of its ``serde``. One that is readable was never encrypted then.
         newest_first: ``list`` gives rows in descending order of their checkpoint id, whatever thread and namespace.
         filters: What ``list(filter=)`` means.
         prunes: It has ``prune``, which may leave a checkpoint without its parent. Found by itself.
+        settles_slots: Of two writes to one slot it is known which stays: the first of ordinary ones; the newest of special
+            ones in a call that has no others.
+        migrates_sends: It gives a checkpoint of a format below 4 the sends that stand in the writes of its parent, as the
+            value of the channel of tasks.
         reuses_versions: It keeps one value per channel and version, and counts versions as whole numbers, so that a fork
             overwrites values of the branch it left. Versions get random low bits then.
         text_versions: It stores channel versions as text, whatever they were.
@@ -55,6 +60,8 @@ class Habits(NamedTuple):
     newest_first: bool = False
     filters: Semantics = EQUALITY
     prunes: bool = False
+    settles_slots: bool = False
+    migrates_sends: bool = True
     reuses_versions: bool = False
     text_versions: bool = False
     added_keys: frozenset[str] = frozenset()
@@ -64,9 +71,9 @@ class Habits(NamedTuple):
     asks_json: bool = False
 
 
-_MEMORY = Habits(asks_serde=True, inlines_scalars=False)
-_SQLITE = Habits(asks_serde=True, inlines_scalars=False, stores_all_values=True, newest_first=True, filters=JSON_PATH)
-_POSTGRES = Habits(asks_serde=True, newest_first=True, filters=CONTAINMENT)
+_MEMORY = Habits(asks_serde=True, inlines_scalars=False, settles_slots=True, migrates_sends=False)
+_SQLITE = _MEMORY._replace(stores_all_values=True, newest_first=True, filters=JSON_PATH)
+_POSTGRES = Habits(asks_serde=True, newest_first=True, filters=CONTAINMENT, settles_slots=True)
 _SHALLOW = Habits(asks_serde=True, inlines_scalars=False, is_shallow=True, gathers_sends=True, filters=CONTAINMENT)
 _MYSQL = Habits(filters=CONTAINMENT)
 _REDIS = Habits(gathers_sends=True, text_versions=True, added_keys=frozenset({"type"}), lists_all=True, asks_json=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -70,13 +70,18 @@ class Lister:
                     found = yield Call(self._wiring.gated, "get_tuple", (row.config,), asked.context)
                     if found is None:
                         continue
-                heavy = self._wiring.sealer.may_block or is_heavy(found)
-                answer = yield Work(partial(self._answer, asked, query, found), heavy)
+                answer = yield from self._row(asked, query, found)
                 if answer is not None:
                     yield Give(answer)
                     left = None if left is None else left - 1
                     if left == 0:
                         return
+
+    def _row(self, asked: Asked, query: Plan, found: CheckpointTuple) -> Row:
+        """Opens a row where that holds nobody up; None if it is none of the answers."""
+        heavy = self._wiring.sealer.may_block or is_heavy(found)
+        opened: CheckpointTuple | None = yield Work(partial(self._answer, asked, query, found), heavy)
+        return opened
 
     def _answer(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
         """Opens a row; None if it does not match."""
@@ -165,3 +170,6 @@ class _Merged:
 
 
 _Fetch = _Streamed | _Paged | _Merged
+
+Row = Generator[Step | Give, Any, CheckpointTuple | None]
+"""Steps that come to a row, or to none."""

@@ -156,8 +156,8 @@ class Manifest(NamedTuple):
         Args:
             values: Channels that have a value there.
             nones: Channels whose value is None there.
-            deltas: Those of the first whose value stands in a snapshot of a delta channel. Savers that keep a value per
-                version also find those of delta channels that were left out since.
+            deltas: Those of the first whose value is a snapshot of a delta channel that may have been left out since: savers
+                that keep a value per version find them all the same, by the version that the checkpoint has.
 
         Raises:
             WrongLocation: If one is missing, or one is too many.

@@ -169,8 +169,9 @@ class RowOpener:
                 added_keys=self._habits.added_keys,
             )
         )
-        values, nones, deltas = _kinds(checkpoint)
-        manifest.check_channels(values, nones, deltas)
+        values, nones, deltas = self._kinds(checkpoint)
+        versions = {} if self._habits.stores_all_values else verified.checkpoint["channel_versions"]
+        manifest.check_channels(values, nones, [channel for channel in deltas if channel in versions])
         inner_type, private = manifest.private
         given = Waiting.for_bytes(self._serde, inner_type, private)
         return _Head(manifest, verified.checkpoint, Waiting(lambda: {**verified.readable, **given()}))
@@ -187,14 +188,39 @@ class RowOpener:
         _check_form(found.checkpoint)
         if found.checkpoint.get("id") != at.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
-        is_bound = any(is_sealed(_bare(value)) for value in (found.checkpoint.get("channel_values") or {}).values())
-        if is_bound:
+        if self._habits.stores_all_values and not isinstance(found.checkpoint, Foreign) and not self._admission.plaintext:
+            raise PlaintextRefused("the checkpoint was never encrypted")
+        values, sends = (found.checkpoint.get(name) for name in ("channel_values", "pending_sends"))
+        sealed_once = [
+            *(values.values() if isinstance(values, Mapping) else ()),
+            *(sends if isinstance(sends, list) else ()),
+        ]
+        if any(is_sealed(_bare(value)) for value in sealed_once):
             raise PlaintextRefused("the checkpoint has values that were sealed for it, and no manifest: it was stripped of it")
         if isinstance(found.metadata, Foreign):
             metadata = self._admit(found.metadata, at.context)
         else:
             metadata = Waiting.holding(dict(found.metadata or {}))
         return _Head(None, None if isinstance(found.checkpoint, Foreign) else found.checkpoint, metadata)
+
+    def _kinds(self, checkpoint: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
+        """Divides channels into those with a value, those that are None, and, of the first, those in a delta snapshot."""
+        values: list[str] = []
+        nones: list[str] = []
+        deltas: list[str] = []
+        for channel, value in checkpoint["channel_values"].items():
+            if self._is_gathered(channel, value, checkpoint):
+                continue
+            # Encrypting serializers seal None too, and one may stand there from before the wrapper.
+            is_none = value is None or (isinstance(value, Foreign) and value.type_tag.partition("+")[0] == "null")
+            (nones if is_none else values).append(channel)
+            if isinstance(value, DeltaSnapshot):
+                deltas.append(channel)
+        return values, nones, deltas
+
+    def _is_gathered(self, channel: str, value: object, checkpoint: Mapping[str, Any]) -> bool:
+        """Says whether the saver gathered a value from the writes of the parent, as a bare list: sends of a format below 4."""
+        return channel == TASKS and isinstance(value, list) and self._habits.migrates_sends and is_before_v4(checkpoint)
 
     def _channels(self, checkpoint: Mapping[str, Any], head: _Head, at: At) -> tuple[dict[str, Waiting], dict[str, Any] | None]:
         """Opens the channel values; gives the channel versions too, where sends that a saver gathered change them."""
@@ -204,11 +230,10 @@ class RowOpener:
         values: dict[str, Waiting] = {}
         sends = None
         for channel, value in checkpoint["channel_values"].items():
-            if channel == TASKS and isinstance(value, list) and is_before_v4(head.checkpoint):
-                # Savers gather the sends of a format below 4 from the parent's writes, as a bare list.
+            if self._is_gathered(channel, value, head.checkpoint):
                 sends = values[channel] = self._gathered_sends(value, head.manifest, at)
             else:
-                values[channel] = self._value(channel, value, head, at)
+                values[channel] = self._value(channel, value, versions.get(channel), head, at)
         if head.manifest is not None and sends is not None and versions:  # as the savers choose it, who were not asked to
             return values, {**versions, TASKS: max(versions.values())}
         return values, None
@@ -241,9 +266,17 @@ class RowOpener:
         if self._habits.gathers_sends:
             return self._sends_of_parent(sends, head, at)
         return [
-            self._found(send, _bind(binding.send, at.place, at.checkpoint_id, idx, len(sends)), at, is_proven=head.is_proven)
+            self._send(send, _bind(binding.send, at.place, at.checkpoint_id, idx, len(sends)), at, is_proven=head.is_proven)
             for idx, send in enumerate(sends)
         ]
+
+    def _send(self, value: Any, place: Binding, at: At, *, is_proven: bool) -> Waiting:
+        if (sealed := find_sealed(value)) is None:
+            return self._admit(value, at.context, is_proven=is_proven)
+        opened = self._open(sealed, place, at.context)
+        if "task_id" in opened.claims:
+            raise WrongLocation("a write of a task stands among the sends that a checkpoint was written with")
+        return self._waiting(opened)
 
     def _sends_of_parent(self, sends: list[Any], head: _Head, at: At) -> list[Waiting]:
         if self._habits.is_shallow:  # which keeps no parent
@@ -295,32 +328,26 @@ class RowOpener:
                 require_whole(writes)
                 opened: DeltaChannelHistory = {"writes": [(write.task_id, write.channel, write.value()) for write in writes]}
                 if "seed" in entry:
-                    opened["seed"] = self._value(channel, entry["seed"], _Head(None, None, _NONE), at)()
+                    opened["seed"] = self._value(channel, entry["seed"], None, _Head(None, None, _NONE), at)()
                 result[channel] = opened
         return result
 
     # --- one value
 
-    def _value(self, channel: str, value: Any, head: _Head, at: At) -> Waiting:
+    def _value(self, channel: str, value: Any, version: object, head: _Head, at: At) -> Waiting:
         """Verifies the value of a channel, which may stand in a delta snapshot."""
-        versions = head.checkpoint["channel_versions"] if head.checkpoint else {}
-        version = versions.get(channel)
+        if value is None:
+            return _NONE
         if isinstance(value, DeltaSnapshot) and (sealed := find_sealed(value.value)) is not None:
             waiting = self._waiting(self._open(sealed, _bind(binding.delta, at.place, channel, version), at.context))
             return Waiting(lambda: DeltaSnapshot(waiting()))
-        is_proven = head.is_proven and self._stands_in_row(value)
-        return self._found(value, _bind(binding.value, at.place, channel, version), at, is_proven=is_proven)
+        if (sealed := find_sealed(value)) is None:
+            return self._admit(value, at.context, is_proven=head.is_proven and self._stands_in_row(value))
+        return self._waiting(self._open(sealed, _bind(binding.value, at.place, channel, version), at.context))
 
     def _stands_in_row(self, value: Any) -> bool:
         """Says whether a value stands in the row of its checkpoint, and not in one of its own that may be older."""
         return self._habits.stores_all_values or (self._habits.inlines_scalars and isinstance(value, _SCALARS))
-
-    def _found(self, value: Any, place: Binding, at: At, *, is_proven: bool) -> Waiting:
-        if value is None:
-            return _NONE
-        if (sealed := find_sealed(value)) is None:
-            return self._admit(value, at.context, is_proven=is_proven)
-        return self._waiting(self._open(sealed, place, at.context))
 
     def _open(self, sealed: Sealed, place: Binding, context: EncryptionContext | None) -> Opened:
         return self._sealer.open_bound(sealed, place, context=context)
@@ -390,22 +417,6 @@ def _bind(make: Callable[..., Binding], *known: Any) -> Binding:
 
 def _bare(value: Any) -> Any:
     return value.value if isinstance(value, DeltaSnapshot) else value
-
-
-def _kinds(checkpoint: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
-    """Divides channels into those with a value, those that are None, and, of the first, those in a delta snapshot."""
-    values: list[str] = []
-    nones: list[str] = []
-    deltas: list[str] = []
-    for channel, value in checkpoint["channel_values"].items():
-        if channel == TASKS and isinstance(value, list) and is_before_v4(checkpoint):
-            continue  # gathered by the saver
-        # Encrypting serializers seal None too, and one may stand there from before the wrapper.
-        is_none = value is None or (isinstance(value, Foreign) and value.type_tag.partition("+")[0] == "null")
-        (nones if is_none else values).append(channel)
-        if isinstance(value, DeltaSnapshot):
-            deltas.append(channel)
-    return values, nones, deltas
 
 
 def _check_form(checkpoint: Any) -> None:

@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from ..anchor.entries import Anchor
 from ..audit import AuditListener, make_sealer
 from ..core.binding import Place
 from ..core.ciphers import DEFAULT
@@ -31,9 +32,11 @@ from ..errors import ConfigurationError
 from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
 from ..wrapping.admission import Admission
+from ..wrapping.description import description, summary
 from ..wrapping.gate import Gate, gated
 from ..wrapping.json_gate import JsonGate
 from ..wrapping.offload import is_heavy, is_large, seal_now
+from .anchoring import anchored, keeper_for
 from .inner import Habits, habits_of, next_of_its_own, with_probed
 from .listing import Asked, Lister
 from .manifest import KEY, LANGGRAPH_KEYS, survives_json
@@ -56,8 +59,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     Readable by nature stay thread, namespace, checkpoint and task ids, channel and node names, task paths, versions, times,
     sizes, whether a value is None, and the metadata keys ``source``, ``step``, ``parents``, ``run_id`` and those of delta
-    channels. Not detectable are the deletion of the newest rows or of all writes of a task (which then runs again), and a
-    whole older database put in place of the newer one.
+    channels. Not detectable without an ``anchor`` are the deletion of the newest rows or of all writes of a task (which then
+    runs again), and a whole older database put in place of the newer one.
 
     Args:
         inner: The saver to wrap. It goes on to work as it did; what is written through the wrapper it cannot read.
@@ -84,6 +87,10 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         verify_delta_history: Rebuild delta channels from verified checkpoints, one by one, instead of the inner saver's
             faster way, which authenticates each write but not which checkpoints form the chain.
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
+        anchor: An append-only list out of reach of whoever writes the database, such as `SqliteAnchor` or `PostgresAnchor`:
+            what was deleted or put back there is refused with `Incomplete`. See docs/anchor.md.
+        max_lag: Seconds, up to 60, for which entries for the anchor may be gathered. What happens to the database within
+            this time is not noticed. Without it every entry is made before the call that stored the row returns.
         habits: How the inner saver treats what it is handed, if it is none that is known (docs/coverage.md lists them) and
             gives back something else than it was given.
 
@@ -96,10 +103,14 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         serde: How values become bytes. Another may be assigned.
     """
 
-    def __new__(cls, inner: Any = None, *args: Any, verify_delta_history: bool = False, **options: Any) -> EncryptedSaver:
+    def __new__(
+        cls, inner: Any = None, *args: Any, verify_delta_history: bool = False, anchor: Any = None, **options: Any
+    ) -> EncryptedSaver:
         """Chooses the class with the optional methods of the inner saver."""
-        fitting = class_for(cls, type(inner), verify_delta_history=verify_delta_history) if args or options else cls
-        return object.__new__(fitting)
+        if not args and not options:
+            return object.__new__(cls)
+        fitting = class_for(cls, type(inner), verify_delta_history=verify_delta_history or anchor is not None)
+        return object.__new__(fitting if anchor is None else anchored(fitting))  # type: ignore[arg-type]  # see class_for
 
     def __init__(
         self,
@@ -120,6 +131,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         pass_config: Collection[str] = (),
         verify_delta_history: bool = False,
         audit: AuditListener | None = None,
+        anchor: Anchor | None = None,
+        max_lag: float | None = None,
         habits: Habits | None = None,
     ) -> None:
         if not isinstance(inner, BaseCheckpointSaver) or isinstance(inner, EncryptedSaver):
@@ -146,8 +159,9 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
             sealer, plaintext=allow_plaintext, unbound=allow_unbound, legacy_keys=legacy_keys, allowlist_from=own
         )
         known = habits_of(inner) if habits is None else with_probed(habits, inner)
+        keeper = keeper_for(anchor, max_lag, sealer.keys, known)
         view = gated(inner, _gate(admission, known))
-        self._connect(Wiring(view, sealer, own, admission, known, readable, searchable))
+        self._connect(Wiring(view, sealer, own, admission, known, readable, searchable, keeper=keeper))
         super().__init__(serde=own)
 
     def _connect(self, wiring: Wiring) -> None:
@@ -171,6 +185,29 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
     def admitted_reads(self) -> Counter[str]:
         """How many values each switch for moving in let through: by ``plaintext``, ``legacy`` and ``unbound``."""
         return self._wiring.admission.admitted
+
+    def describe(self) -> dict[str, Any]:
+        """Describes how this saver writes and what it admits, for a health page: nothing secret, in types that JSON knows.
+
+        Returns:
+            ``saver`` (class of the inner one), ``cipher``, ``compression``, ``keys`` (class of the provider), ``key_id`` and
+            ``decrypt_only`` (of a `Keyring`: id of the primary key in hex, number of keys only read; else None),
+            ``required_context``, ``audit``, ``anchor`` (whether there is one), ``readable_metadata`` and
+            ``searchable_metadata`` (what was named), ``switches`` (those that are on) and ``admitted`` (how many values of
+            each kind they let through).
+        """
+        wiring = self._wiring
+        return {
+            "saver": type(self.inner).__name__,
+            **description(wiring.sealer, wiring.admission),
+            "anchor": wiring.keeper is not None,
+            "readable_metadata": sorted(wiring.readable_keys - LANGGRAPH_KEYS),
+            "searchable_metadata": sorted(wiring.searchable_keys),
+        }
+
+    def __repr__(self) -> str:
+        shown = summary(self._wiring.sealer, self._wiring.admission)
+        return f"<EncryptedSaver of {type(self.inner).__name__}, {shown}>"
 
     @property
     def config_specs(self) -> list[Any]:
@@ -226,18 +263,30 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
-        asked, sealed = self._seal_writes(config, writes, task_id, task_path)
+        self._put_writes(config, writes, task_id, task_path)
+
+    def _put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> str:
+        """Does it, and gives the id that was sealed into them."""
+        asked, sealed, batch = self._seal_writes(config, writes, task_id, task_path)
         self._wiring.gated.put_writes(asked, sealed, task_id, task_path)
+        return batch
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Seals the writes of a task and stores them."""
+        await self._aput_writes(config, writes, task_id, task_path)
+
+    async def _aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> str:
+        """Does it, and gives the id that was sealed into them."""
         asks = self._wiring.habits.asks_serde
-        asked, sealed = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
+        asked, sealed, batch = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
         if asks and (self._wiring.sealer.may_block or any(is_large(value) for _, value in writes)):
             await asyncio.to_thread(seal_now, [value for _, value in sealed])
         await self._wiring.gated.aput_writes(asked, sealed, task_id, task_path)
+        return batch
 
     def _seal(
         self,
@@ -256,10 +305,10 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def _seal_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> tuple[RunnableConfig, list[tuple[str, Any]]]:
+    ) -> tuple[RunnableConfig, list[tuple[str, Any]], str]:
         asked, at = self._asked(config)
         checkpoint_id = config["configurable"]["checkpoint_id"]
-        return asked, self._rows.writes(at._replace(checkpoint_id=checkpoint_id), writes, task_id, task_path)
+        return asked, *self._rows.writes(at._replace(checkpoint_id=checkpoint_id), writes, task_id, task_path)
 
     async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
         """Calls something in a thread if it is heavy, or may ask a service for a key."""

@@ -31,6 +31,7 @@ def test_two_tenants_talk_to_it_and_the_disk_holds_nothing(tmp_path: Path, envir
     assert "Hello. That was message 1, and I have all of them." in done.stdout
     assert "{'subject': 'my account', 'owner': 'acme/alice'" in done.stdout
     assert "bob finds:   []" in done.stdout
+    assert "bob reads:   404" in done.stdout
     assert "3 checkpoints; the account number is in one of them: False" in done.stdout
     assert server.egress == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from encrypted_serde import Key
-from tests.agent_server.server import ENCRYPTION, agent_server, needs_server, start
+from tests.agent_server.server import ENCRYPTION, WHOLE_ROWS, agent_server, needs_server, start
 
 pytestmark = needs_server
 
@@ -33,4 +33,6 @@ def test_langgraph_json_can_set_the_environment_itself_and_keys_can_come_from_a_
     file.write_text(Key.generate().to_text(), encoding="ascii")
     environ = {"ENCRYPTED_SERDE_KEY_FILE": str(file), "TENANTS": "user"}
     with agent_server(tmp_path / "server", environ, **CONFIG, env={"LANGGRAPH_ENCRYPTION": ENCRYPTION}) as server:
-        assert server.get("/calls") == {"encrypt.json": 1}
+        assert server.get("/calls") == dict.fromkeys(("encrypt.json", "decrypt.json"), 1 + WHOLE_ROWS)  # of the check
+    assert '" 500' not in server.printed
+    assert "Internal Server Error" not in server.printed

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+
+from tests import mariadb
 
 
 @pytest.fixture
@@ -14,6 +17,20 @@ def postgres_url(postgres_database: str) -> str:
     """The URL of a database that is empty and dropped afterwards."""
     parts = conninfo_to_dict(postgres_database)
     return f"postgresql:///{quote(str(parts.pop('dbname')))}?{urlencode(parts)}"
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    """URL of a real MariaDB server, started once. Without one the tests that need it fail; they are not skipped."""
+    with mariadb.running_mariadb() as url:
+        yield url
+
+
+@pytest.fixture
+def mysql_url(mariadb_server: str) -> Iterator[str]:
+    """The URL of a MariaDB database that is empty and dropped afterwards."""
+    with mariadb.temporary_database(mariadb_server) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

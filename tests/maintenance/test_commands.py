@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import sys
+from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from encrypted_serde.cli.database import app
-from tests.maintenance.forms import FORMS, LEGACY_KEYS, NEW_KEY, OLD_KEY, assert_same, replay_strictly, write_every_form
+from encrypted_serde import EncryptedSaver, encryption_context
+from encrypted_serde.cli import app as cli
+from encrypted_serde.maintenance import Progress
+from tests.maintenance import sql
+from tests.maintenance.forms import (
+    FORMS,
+    LEGACY_KEYS,
+    NEW_KEY,
+    OLD_KEY,
+    assert_same,
+    config_of,
+    delta_graph,
+    open_saver,
+    replay_strictly,
+    write_every_form,
+)
 
 LEFT = 3
 
@@ -29,7 +48,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
 
     def run_command(*arguments: str) -> Result:
         with pytest.raises(SystemExit) as exit_:
-            app(list(arguments))
+            cli.run(arguments)
         captured = capsys.readouterr()
         return Result(exit_.value.code or 0, captured.out, captured.err)
 
@@ -79,6 +98,7 @@ def test_scan_json_is_what_the_function_gives(run, place: str) -> None:
     found = json.loads(run("scan", place, "--json").out)
     assert found["problems"]["plaintext"] > 0
     assert found["rows"]["checkpoints"] == 18
+    assert found["problems"]["old-key"] is None
 
 
 def test_scan_of_one_thread_looks_at_that_only(run, place: str) -> None:
@@ -99,30 +119,43 @@ def test_reencrypt_needs_a_key_and_says_so(run, place: str) -> None:
     assert "ENCRYPTED_SERDE_KEY" in result.err
 
 
-def test_reencrypt_takes_every_key_that_it_needs(run, keys: None, place: str, tmp_path: Path, monkeypatch) -> None:
-    before = write_every_form(place)
-    monkeypatch.setenv("LANGGRAPH_AES_KEY", LEGACY_KEYS[0].decode())
+def test_reencrypt_admits_nothing_by_itself(run, keys: None, place: str) -> None:
+    write_every_form(place, {name: FORMS[name] for name in ("plaintext", "serde-old-key", "upstream-eax")})
+    before = run("scan", place, "--json").out
     result = run("reencrypt", place)
     assert result.code == LEFT
-    assert "left as it is: checkpoint" in result.err
+    for error in ("PlaintextRefused", "WrongLocation", "UnsupportedCipher"):
+        assert error in result.err
+    assert json.loads(run("scan", place, "--json").out)["lines"] == json.loads(before)["lines"]
+
+
+def test_reencrypt_takes_every_key_that_it_needs(run, keys: None, place: str, tmp_path: Path) -> None:
+    before = write_every_form(place)
+    files = []
+    for number, key in enumerate(LEGACY_KEYS):
+        (tmp_path / f"{number}.key").write_bytes(key + b"\n")
+        files.append(f"--legacy-key-file={tmp_path / f'{number}.key'}")
+    opened = ("reencrypt", place, "--allow-plaintext", "--allow-unbound")
+    result = run(*opened, files[0])
+    assert result.code == LEFT
     assert "thread_id='upstream-gcm/" in result.err
     assert "upstream-eax" not in result.err
-    file = tmp_path / "legacy.key"
-    file.write_bytes(LEGACY_KEYS[1] + b"\n")
-    result = run("reencrypt", place, "--legacy-key-file", str(file))
-    assert (result.code, result.err) == (0, "")
+    result = run(*opened, *files)
+    assert result.code == 0
+    assert "admitted by a switch" in result.out
     assert "all rows are as asked for" in result.out
     assert run("scan", place, "--fail-on", "plaintext,legacy,old-key,unbound,undecodable").code == 0
+    assert run("verify", place).code == 0
     assert_same(replay_strictly(place), before)
 
 
 def test_a_dry_run_changes_nothing(run, keys: None, place: str) -> None:
     write_every_form(place, {"plaintext": FORMS["plaintext"]})
-    before = run("scan", place, "--json").out
-    result = run("reencrypt", place, "--dry-run")
+    before = json.loads(run("scan", place, "--json").out)["lines"]
+    result = run("reencrypt", place, "--dry-run", "--allow-plaintext")
     assert result.code == 0
     assert "would be rewritten" in result.out
-    assert run("scan", place, "--json").out == before
+    assert json.loads(run("scan", place, "--json").out)["lines"] == before
 
 
 def test_plaintext_takes_a_flag_of_its_own(run, keys: None, place: str) -> None:
@@ -137,5 +170,146 @@ def test_reencrypt_json_names_the_rows_that_failed(run, keys: None, place: str) 
     result = run("reencrypt", place, "--json", "--context", "tenant_id=acme")
     done = json.loads(result.out)
     assert result.code == LEFT
-    assert done["failed"] == len(done["failures"]) == done["left"] > 0
-    assert done["failures"][0]["row"]["thread_id"].startswith("upstream-eax/")
+    assert done["failures"]["rows"] == len(done["failures"]["first"]) == done["result"]["left"] > 0
+    assert done["failures"]["first"][0]["row"]["thread_id"].startswith("upstream-eax/")
+
+
+# --- evidence ---------------------------------------------------------------------------------------------------------
+
+
+def test_verify_says_how_much_opened_and_fails_if_something_does_not(run, keys: None, place: str) -> None:
+    write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
+    result = run("verify", place)
+    assert result.code == 0
+    assert "rows opened, 0 failed" in result.out
+    assert "rows/s" in result.out
+    sql.run(place, "UPDATE checkpoints SET parent_checkpoint_id = 'x' WHERE parent_checkpoint_id IS NULL")
+    result = run("verify", place)
+    assert result.code == LEFT
+    assert "checkpoints: WrongLocation: the checkpoint has another parent" in result.err
+    assert len([line for line in result.err.splitlines() if "WrongLocation" in line]) == 1
+
+
+@pytest.mark.parametrize("command", ["scan", "verify", "reencrypt", "expire"])
+def test_a_report_is_written_as_evidence(run, keys: None, place: str, tmp_path: Path, command: str) -> None:
+    write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
+    file = tmp_path / "report.json"
+    options = ["--older-than", "1d"] if command == "expire" else []
+    assert run(command, place, *options, "--report", str(file)).code == 0
+    report = json.loads(file.read_text())
+    assert (report["schema"], report["command"]) == ("encrypted-serde/report/1", command)
+    assert (report["verdict"], report["reasons"], report["exit_code"]) == ("passed", [], 0)
+    assert report["started"].endswith("+00:00")
+    assert report["software"].keys() == {"encrypted-serde", "format"}
+    assert report["database"]["server"].startswith(("SQLite 3", "PostgreSQL"))
+    assert report["compared"]
+    assert report["not_compared"]
+    assert OLD_KEY.to_text() not in file.read_text()
+
+
+@pytest.mark.parametrize("command", [["scan"], ["verify"], ["reencrypt"], ["expire", "--older-than", "1d"]])
+def test_nothing_found_is_not_clean_unless_it_may_be(run, keys: None, place: str, command: list[str]) -> None:
+    write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
+    result = run(*command, place, "--thread", "mistyped")
+    assert result.code == LEFT
+    assert "no row was found" in result.err
+    assert run(*command, place, "--thread", "mistyped", "--allow-empty").code == 0
+
+
+def test_a_line_for_each_context_only_if_asked_for(run, place: str) -> None:
+    with open_saver(place) as plain, encryption_context(tenant_id="acme"):
+        delta_graph(EncryptedSaver(plain, NEW_KEY)).invoke({"log": ["a"], "messages": []}, config_of("one"))
+    assert "acme" not in run("scan", place).out
+    assert "encryption contexts: 1" in run("scan", place).out
+    assert "tenant_id='acme'" in run("scan", place, "--by-context").out
+
+
+def test_contexts_that_differ_are_shown_only_if_asked_for(run, keys: None, place: str) -> None:
+    with open_saver(place) as plain, encryption_context(tenant_id="acme"):
+        delta_graph(EncryptedSaver(plain, NEW_KEY)).invoke({"log": ["a"], "messages": []}, config_of("one"))
+    expected = ("verify", place, "--context", "tenant_id=umbrella")
+    assert run(*expected).code == LEFT
+    assert "acme" not in run(*expected).err
+    assert "'acme' instead of 'umbrella'" in run(*expected, "--show-contexts").err
+
+
+@pytest.mark.parametrize("given", ["", "current", "123", "z" * 64, "a" * 65])
+def test_current_key_refuses_what_is_no_id(run, tmp_path: Path, given: str) -> None:
+    result = run("scan", str(tmp_path / "any"), "--current-key", given)
+    assert result.code == 2
+    assert "key-id prints it" in result.err
+
+
+def test_current_key_takes_the_digits_that_are_printed(run, place: str) -> None:
+    write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
+    assert run("scan", place, "--current-key", OLD_KEY.id.hex()[:12], "--fail-on", "old-key").code == 0
+    assert run("scan", place, "--current-key", NEW_KEY.id.hex()[:12], "--fail-on", "old-key").code == LEFT
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--partition", "0/3"),
+        ("--partition", "4/3"),
+        ("--partition", "x"),
+        ("--sample", "1"),
+        ("--sample", "0%"),
+        ("--since", "yesterday"),
+    ],
+)
+def test_a_selection_that_cannot_be_meant_is_wrong_usage(run, keys: None, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    assert run("verify", str(tmp_path / "any"), *arguments).code == 2
+
+
+def test_ctrl_c_says_what_is_done_and_that_it_can_go_on(run, keys: None, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
+
+    def interrupted(*args: object, progress, **options: object) -> None:
+        progress(Progress("checkpoints", 1200, None, 0, 100))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.reencrypt"], "reencrypt", interrupted)
+    result = run("reencrypt", place)
+    assert result.code == 130
+    assert "1,200 rows read, 100 changed" in result.err
+    assert "run it again" in result.err
+
+
+def test_a_locked_sqlite_file_is_said_to_be_locked(run, keys: None, tmp_path: Path, monkeypatch, caplog) -> None:
+    place = str(tmp_path / "locked.sqlite")
+    write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
+    monkeypatch.setattr("encrypted_serde.maintenance.sqlite.LOCK_NOTICE", 0.01)
+    monkeypatch.setattr("encrypted_serde.maintenance.sqlite.LOCK_TIMEOUT", 0.02)
+    with closing(sqlite3.connect(place, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        result = run("reencrypt", place)
+    assert result.code == 1
+    assert "locked" in result.err
+    assert "locked by another process; waiting" in caplog.text
+
+
+def test_tables_that_are_missing_are_looked_for_in_the_search_path(run, postgres_url: str) -> None:
+    result = run("scan", postgres_url)
+    assert result.code == 1
+    assert 'search_path, which is "$user", public' in result.err
+
+
+def test_a_database_may_be_named_in_every_usual_way(run, postgres_url: str, tmp_path: Path) -> None:
+    write_every_form(postgres_url, {"plaintext": FORMS["plaintext"]})
+    parts = conninfo_to_dict(postgres_url)
+    conninfo = " ".join(f"{name}='{value}'" for name, value in parts.items())
+    for text in (conninfo, f" {postgres_url}", postgres_url.replace("postgresql:", "postgresql+psycopg:")):
+        assert run("scan", text).code == 0
+    file = str(tmp_path / "app.sqlite")
+    write_every_form(file, {"plaintext": FORMS["plaintext"]})
+    for text in (f"sqlite:///{file}", f"sqlite+aiosqlite:///{file}", file):
+        assert run("scan", text).code == 0
+
+
+def test_expire_says_what_went_and_names_what_was_left(run, place: str) -> None:
+    write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
+    result = run("expire", place, "--older-than", datetime.now(timezone.utc).isoformat(), "--dry-run")
+    assert result.code == 0
+    assert "1 threads would go" in result.out
+    assert "left whole, it has delta channels: 'saver-old-key/delta'" in result.out
+    assert run("expire", place, "--older-than", "soon").code == 2

@@ -11,16 +11,16 @@ import psycopg
 import pytest
 
 from encrypted_serde.maintenance import DatabaseFailed, Progress, reencrypt, scan
-from tests.maintenance.forms import BOTH, FORMS, NEW_KEY, assert_same, replay_strictly, write_every_form
+from tests.maintenance.forms import BOTH, EVERYTHING, FORMS, NEW_KEY, assert_same, replay_strictly, write_every_form
 from tests.maintenance.processes import finish, start_worker
 
 SOME = {name: FORMS[name] for name in ("plaintext", "serde-old-key", "saver-old-key")}
 
 
 def assert_same_end_state(place: str, before: dict) -> None:
-    done = reencrypt(place, BOTH)
+    done = reencrypt(place, BOTH, **EVERYTHING)
     assert (done.failures, done.left) == ([], 0)
-    assert set(scan(place).problems([NEW_KEY.id.hex()]).values()) == {0}
+    assert set(scan(place, current_keys=[NEW_KEY.id.hex()]).problems().values()) == {0}
     assert_same(replay_strictly(place, SOME), before)
 
 
@@ -75,7 +75,7 @@ def test_a_lost_connection_is_a_clear_error_and_the_next_run_goes_on(postgres_ur
                 )
 
         with pytest.raises(DatabaseFailed, match="nothing is half written"):
-            reencrypt(postgres_url, BOTH, page_rows=5, progress=cut)
+            reencrypt(postgres_url, BOTH, **EVERYTHING, page_rows=5, progress=cut)
     assert_same_end_state(postgres_url, before)
 
 
@@ -86,8 +86,8 @@ def test_a_database_that_stays_locked_is_a_clear_error(tmp_path: Path, monkeypat
     holder = sqlite3.connect(place, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(DatabaseFailed, match="locked"):
-        reencrypt(place, BOTH)
+        reencrypt(place, BOTH, **EVERYTHING)
     holder.execute("ROLLBACK")
     holder.close()
-    assert reencrypt(place, BOTH).left == 0
+    assert reencrypt(place, BOTH, **EVERYTHING).left == 0
     assert_same(replay_strictly(place, ["plaintext"]), before)

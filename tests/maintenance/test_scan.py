@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 
-import psycopg
-import pytest
-from langgraph.checkpoint.postgres.shallow import ShallowPostgresSaver
-from psycopg.rows import dict_row
-
 from encrypted_serde import EncryptedSaver, encryption_context
-from encrypted_serde.maintenance import DatabaseFailed, Line, Progress, reencrypt, scan
+from encrypted_serde.maintenance import Line, Progress, reencrypt, scan
 from tests.maintenance.forms import (
-    BOTH,
+    EVERYTHING,
     FORMS,
     NEW_KEY,
     OLD_KEY,
@@ -25,15 +20,15 @@ from tests.maintenance.forms import (
 
 
 def lines(place: str, **wanted: object) -> list[Line]:
-    return [line for line in scan(place).lines if all(getattr(line, name) == value for name, value in wanted.items())]
+    return [line for line in scan(place).tally.lines if all(getattr(line, name) == value for name, value in wanted.items())]
 
 
 def test_everything_of_a_plaintext_database_is_plaintext(place: str) -> None:
     write_every_form(place, {"plaintext": FORMS["plaintext"]})
     report = scan(place)
-    assert {line.kind for line in report.lines} == {"plaintext", "no manifest"}
+    assert {line.kind for line in report.tally.lines} == {"plaintext", "no manifest"}
     assert {line.column for line in lines(place, kind="plaintext")} >= {"checkpoints.checkpoint", "checkpoints.metadata"}
-    assert report.problems()["plaintext"] == sum(line.values for line in report.lines if line.kind == "plaintext")
+    assert report.problems()["plaintext"] == sum(line.values for line in report.tally.lines if line.kind == "plaintext")
 
 
 def test_serde_alone_leaves_what_it_never_sees(place: str) -> None:
@@ -46,8 +41,8 @@ def test_serde_alone_leaves_what_it_never_sees(place: str) -> None:
 
 def test_a_wrapped_saver_leaves_nothing(place: str) -> None:
     write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
-    assert set(scan(place).problems([OLD_KEY.id.hex()]).values()) == {0}
-    assert scan(place).problems([NEW_KEY.id.hex()])["old-key"] > 0
+    assert set(scan(place, current_keys=[OLD_KEY.id.hex()]).problems().values()) == {0}
+    assert scan(place, current_keys=[NEW_KEY.id.hex()]).problems()["old-key"] > 0
 
 
 def test_upstreams_rows_are_legacy(place: str) -> None:
@@ -60,7 +55,7 @@ def test_key_cipher_compression_and_context_are_told_apart(place: str) -> None:
         delta_graph(EncryptedSaver(plain, NEW_KEY, cipher="aes-256-gcm", compression="zstd")).invoke(
             {"log": ["a" * 500], "messages": []}, config_of("one")
         )
-    found = scan(place).lines
+    found = scan(place, by_context=True).tally.lines
     assert {(line.cipher, line.key_id, line.bound, line.context["tenant_id"]) for line in found} == {
         ("aes-256-gcm", NEW_KEY.id.hex(), True, "acme")
     }
@@ -70,11 +65,11 @@ def test_key_cipher_compression_and_context_are_told_apart(place: str) -> None:
 def test_values_are_shown_only_when_asked_for_and_shortened(place: str) -> None:
     with open_saver(place) as plain:
         delta_graph(plain).invoke({"log": ["secret" * 100], "messages": []}, config_of("one"))
-    assert "secret" not in json.dumps(scan(place).as_dict())
-    assert "ann@example.org" not in json.dumps(scan(place).as_dict())
+    assert "secret" not in json.dumps(scan(place).document())
+    assert "ann@example.org" not in json.dumps(scan(place).document())
     shown = scan(place, samples=2)
-    assert "secret" in json.dumps(shown.as_dict())
-    assert all(len(line.samples) <= 2 and all(len(sample) < 260 for sample in line.samples) for line in shown.lines)
+    assert "secret" in json.dumps(shown.document())
+    assert all(len(line.samples) <= 2 and all(len(sample) < 260 for sample in line.samples) for line in shown.tally.lines)
 
 
 def test_metadata_that_is_readable_on_purpose_is_not_reported(place: str) -> None:
@@ -82,7 +77,7 @@ def test_metadata_that_is_readable_on_purpose_is_not_reported(place: str) -> Non
         write_threads(EncryptedSaver(plain, NEW_KEY, readable_metadata=["user_email"]), "one")
     assert scan(place).problems()["plaintext"] > 0
     assert scan(place, readable_metadata=["user_email"]).problems()["plaintext"] == 0
-    assert reencrypt(place, NEW_KEY, readable_metadata=["user_email"]).rewritten == 0
+    assert reencrypt(place, NEW_KEY, **EVERYTHING, readable_metadata=["user_email"]).rewritten == 0
 
 
 def test_progress_ends_with_all_rows(place: str) -> None:
@@ -90,18 +85,3 @@ def test_progress_ends_with_all_rows(place: str) -> None:
     heard: list[Progress] = []
     report = scan(place, progress=heard.append)
     assert heard[-1].rows == sum(report.rows.values())
-
-
-def test_shallow_tables_are_scanned_and_not_re_encrypted(postgres_url: str) -> None:
-    with psycopg.connect(postgres_url, autocommit=True, row_factory=dict_row) as connection:
-        with pytest.warns(DeprecationWarning, match="ShallowPostgresSaver"):
-            plain = ShallowPostgresSaver(connection)
-        plain.setup()
-        saver = EncryptedSaver(plain, OLD_KEY)
-        config = {"configurable": {"thread_id": "one", "checkpoint_ns": ""}}
-        values = {"channel_values": {"a": [1]}, "channel_versions": {"a": "1"}, "versions_seen": {}}
-        checkpoint = {"v": 4, "id": "1", "ts": "", **values}
-        saver.put(config, checkpoint, {"source": "loop", "step": 0}, {"a": "1"})
-    assert scan(postgres_url).problems() == dict.fromkeys(scan(postgres_url).problems(), 0)
-    with pytest.raises(DatabaseFailed, match="shallow"):
-        reencrypt(postgres_url, BOTH)

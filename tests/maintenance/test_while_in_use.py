@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import psycopg
@@ -11,9 +12,19 @@ import pytest
 
 from encrypted_serde import EncryptedSaver, EncryptedSerializer
 from encrypted_serde.maintenance import reencrypt, scan
-from encrypted_serde.maintenance.coder import SAVER, Coder
-from encrypted_serde.maintenance.database import open_database
-from tests.maintenance.forms import BOTH, FORMS, NEW_KEY, OLD_KEY, assert_same, open_saver, replay_strictly, write_every_form
+from encrypted_serde.maintenance.coder import Coder, Switches
+from encrypted_serde.maintenance.database import OPEN, Paging, Selection, open_database
+from tests.maintenance.forms import (
+    BOTH,
+    EVERYTHING,
+    FORMS,
+    NEW_KEY,
+    OLD_KEY,
+    assert_same,
+    open_saver,
+    replay_strictly,
+    write_every_form,
+)
 from tests.maintenance.processes import finish, start_worker
 from tests.maintenance.worker import TURNS, WRITERS, config_of, counting_graph
 
@@ -27,15 +38,15 @@ def test_eight_writers_lose_nothing_while_everything_is_re_encrypted_around_them
             counting_graph(plain).invoke({"log": ["before"]}, config_of(writer))
     worker = start_worker("write", place)
     assert worker.stdout.readline()
-    meanwhile = [reencrypt(place, BOTH, page_rows=5) for _ in range(2)]
+    meanwhile = [reencrypt(place, BOTH, **EVERYTHING, page_rows=5) for _ in range(2)]
     while worker.poll() is None and worker.stdout.readline():
-        meanwhile.append(reencrypt(place, BOTH, page_rows=5))
+        meanwhile.append(reencrypt(place, BOTH, **EVERYTHING, page_rows=5))
     assert finish(worker) == (0, "")
     assert sum(done.failed for done in meanwhile) == 0
     assert meanwhile[0].rewritten > 0
-    done = reencrypt(place, BOTH)
+    done = reencrypt(place, BOTH, **EVERYTHING)
     assert (done.failed, done.left) == (0, 0)
-    assert set(scan(place).problems([NEW_KEY.id.hex()]).values()) == {0}
+    assert set(scan(place, current_keys=[NEW_KEY.id.hex()]).problems().values()) == {0}
     expected = ["before", 1, 2]
     for turn in range(TURNS):
         expected += [f"turn {turn}", len(expected) + 1, len(expected) + 2]
@@ -48,27 +59,36 @@ def test_eight_writers_lose_nothing_while_everything_is_re_encrypted_around_them
     assert_same(replay_strictly(place, ["plaintext"]), before)
 
 
-@pytest.mark.parametrize("table", [0, -1])
-def test_a_row_that_changed_after_it_was_read_is_not_written(place: str, table: int) -> None:
+def test_a_row_that_changed_after_it_was_read_is_not_written(tmp_path: Path) -> None:
+    place = str(tmp_path / "checkpoints.sqlite")
     write_every_form(place, {"plaintext": FORMS["plaintext"]})
-    coder = Coder(BOTH, target=SAVER, cipher=None, compression=None, legacy_keys=(), context=None)
+    coder = Coder(BOTH, Switches(plaintext=True))
     with open_database(place, write=True) as database:
-        name = database.tables[table]
-        with next(database.pages(name, (), 10_000, coder, lock=False, hurried=False)) as page:
-            changes = [(row, database.recode(name, row, coder, ((), ()))) for row in page.rows]
-            _touch(place, name)
-            assert page.store(changes) == 0
-        with next(database.pages(name, (), 10_000, coder, lock=False, hurried=False)) as page:
-            changes = [(row, database.recode(name, row, coder, ((), ()))) for row in page.rows]
-            assert page.store(changes) == len(changes) > 0
+        for table in database.tables:
+            for is_changed in (True, False):
+                with database.page(Paging(table, Selection(), OPEN, size=10_000)) as rows:
+                    changes = [(row, table.recode(row, coder, ((), ()))) for row in rows]
+                    if is_changed:
+                        _touch(place, table.name)
+                    with database.savepoint():
+                        written = database.store(table, changes)
+                assert written == (0 if is_changed else len(changes))
+
+
+def test_rows_that_will_be_stored_are_locked_until_their_page_is_left(postgres_url: str) -> None:
+    write_every_form(postgres_url, {"plaintext": FORMS["plaintext"]})
+    with open_database(postgres_url, write=True) as database, psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute("SET lock_timeout = '50ms'")
+        for table in database.tables:
+            with database.page(Paging(table, Selection(), OPEN, size=10_000, lock=True)) as rows:
+                assert rows
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    other.execute(f"UPDATE {table.name} SET type = type")
+            other.execute(f"UPDATE {table.name} SET type = type")
 
 
 def _touch(place: str, table: str) -> None:
     """Changes every row of a table, as another writer does."""
-    if place.startswith("postgresql:"):
-        with psycopg.connect(place) as connection:
-            connection.execute(f"UPDATE {table} SET type = type")
-        return
     with sqlite3.connect(place) as connection:
         statement = {
             "checkpoints": "UPDATE checkpoints SET metadata = CAST(metadata || ' ' AS BLOB)",
@@ -81,15 +101,15 @@ def _touch(place: str, table: str) -> None:
 def test_rows_that_others_have_locked_are_left_to_them_and_done_in_the_next_pass(postgres_url: str) -> None:
     before = write_every_form(postgres_url, {"plaintext": FORMS["plaintext"]})
     with psycopg.connect(postgres_url) as other:
-        other.execute("SELECT 1 FROM checkpoint_blobs FOR UPDATE")
+        other.execute("SELECT 1 FROM checkpoint_writes FOR UPDATE")
         released = []
 
         def release(progress: object) -> None:
-            if progress.table == "checkpoint_writes" and not released:
+            if progress.table == "checkpoint_blobs" and not released:
                 released.append(True)
                 other.rollback()
 
-        done = reencrypt(postgres_url, BOTH, progress=release)
+        done = reencrypt(postgres_url, BOTH, **EVERYTHING, progress=release)
     assert released
     assert (done.failed, done.left) == (0, 0)
     assert_same(replay_strictly(postgres_url, ["plaintext"]), before)
@@ -99,7 +119,7 @@ def test_two_workers_share_one_postgres_database(postgres_url: str) -> None:
     before = write_every_form(postgres_url, {name: FORMS[name] for name in ("plaintext", "serde-old-key")})
     workers = [start_worker("reencrypt", postgres_url) for _ in range(2)]
     assert [finish(worker)[0] for worker in workers] == [0, 0]
-    assert set(scan(postgres_url).problems([NEW_KEY.id.hex()]).values()) == {0}
+    assert set(scan(postgres_url, current_keys=[NEW_KEY.id.hex()]).problems().values()) == {0}
     assert_same(replay_strictly(postgres_url, before), before)
 
 
@@ -108,6 +128,6 @@ def test_rate_bounds_the_rows_that_are_rewritten_in_a_second(place: str, monkeyp
     pauses: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: 0.0, sleep=pauses.append)
     monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.reencrypt"], "time", clock)
-    done = reencrypt(place, BOTH, rate=10, page_rows=7)
+    done = reencrypt(place, BOTH, **EVERYTHING, rate=10, page_rows=7)
     assert sum(pauses) == pytest.approx(done.rewritten / 10)
     assert max(pauses) <= 0.7

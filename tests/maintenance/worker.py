@@ -1,6 +1,7 @@
-"""Other processes for the tests: ``python -m tests.maintenance.worker reencrypt|write PLACE``. Keys come by the environment.
+"""Other processes for the tests: ``python -m tests.maintenance.worker reencrypt|expire|write PLACE``. Keys come by the environment.
 
 * ``reencrypt`` goes in small pages and prints a line after each; with ``--file-size`` no file may grow beyond so many bytes.
+* ``expire`` prints a line after each thread.
 * ``write`` runs a graph on eight threads at once, a few times each, and prints a line after each turn.
 """
 
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from datetime import datetime
 from typing import Annotated, Any, TypedDict
 
 import psycopg
@@ -25,7 +27,7 @@ from langgraph.graph import END, START, StateGraph
 from psycopg.rows import dict_row
 
 from encrypted_serde import EncryptedSaver, EncryptedSerdeError, Keyring
-from encrypted_serde.maintenance import reencrypt
+from encrypted_serde.maintenance import expire, reencrypt
 
 WRITERS = 8
 TURNS = 5
@@ -72,21 +74,36 @@ def write(place: str, writer: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["reencrypt", "write"])
+    parser.add_argument("what", choices=["reencrypt", "expire", "write"])
     parser.add_argument("place")
     parser.add_argument("--file-size", type=int)
-    options = parser.parse_args()
+    parser.add_argument("--older-than", type=datetime.fromisoformat)
+    parser.add_argument("--keep-latest", action="store_true")
+    options = parser.parse_args([argument for argument in sys.argv[1:] if argument])
     if options.file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (options.file_size, options.file_size))
+    # What a switch lets through is logged, as it should be; anything else on stderr is a failure.
+    logging.getLogger("encrypted_serde").setLevel(logging.ERROR)
     if options.what == "write":
-        # What a switch lets through is logged, as it should be; anything else on stderr is a failure.
-        logging.getLogger("encrypted_serde.saver").setLevel(logging.ERROR)
         with ThreadPoolExecutor(WRITERS) as pool:
             list(pool.map(lambda writer: write(options.place, writer), range(WRITERS)))
         return 0
+    if options.what == "expire":
+        expire(
+            options.place,
+            options.older_than,
+            keep_latest=options.keep_latest,
+            progress=lambda progress: print(progress.rows, flush=True),
+        )
+        return 0
     try:
         done = reencrypt(
-            options.place, Keyring.from_env(), page_rows=3, progress=lambda progress: print(progress.rows, flush=True)
+            options.place,
+            Keyring.from_env(),
+            allow_plaintext=True,
+            allow_unbound=True,
+            page_rows=3,
+            progress=lambda progress: print(progress.rows, flush=True),
         )
     except EncryptedSerdeError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

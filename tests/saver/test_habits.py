@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from encrypted_serde import EncryptedSaver, Habits, Key, PlaintextRefused, WrongLocation
 from encrypted_serde.saver.inner import habits_of, next_of_its_own
@@ -170,7 +171,7 @@ def test_habits_are_found_by_looking_at_the_saver_alone():
     class AsksForJson(InMemorySaver):
         prune = InMemorySaver.delete_thread
 
-    inner = AsksForJson()
+    inner = AsksForJson(serde=JsonPlusSerializer())  # the default one is shared by all savers
     assert habits_of(inner).prunes
     assert not habits_of(inner).asks_json
     inner.serde._preprocess_redis_json = None  # type: ignore[attr-defined]

@@ -1,0 +1,118 @@
+"""``encrypted-serde inspect``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .app import failures
+
+if TYPE_CHECKING:
+    from .inspection import Inspection
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(inspect)
+
+
+def inspect(
+    value: Annotated[
+        str,
+        typer.Argument(metavar="VALUE", help="Sealed text (es1.), hex, base64, a file, or - for standard input."),
+    ],
+    type_tag: Annotated[
+        str | None,
+        typer.Option(
+            "--type",
+            "-t",
+            metavar="TAG",
+            help="The type tag stored beside a blob. Sealed text and bytes carry their own.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Explains a stored value. Needs no key, decrypts nothing.
+
+    Shows version, cipher, key id, encryption context, claims, flags and sizes, as the header states them. The header is not
+    authenticated here: only opening the value with its key proves that what it says is true.
+
+    A row of a checkpointer with serde=EncryptedSerializer(...) is a blob and a type tag, in two columns. EncryptedSaver stores
+    sealed bytes or sealed text, which carry the type tag.
+
+    For example:
+
+        encrypted-serde inspect es1.wUVTMQ...
+
+        encrypted-serde inspect 0100a3... --type msgpack+xaes-256-gcm
+    """
+    from .inspection import inspect_value
+
+    with failures():
+        found = inspect_value(_read(value), type_tag)
+    if as_json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        _show(found)
+
+
+def _read(value: str) -> bytes:
+    if value == "-":
+        return sys.stdin.buffer.read()
+    return Path(value).read_bytes() if _is_file(value) else value.encode("utf-8", "surrogateescape")
+
+
+def _is_file(value: str) -> bool:
+    try:
+        return Path(value).is_file()
+    except (OSError, ValueError):  # a blob in hex is longer than any file name may be
+        return False
+
+
+def _show(found: Inspection) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table(
+        title=f"{found.form}, {found.total_bytes} bytes",
+        title_justify="left",
+        show_header=False,
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in _rows(found):
+        table.add_row(name, escape(text))
+    console.print(table)
+    console.print("The header is not authenticated: only opening the value with its key proves it.", style="yellow")
+
+
+def _rows(found: Inspection) -> list[tuple[str, str]]:
+    flags = [name for name, is_set in (("zstd", found.compressed), ("bound", found.bound)) if is_set]
+    return [
+        ("version", str(found.version)),
+        ("type tag", found.type_tag),
+        ("inner type", found.inner_type),
+        ("cipher", found.cipher),
+        ("key id", found.key_id),
+        ("context", _pairs(found.context)),
+        ("flags", ", ".join(flags) or "none"),
+        ("claims", _pairs(found.claims)),
+        ("header", f"{found.header_bytes} bytes"),
+        ("nonce", f"{found.nonce_bytes} bytes"),
+        ("ciphertext", f"{found.ciphertext_bytes} bytes" + (" (compressed plaintext)" if found.compressed else "")),
+        ("tag", f"{found.tag_bytes} bytes"),
+    ]
+
+
+def _pairs(pairs: Mapping[str, str]) -> str:
+    # As Python literals: claims and contexts come from whoever wrote the row, and may hold control characters.
+    return "\n".join(f"{name!r} = {value!r}" for name, value in pairs.items()) or "none"

@@ -1,0 +1,60 @@
+"""``encrypted-serde keygen`` and ``encrypted-serde key-id``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..core.keys import Key, Keyring
+from .app import failures
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(keygen)
+    app.command("key-id")(key_id)
+
+
+def keygen(
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write to a new file, mode 0600. An existing file is never touched."),
+    ] = None,
+) -> None:
+    """Draws a new key and prints its text.
+
+    The text is the secret: 53 characters that begin with esk1- and end in a checksum. Put it into a secret store, and hand it
+    to the application as ENCRYPTED_SERDE_KEY, or as a file that ENCRYPTED_SERDE_KEY_FILE names. Without the key nobody can read
+    the data again: keep a copy where your backups are not.
+
+    For example:
+
+        encrypted-serde keygen --out /run/secrets/langgraph.key
+
+        export ENCRYPTED_SERDE_KEY="$(encrypted-serde keygen)"
+    """
+    key = Key.generate()
+    if out is None:
+        print(key.to_text())
+        return
+    with failures():
+        # O_EXCL: neither an existing key nor the target of a planted link is overwritten.
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(key.to_text() + "\n")
+    print(f"wrote {out}, key id {key.id.hex()}")
+
+
+def key_id(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A file with the text of a key.")] = None,
+) -> None:
+    """Prints the id of a key: of the one in FILE, or of the one that ENCRYPTED_SERDE_KEY gives to write with.
+
+    An id is 64 hex digits and no secret: every sealed value names it. It is what --current-key takes.
+    """
+    with failures():
+        key = Keyring.from_env().primary if file is None else Key.from_text(file.read_text(encoding="utf-8-sig").strip())
+    print(key.id.hex())

@@ -1,0 +1,177 @@
+"""What the commands on databases print: tables, grouped failures, progress, and how a run ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from ..maintenance.database import Progress, ProgressListener
+from ..maintenance.report import PLAINTEXT, SEALED, UNVOUCHED, Line, Report
+from .app import EXIT_FOUND, EXIT_INTERRUPTED, failures
+
+_SHOWN_GROUPS = 20
+_SHOWN_ROWS = 3  # of a group
+_STYLES = {PLAINTEXT: "bold red", "legacy": "yellow", "undecodable": "bold magenta", UNVOUCHED: "yellow", SEALED: "green"}
+
+
+@contextmanager
+def running(title: str) -> Iterator[ProgressListener]:
+    """Shows progress where somebody is looking, turns errors into one line, and says after Ctrl-C what is done."""
+    last = Progress("", 0, None, 0)
+
+    def listen(progress: Progress) -> None:
+        nonlocal last
+        last = progress
+
+    try:
+        with failures(), _bar(title, listen) as listener:
+            yield listener
+    except KeyboardInterrupt:
+        done = f", {last.done:,} changed" if title in ("reencrypt", "expire") else ""
+        print(
+            f"encrypted-serde: interrupted: {last.rows:,} rows read{done}. Nothing is half written; run it again to go on",
+            file=sys.stderr,
+        )
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+@contextmanager
+def _bar(title: str, listen: ProgressListener) -> Iterator[ProgressListener]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield listen
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows, {task.fields[size]:.1f} MB, left"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console) as bar:
+        task = bar.add_task(title, total=None, size=0.0)
+
+        def listener(progress: Progress) -> None:
+            listen(progress)
+            # A later pass, and statistics that are behind, make it more rows than there were said to be.
+            total = None if progress.total is None else max(progress.total, progress.rows)
+            bar.update(task, description=progress.table, completed=progress.rows, total=total, size=progress.bytes / 1e6)
+
+        yield listener
+
+
+def finish(report: Report, reasons: Sequence[str], *, as_json: bool, to_file: Path | None, allow_empty: bool) -> None:
+    """Prints or writes the report, says what did not pass, and exits.
+
+    Args:
+        report: What was found; printed by the caller already, unless as JSON.
+        reasons: Why it did not pass.
+        as_json: Whether to print the document.
+        to_file: Where to write it.
+        allow_empty: Whether nothing at all is a fine thing to find.
+    """
+    why = [*reasons]
+    if report.is_empty and not allow_empty:
+        why.append("no row was found: is it the right database, thread or partition? (--allow-empty if so)")
+    document = json.dumps(report.document(why), indent=2)
+    if to_file is not None:
+        with failures():
+            to_file.write_text(document + "\n", encoding="utf-8")
+    if as_json:
+        print(document)
+    else:
+        show_failures(report)
+        for reason in why:
+            print(f"encrypted-serde: {reason}", file=sys.stderr)
+    if why:
+        raise typer.Exit(EXIT_FOUND)
+
+
+def show_failures(report: Report) -> None:
+    """Prints failures, those for the same reason together."""
+    for (table, error, reason), number in report.groups.most_common(_SHOWN_GROUPS):
+        print(f"{number:,} x {table}: {error}: {printable(reason)}", file=sys.stderr)
+        same = [failure for failure in report.failures if (failure.table, *failure[2:]) == (table, error, reason)]
+        for failure in same[:_SHOWN_ROWS]:
+            key = ", ".join(f"{name}={value!r}" for name, value in failure.row.items())
+            print(f"    {key}", file=sys.stderr)
+        if number > _SHOWN_ROWS:
+            print(f"    ... and {number - _SHOWN_ROWS:,} more", file=sys.stderr)
+    if (others := len(report.groups) - _SHOWN_GROUPS) > 0:
+        print(f"... and {others:,} more reasons", file=sys.stderr)
+
+
+def show_tally(report: Report) -> None:
+    """Prints how values are stored, as a table."""
+    console = Console(highlight=False)
+    rows = ", ".join(f"{number:,} {table}" for table, number in report.rows.items())
+    table = Table(
+        title=escape(f"{report.database} ({report.server})"),
+        caption=f"rows: {rows}; encryption contexts: {report.tally.contexts:,}",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for heading in ("where", "what", "stored as"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("values", "size"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    column = ""
+    for line in report.tally.lines:
+        if line.column != column:
+            table.add_section()
+        stored = f"[{_STYLES[line.kind]}]{escape(_stored_as(line, report.current_keys))}[/]"
+        shown = line.column if line.column != column else ""
+        table.add_row(shown, escape(printable(line.what)), stored, f"{line.values:,}", _size(line.bytes))
+        for sample in line.samples:
+            table.add_row("", "", f"[dim]{escape(printable(sample))}[/]", "", "")
+        column = line.column
+    console.print(table)
+
+
+def show_problems(problems: Mapping[str, int | None], has_values: bool) -> None:
+    """Prints what was found of what nobody wants to find."""
+    console = Console(highlight=False)
+    found = [f"{number:,} {kind}" for kind, number in problems.items() if number]
+    if found:
+        console.print(f"found: {', '.join(found)}", style="bold")
+    elif has_values:
+        console.print("found: nothing but sealed, bound values", style="bold")
+    if problems["old-key"] is None and has_values:
+        console.print("Keys were not compared: --current-key says which is not old.", style="dim")
+
+
+def show_rate(report: Report, what: str) -> None:
+    """Prints how much was done, and how fast."""
+    seconds = max(report.seconds, 1e-6)
+    rows = sum(report.rows.values())
+    speed = f"{rows / seconds:,.0f} rows/s, {report.bytes / seconds / 1e6:,.1f} MB/s"
+    Console(highlight=False).print(f"{what} in {report.seconds:,.1f} s ({speed})")
+
+
+def printable(text: str) -> str:
+    """Gives a text without what could steer a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _stored_as(line: Line, current: Sequence[str]) -> str:
+    if line.kind != SEALED:
+        return line.kind
+    parts = [line.cipher, "zstd"] if line.compressed else [line.cipher]
+    age = "" if not current else " (current)" if line.key_id.startswith(tuple(current)) else " (old)"
+    parts += ["bound" if line.bound else "unbound", f"key {line.key_id[:12]}{age}"]
+    parts += [f"{name}={value!r}" for name, value in (line.context or {}).items()]
+    return ", ".join(parts)
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB" if number >= 1e6 else f"{number / 1e3:,.1f} kB"

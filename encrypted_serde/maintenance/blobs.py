@@ -1,0 +1,91 @@
+"""The rows of channel values in Postgres and MySQL: those that a checkpoint does not hold itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from ..core.binding import Place
+from ..wrapping.inert import Inert, pack
+from ..wrapping.upstream import DELTA_SNAPSHOT
+from .checkpoints import JsonCheckpoints
+from .coder import SAVER, Blocked, Coder, Opened, channel, out_of_snapshot
+from .database import Column, Database, MetadataKeys, Row, Table
+from .recognise import find_typed
+from .report import Seen
+
+_MAYBE_TEXT, _BYTES = (str, type(None)), (bytes, type(None))
+
+
+class Blobs(Table):
+    """Channel values."""
+
+    name = "checkpoint_blobs"
+    changed = ("type", "blob")
+    has_checkpoint_id = False
+
+    def __init__(self, database: Database, columns: Collection[str]) -> None:
+        super().__init__(database, columns)
+        names = ("thread_id", "checkpoint_ns", "channel")
+        self.key = database.key(names if database.is_shallow else (*names, "version"), columns)
+        version = Column("version", _MAYBE_TEXT, sql=database.version_of("t.channel") if database.is_shallow else "")
+        self.columns = (
+            *database.hidden(self.key),
+            *(Column(name) for name in names),
+            version,
+            Column("type"),
+            Column("blob", _BYTES, is_large=True),
+        )
+        self._place: tuple[str, str] = ("", "")
+        self._unvouched: set[tuple[str, str]] | None = None
+
+    def look(self, row: Row, readable_keys: Collection[str]) -> Iterator[Seen]:
+        """Says how the value is stored; a row that stands for no value has none."""
+        cells = self.checked(row)
+        if cells["type"] != "empty":
+            found = find_typed(cells["type"], cells["blob"] or b"", row.size)
+            yield Seen("checkpoint_blobs.blob", "channel value", found.form, row.size, found.data)
+
+    def open(self, row: Row, coder: Coder) -> Opened | None:
+        """Opens the value."""
+        cells = self.checked(row)
+        if cells["type"] == "empty":
+            return None
+        place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
+        found = find_typed(cells["type"], cells["blob"] or b"", row.size)
+        return out_of_snapshot(coder.open(found, channel(place, cells["channel"], cells["version"])))
+
+    def opened(self, opened: Opened | None) -> Iterator[Seen]:
+        """Says how the value was stored."""
+        if opened is not None:
+            yield Seen("checkpoint_blobs.blob", "channel value", opened.form, len(opened.data))
+
+    def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+        """Gives type and value in the form that is asked for."""
+        opened, cells = self.open(row, coder), row.cells
+        if opened is None:
+            return cells["type"], cells["blob"]
+        context = coder.context_of(cells["thread_id"])
+        if coder.form != SAVER:
+            return coder.unbound(opened, context)
+        if opened.is_none:  # EncryptedSaver leaves None readable, and its manifests count on that
+            return "null", b""
+        if not opened.form.bound:
+            self._require_vouched(cells, coder, metadata_keys)
+        place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
+        where = channel(place, cells["channel"], cells["version"])(opened.is_delta)
+        sealed = coder.seal(opened, where, context)
+        return ("msgpack", pack(Inert(DELTA_SNAPSHOT, pack(sealed)))) if opened.is_delta else ("bytes", sealed)
+
+    def forget(self) -> None:
+        """Forgets which checkpoints were unvouched: a new pass begins."""
+        self._unvouched = None
+
+    def _require_vouched(self, cells: dict[str, Any], coder: Coder, metadata_keys: MetadataKeys) -> None:
+        """Refuses to bind a value that a checkpoint without a manifest refers to."""
+        place = (cells["thread_id"], cells["checkpoint_ns"])
+        if self._unvouched is None or place != self._place:
+            [checkpoints] = [table for table in self.database.tables if isinstance(table, JsonCheckpoints)]
+            self._place, self._unvouched = place, checkpoints.unvouched(place, coder, metadata_keys)
+        if (cells["channel"], cells["version"]) in self._unvouched:
+            raise Blocked("a checkpoint that refers to this value has no manifest, and was given none")

@@ -1,0 +1,346 @@
+"""`expire`: retention. Deletes what is older than it should be, and needs no key.
+
+A thread whose newest checkpoint is old goes as a whole; or, with ``keep_latest``, old checkpoints go and the newest of each
+namespace stays. Checkpoints go oldest first, in small transactions, so that a run that was interrupted leaves a shorter
+history, and the next run finds the rest by itself. Values in rows of their own go once no checkpoint refers to them: of a
+thread that is gone some seconds after its checkpoints, so that an application that had just read it can still save the next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..core.binding import version_text
+from ..errors import ConfigurationError, EncryptedSerdeError
+from ..wrapping.upstream import DELTA_COUNTERS
+from .blobs import Blobs
+from .checkpoints import Checkpoints, check_document, parse_json
+from .database import DATED, Database, Progress, ProgressListener, Selection, Table, first_id, open_database
+from .report import FAILURES_KEPT, Failure, Report
+from .writes import Writes
+
+PAGE_ROWS = 100
+"""Checkpoints that one transaction deletes at most."""
+
+SETTLE = 5.0
+"""Seconds between the last checkpoints of threads that go, and the values that these leave behind."""
+
+DELTA_KEYS = (DELTA_COUNTERS, "delta_writes_versioned")
+"""Metadata keys that LangGraph gives checkpoints of threads with delta channels, whose values need all of their history."""
+
+
+@dataclass
+class Expiration(Report):
+    """What expired.
+
+    Attributes:
+        dry_run: Whether nothing was deleted.
+        older_than: The time before which checkpoints are old.
+        threads: Threads that lost checkpoints, or would have.
+        gone: Those of them of which nothing is left.
+        deleted: Rows that were deleted, by table; in a dry run, checkpoints that would have been.
+        deleted_bytes: How large their values were.
+        delta_threads: Threads with delta channels that are old and were left whole: the first thousand.
+        delta_thread_count: How many these are.
+        undated: Threads that were left since ids of their checkpoints tell no time.
+    """
+
+    dry_run: bool = False
+    older_than: str = ""
+    threads: int = 0
+    gone: int = 0
+    deleted: dict[str, int] = field(default_factory=dict)
+    deleted_bytes: int = 0
+    delta_threads: list[str] = field(default_factory=list)
+    delta_thread_count: int = 0
+    undated: int = 0
+
+
+Announce = Callable[[str, str, Sequence[str]], None]
+"""Is told thread, namespace and ids of checkpoints before they are deleted, so that a witness does not miss them."""
+
+
+def expire(
+    database: str | Path,
+    older_than: datetime,
+    *,
+    keep_latest: bool = False,
+    selection: Selection = Selection(),  # noqa: B008  # immutable
+    dry_run: bool = False,
+    rate: float | None = None,
+    announce: Announce | None = None,
+    progress: ProgressListener | None = None,
+) -> Expiration:
+    """Deletes threads that nobody has written to for long, while the database is in use.
+
+    Times are those in the ids of checkpoints. Threads whose ids tell none are left, and counted. Threads with delta channels
+    are left whole, and named.
+
+    Args:
+        database: As for `scan`.
+        older_than: Checkpoints from before this are old. With a time zone.
+        keep_latest: Whether threads stay: only old checkpoints go, and of each namespace the newest never does.
+        selection: Which threads; all by default. Threads and partitions alone.
+        dry_run: Whether to count and not to delete.
+        rate: Checkpoints to delete in a second, at most.
+        announce: Is told of checkpoints before they are deleted.
+        progress: Is told after every thread how far it is.
+
+    Raises:
+        ConfigurationError: If an argument cannot be used.
+        DatabaseFailed: If the database fails. What was committed stays; run it again.
+    """
+    selection.check()
+    if older_than.tzinfo is None:
+        raise ConfigurationError("older_than needs a time zone")
+    if older_than > datetime.now(timezone.utc):
+        raise ConfigurationError("older_than is in the future")
+    if selection.sample < 1 or selection.since is not None or (rate is not None and rate <= 0):
+        raise ConfigurationError("expire takes whole threads, neither a sample nor a date, and a positive rate")
+    report = Expiration("expire", dry_run=dry_run, older_than=older_than.isoformat())
+    report.options = {**selection.described(), "keep_latest": keep_latest, "rate": rate}
+    with open_database(database, write=not dry_run) as opened:
+        report.database, report.server = opened.label, opened.server
+        if not dry_run:
+            opened.check_writable(deleting=True)
+        _Run(opened, report, _Order(first_id(older_than), keep_latest, rate, announce)).to_the_end(selection, progress)
+    report.compared = ["the times in the ids of checkpoints", "the metadata keys by which delta channels are known"]
+    report.not_compared = ["anything that is sealed: no key is needed"]
+    report.finish()
+    return report
+
+
+class _Order(NamedTuple):
+    """What is to be done: ids below this are old; whether the newest stays; how fast; who is told."""
+
+    cutoff: str
+    keep_latest: bool
+    rate: float | None
+    announce: Announce | None
+
+
+class _Run:
+    def __init__(self, database: Database, report: Expiration, order: _Order) -> None:
+        self._database = database
+        self._report = report
+        self._order = order
+        self._checkpoints: Checkpoints = _only(database, Checkpoints)
+        self._writes: Writes = _only(database, Writes)
+        self._blobs = next((table for table in database.tables if isinstance(table, Blobs)), None)
+        self._id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
+        self._thread = f"t.thread_id = {database.thread_mark}"
+        report.deleted = {table.name: 0 for table in (self._checkpoints, self._writes, self._blobs) if table is not None}
+
+    def to_the_end(self, selection: Selection, progress: ProgressListener | None) -> None:
+        """Goes through all threads."""
+        report, order = self._report, self._order
+        report.rows = {"checkpoints": 0}
+        if order.keep_latest and self._database.is_shallow:  # there is nothing but the newest
+            report.rows["checkpoints"] = self._database.count(self._checkpoints, selection) or 0
+            return
+        for thread, newest, number, undated, delta in self._threads(selection):
+            report.rows["checkpoints"] += number
+            if undated:
+                report.undated += 1
+            elif order.keep_latest or newest < order.cutoff:
+                self._expire(thread, is_delta=bool(delta))
+            if progress is not None:
+                progress(Progress("checkpoints", report.rows["checkpoints"], None, 0, sum(report.deleted.values())))
+        if self._blobs is not None and not report.dry_run and not order.keep_latest:
+            if report.gone:
+                time.sleep(SETTLE)
+            self._delete_orphans(self._blobs, selection)
+
+    def _threads(self, selection: Selection) -> Iterator[tuple[Any, ...]]:
+        """Gives threads: id of the newest checkpoint, how many there are, how many without a time, how many with delta channels."""
+        database = self._database
+        where, parameters = database.selected(self._checkpoints, selection)
+        delta = " OR ".join(database.has_metadata(key) for key in DELTA_KEYS)
+        after: tuple[Any, ...] = ()
+        while True:
+            behind = f"AND t.thread_id > {database.thread_mark}" if after else ""
+            found = database.execute(
+                f"SELECT t.thread_id, max({self._id}), count(*), "  # noqa: S608
+                f"sum(CASE WHEN {self._id} LIKE {database.mark} THEN 0 ELSE 1 END), sum(CASE WHEN {delta} THEN 1 ELSE 0 END) "
+                f"FROM checkpoints AS t WHERE {where} {behind} AND {database.proper_thread} "
+                f"GROUP BY t.thread_id ORDER BY t.thread_id LIMIT {PAGE_ROWS}",
+                (DATED, *parameters, *after),
+            )
+            yield from found
+            if len(found) < PAGE_ROWS:
+                return
+            after = (found[-1][0],)
+
+    # --- one thread
+
+    def _expire(self, thread: Any, *, is_delta: bool) -> None:
+        """Deletes what is old of a thread, oldest first, in transactions of `PAGE_ROWS`."""
+        report, order = self._report, self._order
+        deleted = 0
+        while True:
+            start = time.monotonic()
+            with nullcontext() if report.dry_run else self._database.transaction():
+                rows = self._old(thread)
+                if rows and is_delta:
+                    self._name(thread)
+                    return
+                if rows and not report.dry_run:
+                    self._delete(thread, rows)
+                is_last = report.dry_run or len(rows) < PAGE_ROWS
+                if rows and is_last and not report.dry_run and order.keep_latest and self._blobs is not None:
+                    self._delete_unreferenced(self._blobs, thread)
+            deleted += len(rows)
+            if is_last:
+                break
+            self._pause(len(rows), start)
+        report.deleted["checkpoints"] += deleted
+        report.threads += deleted > 0
+        report.gone += deleted > 0 and not order.keep_latest
+
+    def _pause(self, rows: int, start: float) -> None:
+        if self._order.rate is not None:
+            time.sleep(max(0.0, rows / self._order.rate - (time.monotonic() - start)))
+
+    def _name(self, thread: Any) -> None:
+        self._report.delta_thread_count += 1
+        if len(self._report.delta_threads) < FAILURES_KEPT:
+            self._report.delta_threads.append(str(thread))
+
+    def _old(self, thread: Any) -> list[tuple[Any, ...]]:
+        """Gives place, namespace, id and size of the oldest checkpoints that go; none where the thread came alive again."""
+        database, order = self._database, self._order
+        kept = self._kept(thread)
+        if kept is None:
+            return []
+        place = ", ".join(f"t.{name}" for name in database.page_key or self._checkpoints.key)
+        size = " + ".join(f"coalesce({database.size(f't.{name}')}, 0)" for name in ("checkpoint", "metadata"))
+        others = f"AND NOT {self._id} IN ({', '.join([database.mark] * len(kept))})" if kept else ""
+        limit = "" if self._report.dry_run else f"LIMIT {PAGE_ROWS}"
+        return database.execute(
+            f"SELECT {place}, t.checkpoint_ns, {self._id}, {size} FROM checkpoints AS t WHERE {self._thread} "  # noqa: S608
+            f"AND {self._id} < {database.mark} {others} ORDER BY {self._id} {limit}",
+            (thread, order.cutoff, *kept),
+        )
+
+    def _kept(self, thread: Any) -> list[str] | None:
+        """Gives ids that stay although they are old; None if the thread is not to be touched."""
+        database, order = self._database, self._order
+        newest = database.execute(
+            f"SELECT t.checkpoint_ns, max({self._id}) FROM checkpoints AS t WHERE {self._thread} GROUP BY t.checkpoint_ns",  # noqa: S608
+            (thread,),
+        )
+        if not order.keep_latest:
+            return None if any(not found < order.cutoff for _, found in newest) else []
+        heads = {namespace: found for namespace, found in newest if found < order.cutoff}
+        roots = {found for namespace, found in newest if namespace == ""}
+        kept: list[str] = []
+        for namespace, head in heads.items():
+            parent, root = self._head(thread, namespace, head)
+            # What a subgraph was called with and for goes with the checkpoint of the root graph that called it.
+            if ":" in str(namespace) and root is not None and root < order.cutoff and root not in roots:
+                continue
+            kept += [head] if parent is None else [head, parent]
+        return kept
+
+    def _head(self, thread: Any, namespace: Any, head: str) -> tuple[str | None, str | None]:
+        """Gives the parent of a newest checkpoint, where formats below 4 keep its sends, and the root checkpoint it is of."""
+        database, mark = self._database, self._database.mark
+        [(parent, metadata)] = database.execute(
+            f"SELECT t.parent_checkpoint_id, {database.json_text('t.metadata')} FROM checkpoints AS t "  # noqa: S608
+            f"WHERE {self._thread} AND t.checkpoint_ns = {mark} AND t.checkpoint_id = {mark} LIMIT 1",
+            (thread, namespace, head),
+        )
+        try:
+            parents = parse_json(metadata).get("parents")
+            root = parents.get("") if isinstance(parents, dict) else None
+        except (EncryptedSerdeError, AttributeError):
+            root = None
+        return parent or None, root if isinstance(root, str) else None
+
+    def _delete(self, thread: Any, rows: list[tuple[Any, ...]]) -> None:
+        """Deletes checkpoints, and the pending writes of them."""
+        database, report, mark = self._database, self._report, self._database.mark
+        by_namespace: dict[Any, list[str]] = {}
+        for *_, namespace, checkpoint_id, size in rows:
+            by_namespace.setdefault(namespace, []).append(checkpoint_id)
+            report.deleted_bytes += int(size)
+        for namespace, ids in by_namespace.items():
+            if self._order.announce is not None:
+                self._order.announce(str(thread), str(namespace), ids)
+            where = f"{self._thread} AND t.checkpoint_ns = {mark} AND t.checkpoint_id IN ({', '.join([mark] * len(ids))})"
+            value = database.size(f"t.{database.quoted(self._writes.value)}")
+            [(number, size)] = database.execute(
+                f"SELECT count(*), coalesce(sum({value}), 0) FROM {self._writes.name} AS t WHERE {where}",  # noqa: S608
+                (thread, namespace, *ids),
+            )
+            report.deleted[self._writes.name] += int(number)
+            report.deleted_bytes += int(size)
+            database.execute(f"DELETE FROM {self._writes.name} WHERE {where.replace('t.', '')}", (thread, namespace, *ids))  # noqa: S608
+        database.delete(self._checkpoints, [row[:-3] for row in rows])
+
+    # --- values in rows of their own
+
+    def _delete_unreferenced(self, blobs: Blobs, thread: Any) -> None:
+        """Deletes values of a thread that none of its checkpoints refers to.
+
+        Values are read before checkpoints: one that is written meanwhile is not among them, or its checkpoint is.
+        """
+        found = self._values(blobs, thread)
+        versions = self._database.execute(
+            f"SELECT t.checkpoint_ns, {self._database.versions('t')} FROM checkpoints AS t WHERE {self._thread}",  # noqa: S608
+            (thread,),
+        )
+        referenced: set[tuple[Any, ...]] = set()
+        for namespace, text in versions:
+            try:
+                named = check_document({"channel_values": {}, "channel_versions": parse_json(text)})["channel_versions"]
+            except EncryptedSerdeError as error:  # what it refers to cannot be told: all stays
+                self._report.fail(Failure.of("checkpoints", {"thread_id": thread, "checkpoint_ns": namespace}, error))
+                return
+            referenced |= {(namespace, channel, version_text(version)) for channel, version in named.items()}
+        self._delete_values(blobs, [row for row in found if tuple(row[-4:-1]) not in referenced])
+
+    def _delete_orphans(self, blobs: Blobs, selection: Selection) -> None:
+        """Deletes values of threads without checkpoints: of this run, or of one that was interrupted."""
+        where, parameters = self._database.selected(blobs, selection)
+        while True:
+            found = self._database.execute(
+                f"SELECT DISTINCT t.thread_id FROM {blobs.name} AS t WHERE {where} AND {_ORPHANED} LIMIT {PAGE_ROWS}",  # noqa: S608
+                parameters,
+            )
+            for (thread,) in found:
+                with self._database.transaction():
+                    self._delete_values(blobs, self._values(blobs, thread, f"AND {_ORPHANED}"))
+            if len(found) < PAGE_ROWS:
+                return
+
+    def _values(self, blobs: Blobs, thread: Any, condition: str = "") -> list[tuple[Any, ...]]:
+        place = ", ".join(f"t.{name}" for name in blobs.key)
+        size = self._database.size("t." + self._database.quoted("blob"))
+        version = "''" if self._database.is_shallow else "t.version"
+        return self._database.execute(
+            f"SELECT {place}, t.checkpoint_ns, t.channel, {version}, coalesce({size}, 0) "  # noqa: S608
+            f"FROM {blobs.name} AS t WHERE {self._thread} {condition}",
+            (thread,),
+        )
+
+    def _delete_values(self, blobs: Blobs, rows: list[tuple[Any, ...]]) -> None:
+        self._database.delete(blobs, [row[:-4] for row in rows])
+        self._report.deleted[blobs.name] += len(rows)
+        self._report.deleted_bytes += sum(int(row[-1]) for row in rows)
+
+
+_ORPHANED = "NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = t.thread_id)"
+
+
+def _only(database: Database, kind: Any) -> Any:
+    found: list[Table] = [table for table in database.tables if isinstance(table, kind)]
+    if not found:
+        raise ConfigurationError("expire is for databases of checkpointers")
+    return found[0]

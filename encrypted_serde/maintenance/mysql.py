@@ -1,0 +1,189 @@
+"""MySQL 8 and MariaDB 10.6 or newer, as the savers of ``langgraph-checkpoint-mysql`` fill them, shallow ones too.
+
+They look as in Postgres, but for primary keys, in which a hash stands for the namespace. Needs the extra ``mysql``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pymysql
+
+from ..core.format import SEALED_MAGIC
+from ..errors import ConfigurationError
+from .address import Address
+from .blobs import Blobs
+from .checkpoints import JsonCheckpoints
+from .database import HEAD, SEALED_HEAD, Column, Database, Table
+from .writes import Writes
+
+CONNECT_TIMEOUT = 30
+"""Seconds to wait for the server."""
+
+_OPTIONS = frozenset({"unix_socket", "charset", "ssl_ca", "ssl_cert", "ssl_key", "read_default_file"})
+
+
+class MysqlDatabase(Database):
+    """A MySQL or MariaDB database. Rows are paged by primary key, and those of a page that will be stored are locked."""
+
+    TABLES = (Writes, JsonCheckpoints, Blobs)
+    errors = pymysql.Error
+    random = "RAND()"
+    types = """(SELECT JSON_OBJECTAGG(b.channel, CASE WHEN {bound} THEN 'bound' ELSE b.type END)
+        FROM JSON_TABLE(JSON_KEYS(t.checkpoint, '$.channel_versions'),
+        '$[*]' COLUMNS (channel VARCHAR(150) CHARACTER SET utf8mb4 PATH '$')) AS v
+        JOIN checkpoint_blobs AS b ON b.thread_id = t.thread_id AND b.checkpoint_ns_hash = t.checkpoint_ns_hash
+        AND b.channel = v.channel {version} AND b.type <> 'empty')"""
+
+    namespace = "checkpoint_ns_hash"
+    version = "JSON_UNQUOTE(JSON_EXTRACT(t.checkpoint, CONCAT('$.channel_versions.\"', v.channel, '\"')))"
+    shallow_id = "JSON_UNQUOTE(JSON_EXTRACT(t.checkpoint, '$.id'))"
+    data_errors = (pymysql.err.DataError, pymysql.err.IntegrityError)
+
+    @classmethod
+    @contextmanager
+    def connect(cls, address: Address, write: bool) -> Iterator[Any]:
+        """Connects, in autocommit mode."""
+        with closing(pymysql.connect(**options_of(address.target), autocommit=True)) as connection:
+            with connection.cursor() as cursor:
+                # No locks on gaps: the application goes on to insert rows beside those of a page.
+                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                cursor.execute(f"SET SESSION TRANSACTION {'READ WRITE' if write else 'READ ONLY'}")
+            yield connection
+
+    @staticmethod
+    def says(error: Exception) -> str:
+        """Gives what the server said."""
+        return f"MySQL says: {error.args[-1] if error.args else type(error).__name__}"
+
+    @property
+    def server(self) -> str:
+        """Its version."""
+        version = str(self.execute("SELECT VERSION()")[0][0])
+        return version if "MariaDB" in version else f"MySQL {version}"
+
+    def catalog(self) -> Mapping[str, set[str]]:
+        """Gives the columns of each table of the database that is connected to."""
+        query = "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s"
+        return {cls.name: {name for (name,) in self.execute(query, (cls.name,))} for cls in self.TABLES}
+
+    def nothing_found(self) -> str:
+        """Names the tables and the database."""
+        [(name,)] = self.execute("SELECT DATABASE()")
+        return f"there are no tables {', '.join(cls.name for cls in self.TABLES)} in database {name!r}"
+
+    def check_writable(self, deleting: bool = False) -> None:
+        """Runs a statement that changes nothing and needs the privilege."""
+        for table in self.tables:
+            name = table.changed[-1]
+            change = f"DELETE FROM {table.name}" if deleting else f"UPDATE {table.name} SET {self.quoted(name)} = NULL"  # noqa: S608
+            self.execute(f"{change} WHERE 1 = 0")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Opens a transaction."""
+        self.connection.begin()
+        try:
+            yield
+            self.connection.commit()
+        except BaseException:
+            if self.connection.open:
+                self.connection.rollback()
+            raise
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Opens a savepoint."""
+        self.execute("SAVEPOINT rows_of_a_page")
+        try:
+            yield
+        except self.data_errors:
+            self.execute("ROLLBACK TO SAVEPOINT rows_of_a_page")
+            raise
+
+    def key(self, names: tuple[str, ...], columns: Collection[str]) -> tuple[str, ...]:
+        """Gives a primary key, in which a hash stands for the namespace."""
+        return tuple(self.namespace if name == "checkpoint_ns" else name for name in names)
+
+    def hidden(self, key: tuple[str, ...]) -> tuple[Column, ...]:
+        """Gives the hash, which is read to find the row again."""
+        return (Column(self.namespace, (bytes,)),)
+
+    def versions(self, alias: str) -> str:
+        """Gives SQL for the versions of a checkpoint's channels."""
+        return f"JSON_EXTRACT({alias}.checkpoint, '$.channel_versions')"
+
+    def version_of(self, channel: str) -> str:
+        """Gives SQL for the version of a shallow checkpoint's channel."""
+        path = f"CONCAT('$.channel_versions.\"', {channel}, '\"')"
+        return f"""(SELECT JSON_UNQUOTE(JSON_EXTRACT(c.checkpoint, {path})) FROM checkpoints AS c
+            WHERE c.thread_id = t.thread_id AND c.checkpoint_ns_hash = t.checkpoint_ns_hash)"""  # noqa: S608
+
+    def head(self, column: str) -> tuple[str, str]:
+        """Gives SQL for the first bytes of a column, and for its size."""
+        return f"SUBSTRING({column}, 1, {HEAD})", f"OCTET_LENGTH({column})"
+
+    def size(self, column: str) -> str:
+        """Gives SQL for the size of a column."""
+        return f"OCTET_LENGTH({column})"
+
+    def is_bound(self, type_tag: str, value: str) -> str:
+        """Gives SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
+        head = f"SUBSTRING({value}, 1, {SEALED_HEAD})"
+        return f"({type_tag} IN ('bytes', 'msgpack') AND LOCATE(X'{SEALED_MAGIC.hex()}', {head}) > 0)"
+
+    def has_metadata(self, key: str) -> str:
+        """Gives SQL that says whether a checkpoint has a metadata key."""
+        return f"JSON_CONTAINS_PATH(t.metadata, 'one', '$.{key}')"
+
+    def quoted(self, name: str) -> str:
+        """Quotes a name: BLOB is a keyword."""
+        return f"`{name}`"
+
+    def row_lock(self) -> str:
+        """Locks rows; those that others have locked are left to them."""
+        return "FOR UPDATE SKIP LOCKED"
+
+    def partitioned(self, number: int, parts: int) -> str:
+        """Gives SQL for the threads of a part."""
+        return f"MOD(CRC32(t.thread_id), {parts}) = {number}"
+
+    def behind(self, key: Sequence[str], after: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+        """Gives SQL for the rows that come after one, spelled so that the primary key serves."""
+        condition, parameters = "", ()
+        for name, value in reversed([*zip(key, after, strict=True)]):
+            deeper = f" OR (t.{name} = %s AND {condition})" if condition else ""
+            parameters = (value, *((value, *parameters) if condition else ()))
+            condition = f"(t.{name} > %s{deeper})"
+        return f"t.{key[0]} >= %s AND {condition}", (after[0], *parameters)
+
+    def assignment(self, table: Table, column: str) -> str:
+        """Gives SQL that sets a column; of a checkpoint nothing but its values changes."""
+        if isinstance(table, JsonCheckpoints) and column == "checkpoint":
+            return "checkpoint = JSON_SET(checkpoint, '$.channel_values', JSON_EXTRACT(%s, '$'))"
+        return f"{self.quoted(column)} = %s"
+
+
+def options_of(url: str) -> dict[str, Any]:
+    """Gives what PyMySQL needs to connect.
+
+    Raises:
+        ConfigurationError: If the URL has options that are not known.
+    """
+    parts = urlsplit(url)
+    given = dict(parse_qsl(parts.query))
+    if unknown := sorted(given.keys() - _OPTIONS):
+        raise ConfigurationError(f"unknown options in the URL: {', '.join(unknown)}; known: {', '.join(sorted(_OPTIONS))}")
+    return {
+        "host": parts.hostname or "localhost",
+        "port": parts.port or 3306,
+        "user": unquote(parts.username or "") or None,
+        "password": unquote(parts.password or ""),
+        "database": unquote(parts.path.strip("/")) or None,
+        "charset": "utf8mb4",
+        "connect_timeout": CONNECT_TIMEOUT,
+        **given,
+    }

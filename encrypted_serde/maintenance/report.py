@@ -1,0 +1,333 @@
+"""What the commands give: counts, failures and a verdict, and all of it as a document that can be kept as evidence.
+
+`docs/auditor.md` has the schema of the document. Whoever proves something else about a database adds a subclass of `Report`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+from .. import __version__
+from ..core.context import EncryptionContext
+from ..core.format import VERSION
+from ..errors import EncryptedSerdeError
+
+SCHEMA = "encrypted-serde/report/1"
+FAILURES_KEPT = 1000
+"""How many failures, and groups of them, a report describes; the rest are counted."""
+
+MAX_LINES = 10_000
+"""How many different lines a report has; names of metadata keys and contexts are chosen by whoever writes rows."""
+
+MAX_CONTEXTS = 100_000
+"""Up to so many contexts are counted exactly."""
+
+PLAINTEXT, LEGACY, SEALED, NONE = "plaintext", "legacy", "sealed", "none"
+UNVOUCHED, UNDECODABLE = "no manifest", "undecodable"
+PROBLEMS = ("plaintext", "legacy", "old-key", "unbound", "undecodable")
+"""What `Tally.problems` counts, and ``scan --fail-on`` accepts."""
+
+
+class DatabaseFailed(EncryptedSerdeError):
+    """The database did not do what was asked: not a checkpointer's, no permission, full, gone. Nothing is half written."""
+
+
+class Unconvertible(EncryptedSerdeError):
+    """A value that opens, but cannot be written in the form that was asked for. It stays as it is."""
+
+
+class Form(NamedTuple):
+    """How one value is stored, as its type and header say. Nothing of it is authenticated.
+
+    Attributes:
+        kind: `PLAINTEXT`, `LEGACY` (langgraph's own ``+aes``), `SEALED`, `NONE` (a stored None), `UNVOUCHED` (a checkpoint
+            without a manifest, whose readable part nobody vouches for) or `UNDECODABLE`.
+        cipher: Of sealed values.
+        key_id: Of sealed values.
+        bound: Whether it belongs to one place.
+        compressed: Whether its plaintext is compressed.
+        context: Of sealed values.
+    """
+
+    kind: str
+    cipher: str = ""
+    key_id: bytes = b""
+    bound: bool = False
+    compressed: bool = False
+    context: EncryptionContext | None = None
+
+
+class Seen(NamedTuple):
+    """One value that was found.
+
+    Attributes:
+        column: Table and column.
+        what: What it is there, e.g. ``channel value``.
+        form: How it is stored.
+        size: In bytes.
+        value: As stored, for samples.
+    """
+
+    column: str
+    what: str
+    form: Form
+    size: int
+    value: Any = None
+
+
+@dataclass
+class Line:
+    """Values that are stored alike.
+
+    Attributes:
+        column: Table and column.
+        what: What they are there.
+        kind: See `Form`.
+        cipher: Of sealed values.
+        key_id: Of sealed values, 64 hex digits.
+        bound: Whether they belong to one place each.
+        compressed: Whether they are compressed.
+        context: Of sealed values; None where contexts are not told apart.
+        values: How many.
+        bytes: How large together.
+        samples: A few of them, shortened, if samples were asked for.
+    """
+
+    column: str
+    what: str
+    kind: str
+    cipher: str
+    key_id: str
+    bound: bool
+    compressed: bool
+    context: Mapping[str, str] | None
+    values: int = 0
+    bytes: int = 0
+    samples: list[str] = field(default_factory=list)
+
+
+class Tally:
+    """Counts values by how they are stored.
+
+    Args:
+        by_context: Whether values under different contexts have lines of their own.
+    """
+
+    def __init__(self, *, by_context: bool = False) -> None:
+        self._by_context = by_context
+        self._lines: dict[tuple[Any, ...], Line] = {}
+        self._contexts: set[bytes] = set()
+
+    def add(self, seen: Seen) -> Line:
+        """Counts one value, and gives its line."""
+        context = seen.form.context
+        if context is not None and len(self._contexts) < MAX_CONTEXTS:
+            self._contexts.add(context.encoded)
+        shown = context if self._by_context else None
+        what = seen.what
+        slot = (seen.column, what, *seen.form[:5], shown and shown.encoded)
+        if slot not in self._lines and len(self._lines) >= MAX_LINES:
+            what, shown = "(other)", None
+            slot = (seen.column, what, *seen.form[:5], None)
+        line = self._lines.get(slot)
+        if line is None:
+            kind, cipher, key_id, bound, compressed, _ = seen.form
+            pairs = None if shown is None else dict(shown.pairs)
+            line = self._lines[slot] = Line(seen.column, what, kind, cipher, key_id.hex(), bound, compressed, pairs)
+        line.values += 1
+        line.bytes += seen.size
+        return line
+
+    @property
+    def lines(self) -> list[Line]:
+        """What was counted, in order."""
+        order = sorted(self._lines, key=lambda slot: (*slot[:-1], slot[-1] or b""))
+        return [self._lines[slot] for slot in order]
+
+    @property
+    def contexts(self) -> int:
+        """How many different encryption contexts there were, at most `MAX_CONTEXTS`."""
+        return len(self._contexts)
+
+    def totals(self, name: str) -> dict[str, int]:
+        """Adds up values by an attribute of their lines."""
+        counts: Counter[str] = Counter()
+        for line in self._lines.values():
+            if text := getattr(line, name):
+                counts[text] += line.values
+        return dict(sorted(counts.items()))
+
+    def problems(self, current_keys: Iterable[str] = ()) -> dict[str, int | None]:
+        """Counts values by what an operator may not want to find.
+
+        Args:
+            current_keys: Ids of the keys that are written with, 64 or at least the first 12 hex digits. Values under another
+                one count as ``old-key``; that is None, not compared, where none is given.
+
+        Returns:
+            For each of `PROBLEMS` how many there are. A value may count for several.
+        """
+        current = tuple(current_keys)
+        counts: dict[str, int | None] = dict.fromkeys(PROBLEMS, 0)
+        old = 0
+        for line in self._lines.values():
+            sealed = line.kind == SEALED
+            found = {
+                "plaintext": line.kind == PLAINTEXT,
+                "legacy": line.kind == LEGACY,
+                "unbound": (sealed and not line.bound) or line.kind == UNVOUCHED,
+                "undecodable": line.kind == UNDECODABLE,
+            }
+            for problem, is_one in found.items():
+                counts[problem] = (counts[problem] or 0) + line.values * is_one
+            old += line.values * (sealed and not line.key_id.startswith(current))
+        counts["old-key"] = old if current else None
+        return counts
+
+
+class Failure(NamedTuple):
+    """A row that could not be read, opened or converted, and was left as it was.
+
+    Attributes:
+        table: Its table.
+        row: Its primary key.
+        error: Class of what went wrong.
+        reason: Its message.
+    """
+
+    table: str
+    row: Mapping[str, Any]
+    error: str
+    reason: str
+
+    @classmethod
+    def of(cls, table: str, row: Mapping[str, Any], error: Exception) -> Failure:
+        """Describes an error. Of what is not ours only the class is told: its text may hold stored values."""
+        ours = isinstance(error, EncryptedSerdeError)
+        reason = str(error.args[0]) if ours and error.args else "the row could not be read"
+        key = {name: part if isinstance(part, (str, int)) or part is None else repr(part) for name, part in row.items()}
+        return cls(table, key, type(error).__name__, reason)
+
+
+@dataclass
+class Report:
+    """What a command did and found.
+
+    Attributes:
+        command: Its name.
+        database: Which database, without credentials.
+        server: What it says it is, with its version.
+        options: What it was told, without secrets.
+        started: When it began, in UTC.
+        finished: When it ended.
+        rows: How many rows of each table were read.
+        bytes: How many bytes these were.
+        tally: How values are stored.
+        current_keys: Ids of keys that are not old; empty where keys were not compared.
+        failed: How many rows failed.
+        failures: The first thousand of them.
+        groups: How many failed for the same reason, by table, class and reason.
+        compared: What was compared, in words.
+        not_compared: What was not.
+    """
+
+    command: str
+    database: str = ""
+    server: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    finished: datetime | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    tally: Tally = field(default_factory=Tally)
+    current_keys: tuple[str, ...] = ()
+    failed: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    groups: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    compared: list[str] = field(default_factory=list)
+    not_compared: list[str] = field(default_factory=list)
+
+    def fail(self, failure: Failure) -> None:
+        """Counts a failure, and keeps the first thousand."""
+        self.failed += 1
+        if len(self.failures) < FAILURES_KEPT:
+            self.failures.append(failure)
+        group = (failure.table, failure.error, failure.reason)
+        if group not in self.groups and len(self.groups) >= FAILURES_KEPT:
+            group = (failure.table, failure.error, "(other)")
+        self.groups[group] += 1
+
+    def start_again(self) -> None:
+        """Forgets the failures of a pass before."""
+        self.failed, self.failures, self.groups = 0, [], Counter()
+
+    def finish(self) -> None:
+        """Notes the time."""
+        self.finished = datetime.now(timezone.utc)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return ((self.finished or datetime.now(timezone.utc)) - self.started).total_seconds()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row was found at all."""
+        return not any(self.rows.values())
+
+    def reasons(self) -> list[str]:
+        """Says why the verdict is not "passed"; empty if it is. `is_empty` is for the caller to judge."""
+        return [f"{self.failed} rows failed"] if self.failed else []
+
+    def result(self) -> dict[str, Any]:
+        """Gives what only this command counts."""
+        common = {item.name for item in fields(Report)}
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in common}
+
+    def document(self, reasons: Iterable[str] | None = None, exit_code: int | None = None) -> dict[str, Any]:
+        """Gives all of it as types that JSON knows.
+
+        Args:
+            reasons: Why it did not pass; `reasons` when None.
+            exit_code: Of the command line; 3 where there are reasons, when None.
+        """
+        why = [*(self.reasons() if reasons is None else reasons)]
+        return {
+            "schema": SCHEMA,
+            "command": self.command,
+            "verdict": "failed" if why else "passed",
+            "reasons": why,
+            "exit_code": (3 if why else 0) if exit_code is None else exit_code,
+            "started": self.started.isoformat(timespec="seconds"),
+            "finished": self.finished and self.finished.isoformat(timespec="seconds"),
+            "seconds": round(self.seconds, 3),
+            "software": {"encrypted-serde": __version__, "format": VERSION},
+            "database": {"name": self.database, "server": self.server},
+            "options": self.options,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "totals": {
+                "values": sum(self.tally.totals("kind").values()),
+                "forms": self.tally.totals("kind"),
+                "keys": self.tally.totals("key_id"),
+                "contexts": self.tally.contexts,
+            },
+            "current_keys": [*self.current_keys],
+            "problems": self.tally.problems(self.current_keys),
+            "lines": [asdict(line) for line in self.tally.lines],
+            "failures": {
+                "rows": self.failed,
+                "groups": [
+                    {"table": table, "error": error, "reason": reason, "rows": number}
+                    for (table, error, reason), number in self.groups.most_common()
+                ],
+                "first": [failure._asdict() for failure in self.failures],
+            },
+            "compared": self.compared,
+            "not_compared": self.not_compared,
+            "result": self.result(),
+        }

@@ -1,0 +1,156 @@
+"""`verify`: opens everything in its place, with keys, and builds nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..core.keys import Key, KeyProvider
+from .coder import Coder, Switches
+from .database import READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced, open_database
+from .report import NONE, Failure, Report
+
+
+@dataclass
+class Verification(Report):
+    """What opened, and what did not.
+
+    Attributes:
+        opened: Rows that opened, all of them.
+        admitted: Values that nobody vouches for and a switch let through, by kind.
+        incomplete: What another witness says is missing.
+    """
+
+    opened: int = 0
+    admitted: dict[str, int] | None = None
+    incomplete: int = 0
+
+
+class Witness(Protocol):
+    """Somebody who knows what must be there: deleted rows and a restored older database leave no trace in the database."""
+
+    def saw(self, table: str, row: Mapping[str, Any]) -> None:
+        """Is told the primary key of every row that opened."""
+        ...
+
+    def missing(self) -> Iterator[Failure]:
+        """Gives what was not seen, in the end."""
+        ...
+
+
+def verify(
+    database: str | Path,
+    keys: Key | KeyProvider,
+    *,
+    selection: Selection = Selection(),  # noqa: B008  # immutable
+    context: Mapping[str, str] | None = None,
+    show_contexts: bool = False,
+    allow_plaintext: bool = False,
+    allow_unbound: bool = False,
+    legacy_keys: Iterable[bytes] = (),
+    witness: Witness | None = None,
+    progress: ProgressListener | None = None,
+) -> Verification:
+    """Opens every value, manifest and pending write of a checkpointer's database where it stands.
+
+    It also compares what is readable with the manifests, that every channel that a manifest lists has its value, and that no
+    parent is missing from the middle of a thread. No object is built of any value, so none of the application's classes are
+    needed and no code of a stored value runs. A row that fails is read once more, since the application may have been at it.
+
+    Args:
+        database: As for `scan`.
+        keys: What to open with.
+        selection: Which rows; all by default.
+        context: The encryption context that every value must have; each may have its own when None.
+        show_contexts: Whether failures show values of contexts that differ, and not their names alone.
+        allow_plaintext: As for `reencrypt`: what a switch admits is counted, and is no failure.
+        allow_unbound: See there.
+        legacy_keys: See there.
+        witness: Somebody who knows what must be there.
+        progress: Is told now and then how far it is.
+
+    Raises:
+        DatabaseFailed: If the database cannot be read, or is none of a checkpointer.
+        ConfigurationError: If an argument cannot be used, or the driver is not installed.
+        KeyServiceError: If a key cannot be had now.
+    """
+    selection.check()
+    switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
+    coder = Coder(keys, switches, expected=context, show_contexts=show_contexts)
+    report = Verification("verify")
+    report.options = {
+        **selection.described(),
+        "allow_plaintext": allow_plaintext,
+        "allow_unbound": allow_unbound,
+        "legacy_keys": len(switches.legacy_keys),
+        "context": None if context is None else sorted(context),
+    }
+    with open_database(database, write=False) as opened:
+        report.database, report.server = opened.label, opened.server
+        run = _Run(opened, coder, report, selection, witness)
+        total = opened.total(selection) if progress else None
+        for table in opened.tables:
+            for read in run.go_through(table):
+                if progress is not None:
+                    progress(Progress(table.name, read, total, report.bytes))
+    report.admitted = dict(coder.admission.admitted)
+    for failure in witness.missing() if witness else ():
+        report.incomplete += 1
+        report.fail(failure)
+    report.compared = [
+        "every value, manifest and pending write that was read opens in its place",
+        "what is readable of a checkpoint is what its manifest says",
+        "every channel that a manifest lists has its value",
+        "no parent is missing from the middle of a thread",
+    ]
+    report.not_compared = ["whether pending writes were deleted: an incomplete set of them counts as absent on reading"]
+    if witness is None:
+        report.not_compared.append("whether checkpoints were deleted, or an older database was put back: that takes an anchor")
+    if selection != Selection():
+        report.not_compared.append("rows that were not selected")
+    report.finish()
+    return report
+
+
+class _Run:
+    def __init__(
+        self, database: Database, coder: Coder, report: Verification, selection: Selection, witness: Witness | None
+    ) -> None:
+        self._database = database
+        self._coder = coder
+        self._report = report
+        self._selection = selection
+        self._witness = witness
+
+    def go_through(self, table: Table) -> Iterator[int]:
+        """Verifies a table, and says now and then how many rows were read of all."""
+        report = self._report
+        before = sum(report.rows.values())
+        read = 0
+        for row in self._database.rows(table, self._selection, VERIFY):
+            read += 1
+            report.bytes += row.size
+            self._verify(table, row)
+            if read % READ_ROWS == 0:
+                yield before + read
+        report.rows[table.name] = read
+        yield before + read
+
+    def _verify(self, table: Table, row: Row) -> None:
+        opened = fenced(table, row, lambda: table.open(row, self._coder))
+        if isinstance(opened, Failure):  # as it stands now: the application may have been at it
+            fresh = self._database.again(table, row, VERIFY)
+            if fresh is None:
+                return
+            opened = fenced(table, fresh, lambda: table.open(fresh, self._coder))
+        if isinstance(opened, Failure):
+            self._report.fail(opened)
+            return
+        self._report.opened += 1
+        for seen in table.opened(opened):
+            if seen.form.kind != NONE:
+                self._report.tally.add(seen)
+        if self._witness is not None:
+            self._witness.saw(table.name, table.key_of(row))

@@ -1,0 +1,157 @@
+"""The rows of pending writes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from langgraph.checkpoint.base import WRITES_IDX_MAP
+
+from ..core import binding
+from ..core.binding import Place, WriteClaims
+from ..core.encoding import lps
+from ..saver.manifest import KEY
+from .coder import SAVER, Coder, Opened
+from .database import OPEN, Column, Database, MetadataKeys, Paging, Row, Selection, Table
+from .recognise import Found, find_typed
+from .report import NONE, PLAINTEXT, Form, Seen
+
+_TEXT, _MAYBE_TEXT, _BYTES = (str,), (str, type(None)), (bytes, type(None))
+_BATCH_DIGITS = 16
+_SPECIAL = ", ".join(f"'{name}'" for name in WRITES_IDX_MAP)
+
+
+class Writes(Table):
+    """Pending writes."""
+
+    name = "checkpoint_writes"
+    value = "blob"
+    changed = ("type", "blob")
+
+    def __init__(self, database: Database, columns: Collection[str]) -> None:
+        super().__init__(database, columns)
+        names = ("thread_id", "checkpoint_ns", "checkpoint_id", "task_id")
+        self.key = database.key((*names, "idx"), columns)
+        path = "" if "task_path" in columns else "''"  # added in 2024, by the savers themselves
+        self.columns = (
+            *database.hidden(self.key),
+            *(Column(name) for name in names),
+            Column("idx", (int,)),
+            Column("task_path", sql=path),
+            Column("channel"),
+            Column("type", _MAYBE_TEXT),
+            Column(self.value, _BYTES, is_large=True),
+        )
+        self._task: tuple[Any, ...] = ()
+        self._ordinary: dict[str, int] = {}
+        self._place: tuple[Any, ...] = ()
+        self._vouched = False
+
+    def look(self, row: Row, readable_keys: Collection[str]) -> Iterator[Seen]:
+        """Says how the value is stored."""
+        found = self._found(row)
+        yield Seen(f"{self.name}.{self.value}", "pending write", found.form, row.size, found.data)
+
+    def open(self, row: Row, coder: Coder) -> Opened:
+        """Opens the value."""
+        cells = self.checked(row)
+        place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
+        where = binding.write(place, cells["channel"], _claims(cells))
+        found = self._found(row)
+        # Beside a manifest nothing but bound writes is read, under every switch.
+        is_proven = coder.form == SAVER and not found.is_bound and bool(coder.admission) and self._is_vouched(cells)
+        return coder.open(found, lambda _: where, is_proven=is_proven)
+
+    def opened(self, opened: Opened) -> Iterator[Seen]:
+        """Says how the value was stored."""
+        yield Seen(f"{self.name}.{self.value}", "pending write", opened.form, len(opened.data))
+
+    def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+        """Gives type and value in the form that is asked for."""
+        opened, cells = self.open(row, coder), row.cells
+        context = coder.context_of(cells["thread_id"])
+        if coder.form != SAVER:
+            return coder.unbound(opened, context)
+        claims = _claims(cells)
+        if not opened.form.bound:
+            claims = self._with_batch(claims, row)
+        place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
+        return "bytes", coder.seal(opened, binding.write(place, cells["channel"], claims), context)
+
+    def are_pending(self, place: tuple[Any, ...], coder: Coder, metadata_keys: MetadataKeys) -> bool:
+        """Says whether a checkpoint has writes that are not bound; in a dry run, that would not be bound either.
+
+        Args:
+            place: Thread, namespace and checkpoint id.
+            coder: Has the keys.
+            metadata_keys: As for `recode`.
+        """
+        paging = Paging(self, Selection(), OPEN)
+        names = ("thread_id", self.database.namespace, "checkpoint_id")
+        same = " AND ".join(f"t.{name} = {self.database.mark}" for name in names)
+        value = f"t.{self.database.quoted(self.value)}"
+        paging.condition = (f"{same} AND NOT coalesce({self.database.is_bound('t.type', value)}, {self.database.false})", place)
+        while not paging.finished:
+            for row in self.database.fetch(paging):
+                if not (coder.dry_run and self.converts(row, coder, metadata_keys)):
+                    return True
+        return False
+
+    def _is_vouched(self, cells: dict[str, Any]) -> bool:
+        """Says whether the checkpoint of a write has a manifest."""
+        database, mark = self.database, self.database.mark
+        place = (cells["thread_id"], cells[database.namespace], cells["checkpoint_id"])
+        if place != self._place:
+            checkpoint_id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
+            found = database.execute(
+                f"SELECT 1 FROM checkpoints AS t WHERE t.thread_id = {mark} AND t.{database.namespace} = {mark} "  # noqa: S608
+                f"AND {checkpoint_id} = {mark} AND {database.has_metadata(KEY)}",
+                place,
+            )
+            self._place, self._vouched = place, bool(found)
+        return self._vouched
+
+    def _found(self, row: Row) -> Found:
+        cells = self.checked(row)
+        found = find_typed(cells["type"], cells[self.value] or b"", row.size)
+        # EncryptedSaver seals a None that is written.
+        return found._replace(form=Form(PLAINTEXT)) if found.form.kind == NONE else found
+
+    def _with_batch(self, claims: WriteClaims, row: Row) -> WriteClaims:
+        """Adds the batch of a write from before `EncryptedSaver`: the ordinary writes that its task has now.
+
+        The id follows from the task, so that whoever seals the next write of it, in another process or after a crash, gives
+        the same one.
+        """
+        cells = row.cells
+        claims = claims._replace(task_path=cells["task_path"])
+        if cells["channel"] in WRITES_IDX_MAP:
+            return claims
+        task = tuple(cells[name] for name in self.key[:4])
+        if task != self._task:  # the writes of a task come one after the other
+            same = " AND ".join(f"{name} = {self.database.mark}" for name in self.key[:4])
+            found = self.database.execute(
+                f"SELECT channel, count(*) FROM {self.name} WHERE {same} "  # noqa: S608
+                f"AND channel NOT IN ({_SPECIAL}) GROUP BY channel",
+                task,
+            )
+            self._task, self._ordinary = task, {name: int(number) for name, number in found}
+        names = (cells["thread_id"], cells["checkpoint_ns"], cells["checkpoint_id"], cells["task_id"])
+        return claims._replace(
+            batch=hashlib.sha256(lps(("batch", *names))).hexdigest()[:_BATCH_DIGITS],
+            size=sum(self._ordinary.values()),
+            of=self._ordinary.get(cells["channel"], 1),
+        )
+
+
+def _claims(cells: dict[str, Any]) -> WriteClaims:
+    return WriteClaims(task_id=cells["task_id"], checkpoint_id=cells["checkpoint_id"], idx=cells["idx"])
+
+
+class SqliteWrites(Writes):
+    """Pending writes, as SQLite's table calls them."""
+
+    name = "writes"
+    value = "value"
+    changed = ("type", "value")
