@@ -54,9 +54,7 @@ class RowSealer:
             Both as the inner saver is to store them.
         """
         values = checkpoint["channel_values"]
-        versions = checkpoint["channel_versions"]
-        if self._wiring.habits.text_versions:
-            versions = {channel: str(version) for channel, version in versions.items()}
+        versions = self._versions_as_read(checkpoint)
         batch = self._wiring.sealer.batch(len(values) + 1, context=at.context)
         sealed: dict[str, Any] = {}
         for channel, value in values.items():
@@ -74,7 +72,7 @@ class RowSealer:
                 sealed[channel] = sealed_text(self._seal(batch, channel, value, make))
             else:
                 sealed[channel] = self._handed(batch, channel, value, make)
-        result: Checkpoint = {**checkpoint, "channel_values": sealed, "channel_versions": versions}
+        result: Checkpoint = {**checkpoint, "channel_values": sealed}
         if sends := cast("list[Any]", checkpoint.get("pending_sends")):
             result["pending_sends"] = [  # type: ignore[typeddict-unknown-key]  # of formats below 4
                 sealed_text(self._seal(batch, TASKS, send, partial(binding.send, at.place, checkpoint["id"], idx, len(sends))))
@@ -102,6 +100,10 @@ class RowSealer:
             claims = numbered if special is None else alone._replace(idx=special, alone=batch.id)
             sealed.append((channel, self._handed(batch, channel, value, partial(binding.write, at.place, channel, claims))))
         return sealed, batch.id
+
+    def _versions_as_read(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        versions = checkpoint["channel_versions"]
+        return {name: str(version) for name, version in versions.items()} if self._wiring.habits.text_versions else versions
 
     def _stays_inline(self, value: Any, *, is_new: bool) -> bool:
         """Says whether a value is handed over as text, for a saver that keeps such values in JSON.
@@ -138,7 +140,7 @@ class RowSealer:
             values=[channel for channel, value in values.items() if value is not None],
             nones=[channel for channel, value in values.items() if value is None],
             private=dumps_as_json_would(wiring.serde, private, "the metadata"),
-            digest=digest(checkpoint, readable),
+            digest=digest({**checkpoint, "channel_versions": self._versions_as_read(checkpoint)}, readable),
         )
         sealed = batch.seal("msgpack", manifest.pack(), binding.manifest(at.place, checkpoint["id"]))
         return {**readable, KEY: sealed_text(sealed)}

@@ -11,9 +11,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from ..core.format import SEALED_TEXT_PREFIX
 from .gate import Gate
 from .upstream import DeltaSnapshot
 
+_SEALED = b'"' + SEALED_TEXT_PREFIX.encode()
 _SNAPSHOT = "__delta_snapshot__"
 
 
@@ -33,6 +35,18 @@ class JsonGate(Gate):
             except (TypeError, ValueError):
                 pass  # bytes: the saver itself has them marked then
         return super().dumps_typed(obj)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """Unpacks as `Gate` does, and plain JSON of what this gate packed. JSON without anything sealed is foreign."""
+        type_tag, blob = data
+        if type_tag == "json" and isinstance(blob, bytes) and _SEALED in blob:
+            try:
+                parsed = json.loads(blob)
+            except (ValueError, RecursionError):
+                parsed = None
+            if isinstance(parsed, dict):
+                return parsed
+        return super().loads_typed(data)
 
     def _preprocess_redis_json(self, obj: Any, *, encode_bytes: Callable[[bytes], Any] | None = None) -> Any:
         if isinstance(obj, bytes):

@@ -25,16 +25,14 @@ def main() -> int:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of packages that are not ours
     logging.disable(logging.WARNING)  # of savers, and ours about writes that were tampered with
-    results, missing, broken = _run_all(arguments.only)
-    if not arguments.dry:
-        document.save(results, missing)
+    results, missing, broken = _run_all(arguments.only, save=not arguments.dry)
     short = broken | {row: found for row, result in results.items() if (found := document.shortcomings(result))}
     for row, found in short.items():
         print(f"SHORT {row}: {'; '.join(found)}")
     return 1 if short or (arguments.strict and missing) else 0
 
 
-def _run_all(only: str) -> tuple[dict[str, dict], dict[str, str], dict[str, list[str]]]:
+def _run_all(only: str, *, save: bool) -> tuple[dict[str, dict], dict[str, str], dict[str, list[str]]]:
     """Gives the results, why rows cannot be run here, and what went wrong with others, each by row id."""
     results: dict[str, dict] = {}
     missing: dict[str, str] = {}
@@ -53,6 +51,8 @@ def _run_all(only: str) -> tuple[dict[str, dict], dict[str, str], dict[str, list
                 traceback.print_exc()
             else:
                 said = document.summary(results[row.id])
+            if save:  # at once: a run takes minutes, and what was found is not to be lost
+                document.save(results, missing)
             print(f"{row.id} ({time.monotonic() - start:.0f} s): {said}", flush=True)
     return results, missing, broken
 

@@ -49,8 +49,8 @@ async def all_steps(row: Row, where: Any, mode: str, key: Key | None) -> Steps:
                 return f"raises {type(error).__name__}"
 
     steps: Steps = {"until it asks": await here(_start)}
-    steps["resumed by another process"] = await asyncio.to_thread(_elsewhere, row, where, mode, key) if row.other_process else (
-        await here(resume)
+    steps["resumed by another process"] = (
+        await asyncio.to_thread(_elsewhere, row, where, mode, key) if row.other_process else (await here(resume))
     )
     steps["answered again"] = await here(resume)
     steps["its state"] = await here(_state)
@@ -121,9 +121,7 @@ async def _delete(saver: Any, mode: str) -> Any:
 def _elsewhere(row: Row, where: str, mode: str, key: Key | None) -> Any:
     command = [sys.executable, "-m", "tests.coverage.other_process", row.id, where, mode]
     environment = {**os.environ, "COVERAGE_KEY": "" if key is None else key.to_text()}
-    done = subprocess.run(
-        command, cwd=_ROOT, env=environment, capture_output=True, text=True, timeout=_PATIENCE, check=False
-    )
+    done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     if done.returncode:
         return f"raises {done.stderr.strip().splitlines()[-1].partition(':')[0]}"
     return json.loads(done.stdout.splitlines()[-1])  # some savers print what they log

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import ormsgpack
@@ -170,7 +171,7 @@ def _swaps(stored: Records) -> Iterator[Edit]:
     for form in (bytes, str):
         alike = [(address, leaf) for address, leaf in sealed if isinstance(leaf.value, form)]
         random.Random(2).shuffle(alike)
-        for (address, leaf), (other_address, other) in zip(alike, alike[1:], strict=False):
+        for (address, leaf), (other_address, other) in pairwise(alike):
             if address != other_address and leaf.value != other.value:
                 yield {address: leaf.put(other.value), other_address: other.put(leaf.value)}
 

@@ -39,7 +39,9 @@ async def test_a_row_is_run_through_every_pass():
 async def test_the_tamper_pass_sees_what_an_unprotected_saver_accepts(monkeypatch):
     monkeypatch.setattr(tampering, "EncryptedSaver", lambda inner, key: inner)
     monkeypatch.setattr(
-        tampering, "_KINDS", {"forged": lambda stored: [{at: _forge(record)} for at, record in stored.items() if at[0] == "blobs"]}
+        tampering,
+        "_KINDS",
+        {"forged": lambda stored: [{at: _forge(record)} for at, record in stored.items() if at[0] == "blobs"]},
     )
     with ROW.place(Servers()) as place:
         counts = await tampering.outcomes(ROW, place, SYNC)
@@ -66,7 +68,9 @@ def test_a_sealed_value_is_found_in_every_wrapping_and_can_be_replaced(record):
     [found] = [leaf for leaf in leaves(record) if leaf.is_sealed]
     assert found.value == SEALED
     assert [*leaves(found.put(SEALED))] == [*map(_same, leaves(record))]
-    assert b"forged" in [leaf.value for leaf in leaves(found.put(b"forged"))] or b"Zm9yZ2Vk" in str(found.put(b"forged")).encode()
+    assert (
+        b"forged" in [leaf.value for leaf in leaves(found.put(b"forged"))] or b"Zm9yZ2Vk" in str(found.put(b"forged")).encode()
+    )
 
 
 class _same:  # noqa: N801  # compares leaves by their value

@@ -37,7 +37,7 @@ class _Mongo:
 
 
 def _accept_sort(builder: Any) -> None:
-    """pymongo 4.11 and later hands ``sort`` to bulk updates, which mongomock 4.3 does not know; the saver sets none."""
+    """Has ``sort`` ignored, which pymongo 4.11 hands to bulk updates and mongomock 4.3 does not know; the saver sets none."""
     for name in ("add_update", "add_replace"):
         method = getattr(builder, name)
         if getattr(method, "accepts_sort", False):

@@ -51,7 +51,6 @@ def server() -> Iterator[str]:
 
 def client(service: str) -> Any:
     import boto3
-
     from botocore.config import Config
 
     return boto3.client(service, config=Config(retries={"total_max_attempts": 1}))  # an item it cannot store it never will

@@ -34,7 +34,9 @@ def server() -> Iterator[int]:
         if done.returncode:
             raise Unavailable(f"mariadb-install-db failed: {done.stderr[-400:]}")
         listen = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={base / 'socket'}"]
-        with running([daemon, "--no-defaults", f"--datadir={data}", *listen, *_SETTINGS, *user], base, lambda: connect(port).close()):
+        with running(
+            [daemon, "--no-defaults", f"--datadir={data}", *listen, *_SETTINGS, *user], base, lambda: connect(port).close()
+        ):
             yield port
 
 
