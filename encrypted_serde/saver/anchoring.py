@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import WRITES_IDX_MAP, ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
@@ -19,15 +19,13 @@ from ..anchor.lag import LaggingAnchor
 from ..anchor.ledger import Spot
 from ..core.keys import KeyProvider
 from ..errors import ConfigurationError
+from .base import WiredSaver
 from .completeness import RowReader, where_of
 from .copying import copy_steps, spot_of
 from .inner import Habits, overrides
 from .listing import Asked
 from .steps import Call, Give, Page, Query, Step, Steps, Work, arun, run
 from .whole_history import WholeLister
-
-if TYPE_CHECKING:
-    from .saver import EncryptedSaver
 
 _METHODS_OF_ANCHORS = ("append", "newest", "entries", "threads")
 
@@ -51,7 +49,7 @@ def keeper_for(anchor: Anchor | None, max_lag: float | None, keys: KeyProvider, 
 
 
 @lru_cache(maxsize=256)
-def anchored(cls: type[EncryptedSaver]) -> type[EncryptedSaver]:
+def anchored(cls: type[WiredSaver]) -> type[WiredSaver]:
     """Gives the subclass of a saver's class that keeps an anchor. It has no method that the class does not have."""
     members: dict[str, Any] = {**_METHODS, **{name: method for name, method in _OPTIONAL.items() if overrides(cls, name)}}
     members |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__, "_plain": cls}
@@ -59,7 +57,7 @@ def anchored(cls: type[EncryptedSaver]) -> type[EncryptedSaver]:
     return type(cls.__name__, (cls,), members)
 
 
-def _keeper(self: EncryptedSaver) -> Keeper:
+def _keeper(self: WiredSaver) -> Keeper:
     return cast("Keeper", self._wiring.keeper)
 
 
@@ -102,11 +100,11 @@ async def aput_writes(
     await asyncio.to_thread(_keeper(self).stored_writes, begun, batch)
 
 
-def _begin_checkpoint(self: EncryptedSaver, config: RunnableConfig, checkpoint: Checkpoint) -> Pending:
+def _begin_checkpoint(self: WiredSaver, config: RunnableConfig, checkpoint: Checkpoint) -> Pending:
     return _keeper(self).begin_checkpoint(_place(self, config), checkpoint["id"])
 
 
-def _begin_writes(self: EncryptedSaver, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str) -> BegunWrites:
+def _begin_writes(self: WiredSaver, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str) -> BegunWrites:
     slots = [WRITES_IDX_MAP.get(channel, position) for position, (channel, _) in enumerate(writes)]
     settles = self._wiring.habits.settles_slots
     checkpoint_id = config["configurable"]["checkpoint_id"]
@@ -114,7 +112,7 @@ def _begin_writes(self: EncryptedSaver, config: RunnableConfig, writes: Sequence
     return _keeper(self).begin_writes(_place(self, config), new)
 
 
-def _place(self: EncryptedSaver, config: RunnableConfig) -> Where:
+def _place(self: WiredSaver, config: RunnableConfig) -> Where:
     configurable = config["configurable"]
     return where_of(str(configurable["thread_id"]), configurable.get("checkpoint_ns") or "", self._context_of(config))
 
@@ -122,19 +120,19 @@ def _place(self: EncryptedSaver, config: RunnableConfig) -> Where:
 # --- reading
 
 
-def get_tuple(self: EncryptedSaver, config: RunnableConfig) -> CheckpointTuple | None:
+def get_tuple(self: WiredSaver, config: RunnableConfig) -> CheckpointTuple | None:
     """Fetches a checkpoint, verifies it, and compares it with the anchor. None only if neither knows one."""
     [found] = run(_get_steps(self, config))
     return found  # type: ignore[no-any-return]  # steps give anything
 
 
-async def aget_tuple(self: EncryptedSaver, config: RunnableConfig) -> CheckpointTuple | None:
+async def aget_tuple(self: WiredSaver, config: RunnableConfig) -> CheckpointTuple | None:
     """Fetches a checkpoint, verifies it, and compares it with the anchor, as `get_tuple` does."""
     [found] = [found async for found in arun(_get_steps(self, config))]
     return found  # type: ignore[no-any-return]  # steps give anything
 
 
-def _get_steps(self: EncryptedSaver, config: RunnableConfig) -> Steps:
+def _get_steps(self: WiredSaver, config: RunnableConfig) -> Steps:
     asked, at = yield Work(partial(self._asked, config), self._wiring.sealer.may_block)
     reader = RowReader(self._wiring, self._opener, _keeper(self))
     judged = yield from reader.row(asked, at)
@@ -148,7 +146,7 @@ def _get_steps(self: EncryptedSaver, config: RunnableConfig) -> Steps:
 
 
 def list_(
-    self: EncryptedSaver,
+    self: WiredSaver,
     config: RunnableConfig | None,
     *,
     filter: dict[str, Any] | None = None,  # noqa: A002  # LangGraph's name
@@ -161,7 +159,7 @@ def list_(
 
 
 def alist(
-    self: EncryptedSaver,
+    self: WiredSaver,
     config: RunnableConfig | None,
     *,
     filter: dict[str, Any] | None = None,  # noqa: A002  # LangGraph's name
@@ -196,18 +194,18 @@ class _Tried(NamedTuple):
         return None
 
 
-def _where(self: EncryptedSaver, thread_id: object) -> Where:
+def _where(self: WiredSaver, thread_id: object) -> Where:
     """Gives a thread as the anchor is asked for it where there is no run's config."""
     return where_of(str(thread_id), "", None if callable(self._context) else self._context)
 
 
-def _delete_steps(self: EncryptedSaver, thread_ids: Sequence[str], call: Call) -> Steps:
+def _delete_steps(self: WiredSaver, thread_ids: Sequence[str], call: Call) -> Steps:
     for thread_id in thread_ids:
         yield Work(partial(_keeper(self).mark, _where(self, thread_id), Kind.DELETED), is_heavy=True)
     yield call
 
 
-def _thin_steps(self: EncryptedSaver, kept: dict[str, list[Spot]], call: Call) -> Steps:
+def _thin_steps(self: WiredSaver, kept: dict[str, list[Spot]], call: Call) -> Steps:
     """Deletes parts of threads.
 
     Args:
@@ -237,7 +235,7 @@ def _spots(keeper: Keeper, where: Where, found: CheckpointTuple) -> list[Spot]:
     return keeper.spots(where._replace(checkpoint_ns=checkpoint_ns), [checkpoint_id])
 
 
-def _prune_steps(self: EncryptedSaver, thread_ids: Sequence[str], strategy: str) -> Steps:
+def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], strategy: str) -> Steps:
     call = Call(self._wiring.gated, "prune", (thread_ids,), None, {"strategy": strategy})
     if strategy == "delete":
         yield from _delete_steps(self, thread_ids, call)
@@ -251,7 +249,7 @@ def _prune_steps(self: EncryptedSaver, thread_ids: Sequence[str], strategy: str)
     yield from _thin_steps(self, kept, call)
 
 
-def _delete_for_runs_steps(self: EncryptedSaver, run_ids: Sequence[str]) -> Steps:
+def _delete_for_runs_steps(self: WiredSaver, run_ids: Sequence[str]) -> Steps:
     keeper = _keeper(self)
     doomed: dict[str, set[Spot]] = {}
     for run_id in run_ids:
@@ -268,7 +266,7 @@ def _delete_for_runs_steps(self: EncryptedSaver, run_ids: Sequence[str]) -> Step
     yield from _thin_steps(self, kept, Call(self._wiring.gated, "delete_for_runs", (run_ids,)))
 
 
-def _copy_steps(self: EncryptedSaver, source_thread_id: str, target_thread_id: str) -> Steps:
+def _copy_steps(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> Steps:
     """Copies what is there as the anchor knows it: a thread that lacks something is not copied at all."""
     expected, _ = self._for_copying()
     lister = WholeLister(self._wiring, self._opener, _keeper(self))
@@ -286,42 +284,42 @@ async def _adrain(steps: Steps) -> None:
         pass
 
 
-def delete_thread(self: EncryptedSaver, thread_id: str) -> None:
+def delete_thread(self: WiredSaver, thread_id: str) -> None:
     """Enters that a thread is deleted, and deletes it."""
     _drain(_delete_steps(self, [thread_id], Call(self._wiring.gated, "delete_thread", (thread_id,))))
 
 
-async def adelete_thread(self: EncryptedSaver, thread_id: str) -> None:
+async def adelete_thread(self: WiredSaver, thread_id: str) -> None:
     """Enters that a thread is deleted, and deletes it."""
     await _adrain(_delete_steps(self, [thread_id], Call(self._wiring.gated, "delete_thread", (thread_id,))))
 
 
-def prune(self: EncryptedSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+def prune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
     """Prunes threads as the inner saver does, and enters what is gone. The newest checkpoint of each is missed if it went."""
     _drain(_prune_steps(self, thread_ids, strategy))
 
 
-async def aprune(self: EncryptedSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+async def aprune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
     """Prunes threads as `prune` does."""
     await _adrain(_prune_steps(self, thread_ids, strategy))
 
 
-def delete_for_runs(self: EncryptedSaver, run_ids: Sequence[str]) -> None:
+def delete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
     """Deletes what runs wrote as the inner saver does, and enters what is gone. Anything else that went is missed."""
     _drain(_delete_for_runs_steps(self, run_ids))
 
 
-async def adelete_for_runs(self: EncryptedSaver, run_ids: Sequence[str]) -> None:
+async def adelete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
     """Deletes what runs wrote as `delete_for_runs` does."""
     await _adrain(_delete_for_runs_steps(self, run_ids))
 
 
-def copy_thread(self: EncryptedSaver, source_thread_id: str, target_thread_id: str) -> None:
+def copy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
     """Copies a thread that is complete. Every row is sealed and entered for its new place."""
     _drain(_copy_steps(self, source_thread_id, target_thread_id))
 
 
-async def acopy_thread(self: EncryptedSaver, source_thread_id: str, target_thread_id: str) -> None:
+async def acopy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
     """Copies a thread as `copy_thread` does."""
     await _adrain(_copy_steps(self, source_thread_id, target_thread_id))
 

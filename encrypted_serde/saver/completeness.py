@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -24,12 +24,10 @@ from ..core.binding import Place, WriteClaims
 from ..core.context import NO_CONTEXT, EncryptionContext, current
 from ..core.format import find_sealed
 from ..errors import EncryptedSerdeError, Incomplete
+from .base import WiredSaver
 from .open import RowOpener
 from .steps import Call, Give, Page, Query, Step, Work
 from .wiring import At, Wiring
-
-if TYPE_CHECKING:
-    from .saver import EncryptedSaver
 
 UNANCHORED = "unanchored"
 """How rows are counted that the anchor did not know, among the `admitted_reads`."""
@@ -185,7 +183,7 @@ def found_writes(found: CheckpointTuple) -> list[FoundWrite]:
     return writes
 
 
-def rows_of_thread(saver: EncryptedSaver, thread_id: str) -> list[FoundRow]:
+def rows_of_thread(saver: WiredSaver, thread_id: str) -> list[FoundRow]:
     """Gives the rows of a thread, each verified, for `encrypted_serde.anchor.compare`."""
     rows: list[FoundRow] = []
     for found in saver._wiring.gated.list({"configurable": {"thread_id": thread_id}}):

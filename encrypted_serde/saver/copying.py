@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Container
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 
 from ..core.context import EncryptionContext
 from ..core.format import find_sealed
+from .base import WiredSaver
 from .manifest import KEY
 from .steps import Call, Page, Query, Steps, Work
 from .writes import Task
-
-if TYPE_CHECKING:
-    from .saver import EncryptedSaver
 
 
 class _Copy(NamedTuple):
@@ -42,7 +40,7 @@ class _Copy(NamedTuple):
 
 
 def copy_steps(
-    saver: EncryptedSaver, source_thread_id: str, target_thread_id: str, only: Container[tuple[str, str]] | None = None
+    saver: WiredSaver, source_thread_id: str, target_thread_id: str, only: Container[tuple[str, str]] | None = None
 ) -> Steps:
     """Copies a thread, oldest checkpoint first. What it had in other rows than were listed is not copied.
 
@@ -63,7 +61,7 @@ def copy_steps(
         del copied  # error reporters show the variables of a frame: the next row may be refused
 
 
-def _store(writer: EncryptedSaver, copied: _Copy) -> Steps:
+def _store(writer: WiredSaver, copied: _Copy) -> Steps:
     arguments = (copied.parent, copied.checkpoint, copied.metadata, copied.versions)
     yield Call(writer, "put", arguments, copied.context)
     for task in copied.tasks:
@@ -76,7 +74,7 @@ def spot_of(found: CheckpointTuple) -> tuple[str, str]:
     return configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"]
 
 
-def _open(saver: EncryptedSaver, target_thread_id: str, expected: EncryptionContext | None, found: CheckpointTuple) -> _Copy:
+def _open(saver: WiredSaver, target_thread_id: str, expected: EncryptionContext | None, found: CheckpointTuple) -> _Copy:
     sealed = find_sealed((found.metadata or {}).get(KEY))
     opened = saver._opener.checkpoint(found, expected)
     place = {"thread_id": target_thread_id, "checkpoint_ns": found.config["configurable"].get("checkpoint_ns", "")}

@@ -233,7 +233,8 @@ def _normal(value: Any) -> Any:
 def split_metadata(metadata: Mapping[str, Any], readable_keys: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divides metadata into what stays readable and what is sealed.
 
-    A key that should be readable, but whose value would come back changed from a JSON column, is sealed instead.
+    A key that should be readable, but whose value would come back changed from a JSON column, is sealed instead; and so is a
+    step that is no integer, which a reader would refuse.
 
     Returns:
         The readable and the private part.
@@ -241,7 +242,8 @@ def split_metadata(metadata: Mapping[str, Any], readable_keys: Collection[str]) 
     readable: dict[str, Any] = {}
     private: dict[str, Any] = {}
     for name, value in metadata.items():
-        part = readable if name in readable_keys and survives_json(value) else private
+        stays = name in readable_keys and survives_json(value) and (name != "step" or type(value) is int)
+        part = readable if stays else private
         part[name] = value
     return readable, private
 

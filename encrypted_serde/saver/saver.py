@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -23,13 +23,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..anchor.entries import Anchor
 from ..audit import AuditListener, make_sealer
-from ..core.binding import Place
 from ..core.ciphers import DEFAULT
-from ..core.context import EncryptionContext, current
+from ..core.context import EncryptionContext
 from ..core.keys import Key, KeyProvider
 from ..core.sealer import Sealing
 from ..errors import ConfigurationError
-from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
 from ..wrapping.admission import Admission
 from ..wrapping.description import description, summary
@@ -37,21 +35,16 @@ from ..wrapping.gate import Gate, gated
 from ..wrapping.json_gate import JsonGate
 from ..wrapping.offload import is_heavy, is_large, seal_now
 from .anchoring import anchored, keeper_for
+from .base import ContextSource, WiredSaver, value_serde
 from .inner import Habits, habits_of, next_of_its_own, with_probed
-from .listing import Asked, Lister
 from .manifest import KEY, LANGGRAPH_KEYS, survives_json
-from .open import IDENTITY, RowOpener
+from .open import IDENTITY
 from .optional import class_for
-from .seal import RowSealer
 from .steps import ambient, arun, run
-from .wiring import At, Wiring
-
-_T = TypeVar("_T")
-
-ContextSource = Mapping[str, str] | Callable[[RunnableConfig], Mapping[str, str] | None]
+from .wiring import Wiring
 
 
-class EncryptedSaver(BaseCheckpointSaver[Any]):
+class EncryptedSaver(WiredSaver):
     """Wraps a checkpointer: every value, write and private metadata key is sealed, and bound to the row it belongs to.
 
     Use it wherever the inner saver is used: ``graph.compile(checkpointer=EncryptedSaver(PostgresSaver(conn), keys))``. It
@@ -111,7 +104,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
             return object.__new__(cls)
         is_slow = verify_delta_history or anchor is not None
         fitting = class_for(EncryptedSaver, cls, type(inner), verify_delta_history=is_slow)
-        return object.__new__(fitting if anchor is None else anchored(fitting))  # type: ignore[arg-type]  # see class_for
+        chosen = fitting if anchor is None else anchored(fitting)  # type: ignore[arg-type]  # a class is hashable
+        return cast("EncryptedSaver", object.__new__(chosen))
 
     def __init__(
         self,
@@ -155,7 +149,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
             accept_contexts=accept_contexts,
             audit=audit,
         )
-        own = _value_serde(inner.serde if serde is None else serde)
+        own = value_serde(inner.serde if serde is None else serde)
         admission = Admission(
             sealer, plaintext=allow_plaintext, unbound=allow_unbound, legacy_keys=legacy_keys, allowlist_from=own
         )
@@ -165,22 +159,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         self._connect(Wiring(view, sealer, own, admission, known, readable, searchable, keeper=keeper))
         super().__init__(serde=own)
 
-    def _connect(self, wiring: Wiring) -> None:
-        self._wiring = wiring
-        self._rows = RowSealer(wiring)
-        self._opener = RowOpener(wiring)
-        self._lister = Lister(wiring, self._opener)
-
     # --- what is not about rows
-
-    @property
-    def serde(self) -> SerializerProtocol:
-        """How values become bytes before they are sealed."""
-        return self._wiring.serde
-
-    @serde.setter
-    def serde(self, serde: SerializerProtocol) -> None:
-        self._connect(replace(self._wiring, serde=_value_serde(serde)))
 
     @property
     def admitted_reads(self) -> Counter[str]:
@@ -311,12 +290,6 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         checkpoint_id = config["configurable"]["checkpoint_id"]
         return asked, *self._rows.writes(at._replace(checkpoint_id=checkpoint_id), writes, task_id, task_path)
 
-    async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
-        """Calls something in a thread if it is heavy, or may ask a service for a key."""
-        if is_heavy or self._wiring.sealer.may_block:
-            return await asyncio.to_thread(function, *arguments)
-        return function(*arguments)
-
     # --- reading
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -332,12 +305,6 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         with ambient(at.context):
             found = await self._wiring.gated.aget_tuple(asked)
         return None if found is None else await self._aside(is_heavy(found), self._open, config, asked, found, at)
-
-    def _open(self, config: RunnableConfig, asked: RunnableConfig, found: CheckpointTuple, at: At) -> CheckpointTuple:
-        self._opener.check_identity(asked, found)
-        opened = self._opener.checkpoint(found, at.context)
-        # Some savers give back the config they were asked with.
-        return opened._replace(config=config) if found.config is asked else opened
 
     def list(
         self,
@@ -391,60 +358,9 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         clone._connect(replace(self._wiring, gaps_only_in=target["configurable"]["checkpoint_id"]))
         return clone
 
-    # --- configs
-
-    def _asked(self, config: RunnableConfig) -> tuple[RunnableConfig, At]:
-        """Gives the config for the inner saver, and where it leads. A namespace of None is the root, as LangGraph means it."""
-        asked = self._inner_config(config)
-        configurable = asked["configurable"]
-        if "checkpoint_ns" in configurable and configurable["checkpoint_ns"] is None:
-            configurable["checkpoint_ns"] = ""
-        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns"))
-        return asked, At(place, configurable.get("checkpoint_id") or None, self._context_of(config))
-
-    def _inner_config(self, config: RunnableConfig) -> RunnableConfig:
-        """Keeps what the inner saver needs. It writes every scalar it is given into readable metadata."""
-        configurable = config["configurable"]
-        return {"configurable": {name: configurable[name] for name in self._passed_keys if name in configurable}}
-
-    def _listed(
-        self, config: RunnableConfig | None, wanted: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
-    ) -> Asked:
-        """Gives what is to be listed, with the context that answers must have, as it is at this moment."""
-        if config is None and callable(self._context) and current.get() is None:
-            raise ConfigurationError("list(None) has no run's config to ask context= with: use an encryption_context")
-        context = self._context_of(config)
-        asked = None if config is None else self._inner_config(config)
-        return Asked(asked, current.get() if context is None else context, wanted, before, limit)
-
-    def _context_of(self, config: RunnableConfig | None) -> EncryptionContext | None:
-        source = self._context
-        if source is None or isinstance(source, EncryptionContext):
-            return source
-        pairs = None if config is None else source(config)
-        return None if pairs is None else EncryptionContext.of(pairs)
-
-    def _for_copying(self) -> tuple[EncryptionContext | None, EncryptedSaver]:
-        """Gives the context that a thread to be copied must have, and a saver that writes under the ambient one."""
-        source = self._context
-        if callable(source) and current.get() is None:
-            raise ConfigurationError("copy_thread has no run's config to ask context= with: use an encryption_context")
-        writer = copy.copy(self)
-        writer._context = None
-        return (None if callable(source) else source), writer
-
 
 def _config_of(found: CheckpointTuple | None) -> RunnableConfig | None:
     return None if found is None else found.config
-
-
-def _value_serde(serde: SerializerProtocol) -> SerializerProtocol:
-    """Gives the serializer inside encrypting ones: values are sealed once, here."""
-    while isinstance(serde, (EncryptedSerializer, upstream.EncryptedSerializer)):
-        serde = serde.inner if isinstance(serde, EncryptedSerializer) else serde.serde
-    if not isinstance(serde, SerializerProtocol):
-        raise TypeError(f"serde must have dumps_typed and loads_typed; {type(serde).__name__} has not")
-    return serde
 
 
 def _gate(admission: Admission, habits: Habits) -> Gate:
