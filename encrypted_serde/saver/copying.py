@@ -48,7 +48,6 @@ def copy_steps(saver: EncryptedSaver, source_thread_id: str, target_thread_id: s
     for row in reversed(found):
         copied: _Copy = yield Work(partial(_open, saver, target_thread_id, expected, row), is_heavy=True)
         yield from _store(writer, copied)
-        del copied  # error reporters show the variables of a frame: the next row may be refused
 
 
 def _store(writer: EncryptedSaver, copied: _Copy) -> Steps:
