@@ -58,7 +58,6 @@ def copy_steps(
             continue
         copied: _Copy = yield Work(partial(_open, saver, target_thread_id, expected, row), is_heavy=True)
         yield from _store(writer, copied)
-        del copied  # error reporters show the variables of a frame: the next row may be refused
 
 
 def _store(writer: WiredSaver, copied: _Copy) -> Steps:

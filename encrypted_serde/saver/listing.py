@@ -74,7 +74,6 @@ class Lister:
                 answer = yield from self._row(asked, query, found)
                 if answer is not None:
                     yield Give(answer)
-                    del answer  # error reporters show the variables of a frame: a later row may be refused
                     left = None if left is None else left - 1
                     if left == 0:
                         return

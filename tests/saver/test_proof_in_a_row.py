@@ -43,6 +43,18 @@ def test_a_snapshot_of_a_delta_channel_in_a_checkpoint_that_had_none_is_refused(
             read(database.saver(**switch))
 
 
+@only_sqlite
+def test_a_snapshot_that_was_left_out_of_a_row_that_holds_all_values_is_refused(database):
+    _, second = _with_a_delta_channel(database)
+    document = database.checkpoint(second)
+    checkpoint = make_checkpoint(2, {"log": [1]}, document["channel_versions"])
+    database.saver().put(second.config, checkpoint, {"source": "loop"}, {})
+    third = second._replace(checkpoint_id=checkpoint["id"])
+    snapshot = document["channel_values"]["items"]
+    database.edit_checkpoint(third, lambda stored: stored["channel_values"].update(items=snapshot))
+    assert_refused(database, third, WrongLocation, "had no value")
+
+
 @pytest.mark.parametrize("value", [True, "plaintext", 0, [], ["x"]])
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_plaintext_in_an_unlisted_channel_is_refused_under_every_switch(database, switch, value):
