@@ -69,6 +69,12 @@ class Planner:
             self._written.add(expected, token, label)
         return results[: len(ops)]
 
+    def get(self, op: GetOp) -> Get:
+        """Plans one ``get``."""
+        items = self._around.items
+        expected = items.tenancy.now()
+        return Get(op, self._around.names.places(tuple(op.namespace), op.key, expected), items, expected)
+
     def _plans(
         self, ops: Sequence[Op], entries: Mapping[str, str], expected: EncryptionContext | None, texts: dict[str, str]
     ) -> list[Plan]:
