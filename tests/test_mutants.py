@@ -48,6 +48,6 @@ def test_the_first_admitted_value_of_each_kind_and_type_is_logged_once(caplog: p
 
 def test_a_value_beside_proof_is_admitted_by_no_switch_and_not_counted() -> None:
     admission = Admission(Sealer(KEY), plaintext=True)
-    with pytest.raises(PlaintextRefused, match=r"^a value that is plaintext stands beside what we sealed: no switch admits it$"):
+    with pytest.raises(PlaintextRefused, match=r"^a value that is plaintext stands beside what we sealed"):
         admission.admit("msgpack", b"\x80", is_proven=True)
     assert admission.admitted == {}
