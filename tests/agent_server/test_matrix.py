@@ -96,7 +96,7 @@ EXPECTED: dict[str, dict[str | None, dict[str, int | str]]] = {
     },
     "user, required to read": {
         "acme": ALL,
-        "globex": {**dict.fromkeys(OPERATIONS, 404), "search": 200, "run": 403, "copy": 409, "stateless": 200},
+        "globex": {**dict.fromkeys(OPERATIONS, 404), "search": 200, "copy": 409, "stateless": 200},
         None: dict.fromkeys(OPERATIONS, 401),
     },
 }
