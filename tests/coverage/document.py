@@ -36,7 +36,7 @@ def save(results: dict[str, Result], missing: dict[str, str]) -> None:
 
     before = {row: result for row, result in (load() if JSON.exists() else {}).items() if "not_run" not in result}
     found = {**{row: {"not_run": reason} for row, reason in missing.items()}, **before, **results}
-    ordered = {row.id: found.get(row.id, {"not_run": "never asked for"}) for row in ROWS}
+    ordered = {row.id: found.get(row.id, {"not_run": "not run yet"}) for row in ROWS}
     JSON.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for path in (README, PAGE):
         path.write_text(rendered(path, ordered), encoding="utf-8")
