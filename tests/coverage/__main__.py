@@ -26,7 +26,7 @@ def main() -> int:
     warnings.simplefilter("ignore")  # of packages that are not ours
     logging.disable(logging.WARNING)  # of savers, and ours about writes that were tampered with
     results, missing, broken = _run_all(arguments.only, save=not arguments.dry)
-    short = broken | {row: found for row, result in results.items() if (found := document.shortcomings(result))}
+    short = broken | {row: found for row, result in results.items() if (found := document.unexpected(row, result))}
     for row, found in short.items():
         print(f"SHORT {row}: {'; '.join(found)}")
     return 1 if short or (arguments.strict and missing) else 0

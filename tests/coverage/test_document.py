@@ -27,7 +27,7 @@ def test_a_row_that_was_run_falls_short_of_nothing(row: str):
     result = document.load()[row]
     if "not_run" in result:
         pytest.skip(result["not_run"])
-    assert document.shortcomings(result) == []
+    assert document.unexpected(row, result) == []
 
 
 def _less_conformance(result):
