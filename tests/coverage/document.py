@@ -15,7 +15,7 @@ JSON, README, PAGE = (_ROOT / name for name in ("docs/coverage.json", "README.md
 BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
 
 KNOWN = {"langgraph-dynamodb-checkpoint:DynamoDBSaver": {"conformance"}}
-"""Where a row may fall short, and docs/coverage.md says why: that saver returns rows of another namespace, which are refused."""
+"""Where a row may fall short; docs/coverage.md says why: that saver returns rows of another namespace, which are refused."""
 
 _WAYS = ("plain", "serde", "wrapped")
 _KINDS = ("values", "scalars", "metadata", "configurable")
