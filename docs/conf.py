@@ -42,7 +42,7 @@ default_role = "code"  # `Key` in a docstring is code, not a cross-reference tha
 intersphinx_mapping: dict[str, tuple[str, None]] = {}
 nitpick_ignore_regex = [
     ("py:.*", r"(?!encrypted_serde\.).*"),
-    ("py:.*", r"encrypted_serde\.(.*\._|core\.|maintenance\.).*"),
+    ("py:.*", r"encrypted_serde\.(.*\._|core\.|maintenance\.|saver\.).*"),
 ]
 
 
