@@ -14,7 +14,7 @@ import typer
 from ..core.context import NO_CONTEXT
 from ..core.keys import Keyring
 from ..errors import ConfigurationError
-from .app import EXIT_FOUND, failures
+from .exits import EXIT_FOUND, failures
 
 if TYPE_CHECKING:
     from ..anchor.compare import Missing

@@ -13,7 +13,7 @@ import typer
 
 from ..core.keys import Keyring
 from ..errors import ConfigurationError
-from .app import EXIT_FOUND, failures
+from .exits import EXIT_FOUND, failures
 
 if TYPE_CHECKING:
     from ..maintenance import Selection

@@ -12,7 +12,7 @@ import typer
 
 from ..core.keys import KeyProvider, Keyring
 from ..errors import ConfigurationError
-from .app import failures
+from .exits import failures
 
 
 def register(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import failures
+from .exits import failures
 
 if TYPE_CHECKING:
     from .inspection import Inspection

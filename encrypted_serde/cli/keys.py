@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..core.keys import Key, Keyring
-from .app import failures
+from .exits import failures
 
 
 def register(app: typer.Typer) -> None:

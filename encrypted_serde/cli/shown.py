@@ -17,7 +17,7 @@ from rich.table import Table
 
 from ..maintenance.database import Progress, ProgressListener
 from ..maintenance.report import PLAINTEXT, SEALED, UNVOUCHED, Line, Report
-from .app import EXIT_FOUND, EXIT_INTERRUPTED, failures
+from .exits import EXIT_FOUND, EXIT_INTERRUPTED, failures
 
 _SHOWN_GROUPS = 20
 _SHOWN_ROWS = 3  # of a group

@@ -1,0 +1,49 @@
+"""How a command ends: exit codes, and errors as one line that shows no secret."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+from ..errors import EncryptedSerdeError
+
+EXIT_REFUSED = 1
+"""Exit code where the input was understood and refused, or a service, a database or a file failed."""
+
+EXIT_USAGE = 2
+"""Exit code of wrong usage."""
+
+EXIT_FOUND = 3
+"""Exit code where a command did its work, and what it found, or did not find, is what it was asked to tell of."""
+
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+_SECRET = re.compile(r"\S*(?:://|@|passw|pwd)[\s\S]*", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """Cuts a text where a URL or a password may begin: nobody can say where it ends."""
+    return _SECRET.sub("(not shown)", text)
+
+
+def fail(message: str) -> NoReturn:
+    """Prints a message to standard error and exits with `EXIT_REFUSED`."""
+    print(f"encrypted-serde: {message}", file=sys.stderr)
+    raise typer.Exit(EXIT_REFUSED)
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turns the errors of this package and of files into one line on standard error and an exit code."""
+    try:
+        yield
+    except EncryptedSerdeError as error:
+        fail(f"{type(error).__name__}: {error}")
+    except OSError as error:
+        fail(f"{redacted(str(error.filename))}: {error.strerror}")
