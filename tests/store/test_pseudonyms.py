@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from langgraph.store.base import BaseStore, InvalidNamespaceError
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    InvalidNamespaceError,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    SearchOp,
+)
 from langgraph.store.memory import InMemoryStore
 
 from encrypted_serde import AuthenticationFailed, ConfigurationError, EncryptedSerdeError, Key, Keyring
@@ -118,6 +127,20 @@ def test_labels_are_checked_before_they_are_hidden(inner: BaseStore, key: Key, n
     ):
         with pytest.raises(InvalidNamespaceError):
             use()
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        PutOp(("a.b",), "k", {}),
+        GetOp(("a.b",), "k"),
+        SearchOp(("a.b",)),
+        ListNamespacesOp((MatchCondition("prefix", ("a.b",)),)),
+    ],
+)
+def test_so_are_those_that_reach_batch_directly(key: Key, op: Op) -> None:
+    with pytest.raises(InvalidNamespaceError):
+        EncryptedStore(InMemoryStore(), key, pseudonymous_names=True).batch([op])
 
 
 def test_a_provider_must_know_every_key(inner: BaseStore, key: Key) -> None:
