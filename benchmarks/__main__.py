@@ -1,4 +1,4 @@
-"""The command ``python -m benchmarks ratios``."""
+"""The commands ``python -m benchmarks ratios`` and ``python -m benchmarks report``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +22,12 @@ Results = list[tuple[Comparison, Measurement]]
 _PACKAGES = ("cryptography", "langgraph", "langgraph-checkpoint", "ormsgpack", "pycryptodome")
 
 
+_DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
+_DETAILS = ("time", "baseline", "pairs", "of minima")
+_WIDE = 110
+"""Columns of a terminal from which on the details are shown."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command. The exit status says that it ran, not that a target was reached."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios, measured in turns in one run.")
@@ -30,18 +37,35 @@ def main(arguments: list[str] | None = None) -> int:
     ratios.add_argument("--json", action="store_true", help="print JSON instead of a table")
     ratios.add_argument("--seconds", type=float, help=f"time for each comparison (default {FULL.seconds:g})")
     ratios.add_argument("--only", default="", metavar="TEXT", help="comparisons with this text in their line")
+    report = commands.add_parser("report", help="measure, and write JSON, pictures and the page that shows them")
+    report.add_argument("--out", type=Path, default=_DOCS, metavar="DIR", help="where to (default docs/benchmarks)")
+    report.add_argument("--smoke", action="store_true", help="everything small: shows that it runs, measures nothing")
+    report.add_argument("--seconds", type=float, help=f"time for each comparison (default {FULL.seconds:g})")
     options = parser.parse_args(arguments)
     effort = SMOKE if options.smoke else FULL
     if options.seconds is not None:
         effort = Effort(options.seconds, effort.pairs, effort.batch)
+    if options.command == "report":
+        _write_report(options.out, effort, smoke=options.smoke)
+        return 0
     results = _measure_all(options.only, effort)
     if options.json:
         json.dump(_as_json(results), sys.stdout, indent=2)
         print()
-    else:
-        title = "Smoke run: too few rounds to go by" if options.smoke else "Ratios of subject to baseline, measured in turns"
-        Console(width=None if sys.stdout.isatty() else 140).print(_as_table(results, title))
+        return 0
+    title = "Smoke run: too few rounds to go by" if options.smoke else "Ratios of subject to baseline, measured in turns"
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(_as_table(results, title, console.width))
     return 0
+
+
+def _write_report(directory: Path, effort: Effort, *, smoke: bool) -> None:
+    from .report import report  # the other command needs no matplotlib
+
+    errors = Console(stderr=True)
+    with errors.status("measuring") as status:
+        report(directory, effort, smoke=smoke, say=status.update)
+    print(f"wrote {directory}/index.md, its pictures and results.json")
 
 
 def _measure_all(only: str, effort: Effort) -> Results:
@@ -65,34 +89,40 @@ def _environment() -> str:
     return f"Python {platform.python_version()}, {os.cpu_count()} cores, {packages}"
 
 
-def _as_table(results: Results, title: str) -> Table:
+def _as_table(results: Results, title: str, width: int) -> Table:
+    """Lays it out for a width. The verdict stands first and is never cut; where there is no room, times are left out."""
+    wide = width >= _WIDE
     table = Table(
         title=title,
         caption=f"times and 'of minima': the shortest; ratio: the median of the ratios of all pairs.\n{_environment()}",
     )
+    table.add_column("", no_wrap=True, min_width=len("reached"))
+    for heading in ("ratio", "target"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(">= 1.05"))
     for heading in ("what", "subject / baseline"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("time", "baseline", "pairs", "of minima", "ratio", "target"):
+        table.add_column(heading, overflow="fold")
+    for heading in _DETAILS if wide else ():
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
     group = ""
     for comparison, measured in results:
         if comparison.group != group:
             group = comparison.group
             table.add_section()
-            table.add_row(f"[bold]{group}")
+            table.add_row("", "", "", f"[bold]{group}")
         target = comparison.target
-        verdict = "" if target is None else "reached" if target.reached(measured.ratio) else "[bold]missed"
-        table.add_row(
-            comparison.name,
-            f"{comparison.subject} / {comparison.baseline}",
+        details = (
             _seconds(measured.subject),
             _seconds(measured.baseline),
             str(len(measured.pairs)),
             _ratio(measured.of_minima),
+        )
+        table.add_row(
+            "" if target is None else "reached" if target.reached(measured.ratio) else "[bold]missed",
             _ratio(measured.ratio),
             str(target or ""),
-            verdict,
+            comparison.name,
+            f"{comparison.subject} / {comparison.baseline}",
+            *(details if wide else ()),
         )
     return table
 

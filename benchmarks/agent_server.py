@@ -11,11 +11,10 @@ from typing import Any
 
 from langgraph_sdk import EncryptionContext as RequestContext
 
-from encrypted_serde import Key
+from encrypted_serde import Key, Keyring
 from encrypted_serde.agent_server import make_encryption
-from encrypted_serde.agent_server.trust import vouch
+from encrypted_serde.agent_server.trust import Trust
 from encrypted_serde.core.context import EncryptionContext
-from encrypted_serde.core.sealer import Sealer
 from tests.agent_server.grpc_service import Service, grpc_service
 
 OURS = "our handlers"
@@ -80,7 +79,7 @@ def served(handlers: str) -> Iterator[Service]:
 
 
 def _metadata() -> dict[str, str]:
-    return vouch(Sealer(_KEY), EncryptionContext.of(_CONTEXT))
+    return Trust(Keyring(primary=_KEY)).vouch(EncryptionContext.of(_CONTEXT))
 
 
 def _after(data: Any, call: Callable[[Any], Any]) -> Callable[[], Any]:

@@ -17,14 +17,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from encrypted_serde import EncryptedSaver, Key, encryption_context
 
-from . import maintenance
+from . import maintenance, stores
 from .agent_server import NOTHING, SERVED, served
 from .agent_server import OURS as HANDLERS
+from .anchors import LAG, anchored
 from .event_loop import aput_sample
 from .graphs import AGENT, EMPTY, GRAPHS, WORKING
 from .pairs import Effort, Sample, call_sample, run_sample
 from .payloads import PAYLOADS, messages, random_bytes
 from .places import Places, Setup
+from .processes import process_sample
 from .serializers import FLOOR, OURS, PLAINTEXT, SERIALIZERS, UPSTREAM_EAX
 from .tenants import ACME, KEYRING, TENANT_KEYRING, tenant_serializer
 
@@ -176,6 +178,13 @@ SAVER_RUNS = [
     for graph, at in ((WORKING, working), (EMPTY, empty))
 ]
 
+ANCHORED_RUNS = [
+    _graph("runs, with an anchor", kind, graph, anchored(_KEY, max_lag), _ENCRYPTED, Target(at))
+    for kind, at_once in (("Sqlite", 1.10), ("Postgres", 1.15))
+    for graph in (AGENT, WORKING, EMPTY)
+    for max_lag, at in ((None, at_once), (LAG, 1.03))
+]
+
 LARGE: dict[str, Callable[[], Any]] = {
     "8 MB of bytes": lambda: random_bytes(8_000_000),
     "8 MB of messages": lambda: messages(4000, size=2000),
@@ -205,6 +214,30 @@ SAVER_HOLDS = [
     )
     for kind in ("InMemory", "AsyncSqlite", "AsyncPostgres")
     for payload in LARGE
+]
+
+# --- whole processes ------------------------------------------------------------------------------------------------
+
+
+def _processes(subject: str, baseline: str) -> Samples:
+    """Compares two interpreters, from start to end."""
+
+    @contextmanager
+    def samples(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+        yield process_sample(subject), process_sample(baseline)
+
+    return samples
+
+
+PROCESS_RUNS = [
+    Comparison("whole processes", what, subject, baseline, _processes(subject, baseline), target)
+    for what, subject, baseline, target in (
+        ("import", "EncryptedSerializer", "langgraph's serializer", Target(1.10)),
+        ("import", "EncryptedSaver", "langgraph's base", None),
+        ("import", "Key", "cryptography's HKDF", None),
+        ("command", "keygen", "typer", None),
+        ("command", "--help", "typer", None),
+    )
 ]
 
 # --- Agent Server ---------------------------------------------------------------------------------------------------
@@ -262,6 +295,30 @@ TENANTS = [
     for loads in (False, True)
 ]
 
+# --- stores and caches -----------------------------------------------------------------------------------------------
+
+
+def _memory(kind: str, name: str, work: stores.Work, at: float) -> Comparison:
+    @contextmanager
+    def samples(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+        with stores.store_samples(places, effort, kind, work) as pair:
+            yield pair
+
+    return Comparison("stores", f"{kind}: {name}", stores.OURS, stores.PLAIN, samples, Target(at))
+
+
+STORES = [
+    *(
+        _memory(kind, name, work, at)
+        for kind, at in (("Postgres", 1.10), ("Sqlite", 1.25))
+        for name, work in (("put 2 kB", stores.PUT), ("get 2 kB", stores.GET))
+    ),
+    _memory("Postgres", "search 100 000 of 0.3 kB", stores.SEARCH, 1.15),
+    _memory("Postgres", "search 100 000 of 2 kB", stores.SEARCH_LARGE, 1.15),
+    _memory("Postgres", "list 1000 namespaces, pseudonyms", stores.LIST, 3.0),
+    _memory("Sqlite", "list 1000 namespaces, pseudonyms", stores.LIST, 3.0),
+]
+
 # --- maintenance ----------------------------------------------------------------------------------------------------
 
 MAINTENANCE = [
@@ -280,5 +337,16 @@ MAINTENANCE = [
     ),
 ]
 
-COMPARISONS: list[Comparison] = [*VALUES, *GRAPH_RUNS, *SAVER_RUNS, *SAVER_HOLDS, *TENANTS, *AGENT_SERVER, *MAINTENANCE]
+COMPARISONS: list[Comparison] = [
+    *VALUES,
+    *GRAPH_RUNS,
+    *SAVER_RUNS,
+    *ANCHORED_RUNS,
+    *SAVER_HOLDS,
+    *PROCESS_RUNS,
+    *TENANTS,
+    *AGENT_SERVER,
+    *STORES,
+    *MAINTENANCE,
+]
 """All of them, in the order of the table."""

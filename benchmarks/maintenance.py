@@ -208,7 +208,8 @@ rotations = {
     kind: contextmanager(lambda places, effort, kind=kind: rotation(kind, places, effort)) for kind in ("Sqlite", "Postgres")
 }
 verifications = {
-    kind: contextmanager(lambda places, effort, kind=kind: verification(kind, places, effort)) for kind in ("Sqlite", "Postgres")
+    kind: contextmanager(lambda places, effort, kind=kind: verification(kind, places, effort))
+    for kind in ("Sqlite", "Postgres")
 }
 workers = contextmanager(two_workers)
 

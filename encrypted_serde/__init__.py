@@ -8,6 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .anchor.postgres import PostgresAnchor
+    from .anchor.sqlite import SqliteAnchor
+    from .cache import EncryptedCache
     from .core.context import encryption_context
     from .core.keys import Key, KeyProvider, Keyring
     from .core.sealer import Sealer
@@ -29,8 +32,9 @@ if TYPE_CHECKING:
     )
     from .kms import KeyWrapper
     from .kms.local import LocalKeyWrapper
-    from .saver import EncryptedSaver
+    from .saver import EncryptedSaver, Habits
     from .serializer import EncryptedSerializer
+    from .store import EncryptedStore
     from .tenants.cache import CacheLimits
     from .tenants.keyring import TenantKeyring
 
@@ -41,10 +45,13 @@ __all__ = [
     "AuthenticationFailed",
     "CacheLimits",
     "ConfigurationError",
+    "EncryptedCache",
     "EncryptedSerdeError",
     "EncryptedSaver",
     "EncryptedSerializer",
     "Incomplete",
+    "EncryptedStore",
+    "Habits",
     "Key",
     "KeyErased",
     "KeyProvider",
@@ -54,7 +61,9 @@ __all__ = [
     "LocalKeyWrapper",
     "MalformedEnvelope",
     "PlaintextRefused",
+    "PostgresAnchor",
     "Sealer",
+    "SqliteAnchor",
     "TenantKeyring",
     "UnknownKey",
     "UnsupportedCipher",
@@ -66,14 +75,19 @@ __all__ = [
 
 _HOMES = {
     "CacheLimits": ".tenants.cache",
+    "EncryptedCache": ".cache",
     "EncryptedSaver": ".saver",
     "EncryptedSerializer": ".serializer",
+    "EncryptedStore": ".store",
+    "Habits": ".saver",
     "Key": ".core.keys",
     "KeyProvider": ".core.keys",
     "KeyWrapper": ".kms",
     "Keyring": ".core.keys",
     "LocalKeyWrapper": ".kms.local",
+    "PostgresAnchor": ".anchor.postgres",
     "Sealer": ".core.sealer",
+    "SqliteAnchor": ".anchor.sqlite",
     "TenantKeyring": ".tenants.keyring",
     "encryption_context": ".core.context",
 }

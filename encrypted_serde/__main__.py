@@ -9,6 +9,7 @@ def main() -> None:
     """Runs the command with the arguments of this process, and exits."""
     try:
         import rich  # noqa: F401  # what the commands print with
+
         from .cli.app import run
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]

@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from .core.binding import Binding
 from .core.ciphers import DEFAULT
-from .core.context import NO_CONTEXT, EncryptionContext, current
+from .core.context import NO_CONTEXT, EncryptionContext, acting, current
 from .core.format import Sealed
 from .core.keys import Key, KeyProvider
 from .core.sealer import Batch, Opened, Sealer, Sealing
@@ -34,6 +34,7 @@ class AuditEvent(NamedTuple):
         size: Bytes of the stored value; of the plaintext where sealing was refused; None for keys.
         outcome: ``ok``; the name of the error class for ``refuse``; ``plaintext`` for a row that was read unencrypted
             because a switch admits it.
+        actor: Who was at work, as ``encryption_context(..., actor=)`` said; None where nobody did.
     """
 
     action: str
@@ -42,6 +43,7 @@ class AuditEvent(NamedTuple):
     cipher: str | None = None
     size: int | None = None
     outcome: str = "ok"
+    actor: str | None = None
 
 
 class AuditListener(Protocol):
@@ -57,6 +59,12 @@ class AuditListener(Protocol):
         ...
 
 
+def notify(listener: AuditListener, event: AuditEvent) -> None:
+    """Tells a listener of an event, and of who is at work."""
+    actor = acting.get()
+    listener(event if actor is None else event._replace(actor=actor))
+
+
 class AuditedSealer:
     """Stands before a `Sealer` and tells a listener what it did: the same methods, and one for what others refuse.
 
@@ -70,7 +78,10 @@ class AuditedSealer:
     Attributes:
         keys: The sealer's.
         cipher: The sealer's.
+        compression: The sealer's.
+        required_context: The sealer's.
         may_block: The sealer's.
+        accepted_contexts: The sealer's.
         listener: As given.
     """
 
@@ -80,6 +91,8 @@ class AuditedSealer:
         if not callable(listener):
             raise TypeError(f"audit takes a callable, not {type(listener).__name__}")
         self.keys, self.cipher, self.may_block = sealer.keys, sealer.cipher, sealer.may_block
+        self.compression, self.required_context = sealer.compression, sealer.required_context
+        self.accepted_contexts = sealer.accepted_contexts
         self.listener = listener
         self._sealer = sealer
         self._told: WeakSet[EncryptedSerdeError] = WeakSet()  # a surface may hand on a refusal that was told here
@@ -131,12 +144,12 @@ class AuditedSealer:
         """Tells of a refusal that a surface decided: a row without a manifest, a value that is missing. Once for each."""
         if error not in self._told:
             self._told.add(error)
-            self.listener(AuditEvent("refuse", cipher=cipher, size=size, outcome=type(error).__name__))
+            notify(self.listener, AuditEvent("refuse", cipher=cipher, size=size, outcome=type(error).__name__))
 
     def _tell(self, action: str, sealed: Sealed | None, size: int, outcome: str = "ok", cipher: str | None = None) -> None:
         head = sealed.head if sealed else None
         key_id, context = (head.key_id, head.context.pairs) if head else (None, None)
-        self.listener(AuditEvent(action, key_id, context, head.cipher.NAME if head else cipher, size, outcome))
+        notify(self.listener, AuditEvent(action, key_id, context, head.cipher.NAME if head else cipher, size, outcome))
 
     @contextmanager
     def _sealing(self, plaintext: bytes, context: EncryptionContext | None) -> Iterator[None]:
@@ -146,7 +159,7 @@ class AuditedSealer:
             wanted = context or current.get() or NO_CONTEXT
             event = AuditEvent("refuse", None, wanted.pairs, self.cipher, len(plaintext), type(error).__name__)
             self._told.add(error)
-            self.listener(event)
+            notify(self.listener, event)
             raise
 
     @contextmanager
@@ -223,7 +236,7 @@ def make_sealer(
 def tell(sealer: Sealing, event: AuditEvent) -> None:
     """Tells the listener of a sealer, if it has one."""
     if isinstance(sealer, AuditedSealer):
-        sealer.listener(event)
+        notify(sealer.listener, event)
 
 
 def tell_refused(sealer: Sealing, error: EncryptedSerdeError) -> None:
@@ -236,7 +249,8 @@ class LogListener:
     """Writes every event to the standard library's `logging`: refusals as warnings, the rest at a level of choice.
 
     The fields are in the message and, for structured logs, in the record as ``audit_action``, ``audit_key_id``,
-    ``audit_context``, ``audit_cipher``, ``audit_size`` and ``audit_outcome``. Context values are logged: they are the tenant.
+    ``audit_context``, ``audit_cipher``, ``audit_size``, ``audit_outcome`` and ``audit_actor``. Context values are logged: they
+    are the tenant.
 
     Args:
         logger: Where to write; ``encrypted_serde.audit`` by default.

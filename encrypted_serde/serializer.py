@@ -16,6 +16,7 @@ from .core.keys import Key, KeyProvider
 from .core.sealer import Sealing
 from .errors import MalformedEnvelope
 from .wrapping.admission import Admission
+from .wrapping.description import summary
 from .wrapping.legacy import CIPHER as LEGACY_CIPHER
 
 _LEGACY_SUFFIX = f"+{LEGACY_CIPHER}"
@@ -144,6 +145,9 @@ class EncryptedSerializer(JsonPlusSerializer):
             clone._inner = self._inner.with_msgpack_allowlist(extra)
         clone._admission = self._admission.with_allowlist(extra)
         return clone
+
+    def __repr__(self) -> str:
+        return f"<EncryptedSerializer {summary(self._sealer, self._admission)}>"
 
 
 def _plain_types(type_tag: object, blob: object) -> tuple[str, bytes]:

@@ -192,30 +192,62 @@ def decompress(packed: bytes) -> bytes:
 # --- what EncryptedSaver stores --------------------------------------------------------------------------------------
 
 
+class Extension(NamedTuple):
+    code: int
+    data: bytes
+
+
 def parse_msgpack(cursor: Cursor) -> Any:
-    """Reads as much of msgpack as a manifest needs: nil, text, bytes and arrays, each of up to 65535."""
+    """Reads msgpack: what a manifest, a normal form and a stored checkpoint are made of."""
     first = cursor.take(1)[0]
-    if first == 0xC0:
-        return None
-    if first & 0xF0 == 0x90:
-        return [parse_msgpack(cursor) for _ in range(first & 0x0F)]
-    if first == 0xDC:
-        return [parse_msgpack(cursor) for _ in range(int.from_bytes(cursor.take(2), "big"))]
-    if first & 0xE0 == 0xA0:
-        return cursor.take(first & 0x1F).decode()
-    if first in (0xD9, 0xDA):
-        return cursor.take(int.from_bytes(cursor.take(first - 0xD8), "big")).decode()
-    if first in (0xC4, 0xC5):
-        return cursor.take(int.from_bytes(cursor.take(first - 0xC3), "big"))
+    if first < 0x80 or first >= 0xE0:
+        return first if first < 0x80 else first - 256
+    if first in _MSGPACK_CONSTANTS:
+        return _MSGPACK_CONSTANTS[first]
+    if first in (0xCA, 0xCB):
+        return struct.unpack(">f" if first == 0xCA else ">d", cursor.take(4 << first - 0xCA))[0]
+    if 0xCC <= first <= 0xD3:
+        return int.from_bytes(cursor.take(1 << (first & 3)), "big", signed=first >= 0xD0)
+    if 0xD4 <= first <= 0xD8:
+        return Extension(cursor.take(1)[0], cursor.take(1 << first - 0xD4))
+    kind, size = _msgpack_size(first, cursor)
+    if kind == "map":
+        return {parse_msgpack(cursor): parse_msgpack(cursor) for _ in range(size)}
+    if kind == "array":
+        return [parse_msgpack(cursor) for _ in range(size)]
+    if kind == "extension":
+        return Extension(cursor.take(1)[0], cursor.take(size))
+    return cursor.take(size).decode() if kind == "text" else cursor.take(size)
+
+
+_MSGPACK_CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
+_MSGPACK_SIZES = {0xC4: "bytes", 0xC7: "extension", 0xD9: "text"}  # of 1, 2 and 4 bytes, one code after the other
+
+
+def _msgpack_size(first: int, cursor: Cursor) -> tuple[str, int]:
+    if first < 0xC0:
+        return ("map", first & 15) if first < 0x90 else ("array", first & 15) if first < 0xA0 else ("text", first & 31)
+    if first >= 0xDC:
+        return "array" if first < 0xDE else "map", int.from_bytes(cursor.take(2 << (first & 1)), "big")
+    for start, kind in _MSGPACK_SIZES.items():
+        if start <= first < start + 3:
+            return kind, int.from_bytes(cursor.take(1 << first - start), "big")
     raise Refused("MalformedEnvelope")
 
 
 def manifest_digest(checkpoint: Mapping[str, Any], readable_metadata: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(normal_form(checkpoint, readable_metadata)).digest()[:16]
+
+
+def normal_form(checkpoint: Mapping[str, Any], readable_metadata: Mapping[str, Any]) -> bytes:
+    for exact in (checkpoint.get("v", 0), readable_metadata.get("step", 0)):
+        if type(exact) is not int:
+            raise Refused("MalformedEnvelope")
     covered = {name: value for name, value in checkpoint.items() if name not in ("channel_values", "pending_sends")}
-    if not isinstance(covered["v"], int) or covered["v"] < 4:
+    if covered["v"] < 4:
         versions = covered["channel_versions"].items()
         covered["channel_versions"] = {channel: version for channel, version in versions if channel != "__pregel_tasks"}
-    return hashlib.sha256(canonical_msgpack([covered, readable_metadata])).digest()[:16]
+    return canonical_msgpack([covered, readable_metadata])
 
 
 def canonical_msgpack(value: Any) -> bytes:
@@ -254,6 +286,29 @@ def search_token(secret: bytes, metadata_key: str, context: Mapping[str, str], v
     key = derive(secret, "search", metadata_key.encode(), pairs(context))
     mac = hmac.digest(key, json.dumps(value).encode("ascii"), hashlib.sha256)
     return "es1s." + base64.urlsafe_b64encode(mac[:16]).decode().rstrip("=")
+
+
+# --- what EncryptedStore and EncryptedCache store --------------------------------------------------------------------
+
+
+def pseudonym(secret: bytes, context: Mapping[str, str], namespace: list[str], key: str | None = None) -> str:
+    """Of the only label of a namespace, or of a key in it."""
+    purpose = b"label" if key is None else b"key"
+    name = namespace[0].encode() if key is None else b"".join(lp(field.encode()) for field in (*namespace, key))
+    mac = hmac.digest(derive(secret, "name", purpose, pairs(context)), name, hashlib.sha256)[:16]
+    return base64.b32encode(mac).decode().rstrip("=").lower()
+
+
+def split_names(plaintext: bytes) -> tuple[list[str], str, bytes]:
+    """Namespace, key and value of an item whose inner type begins with ``named.``."""
+    cursor = Cursor(plaintext)
+    labels = [cursor.field().decode() for _ in range(int.from_bytes(cursor.take(2), "big"))]
+    return labels, cursor.field().decode(), cursor.data
+
+
+def cache_key(secret: bytes, context: Mapping[str, str], namespace: list[str], key: str) -> str:
+    name = b"".join(lp(field.encode()) for field in (*namespace, key))
+    return hmac.digest(derive(secret, "name", b"entry", pairs(context)), name, hashlib.sha256).hex()[:32]
 
 
 # --- reading: the steps of the table --------------------------------------------------------------------------------

@@ -131,6 +131,7 @@ def _errors_of_a_flipped_bit(bit, blob):
     return {AuthenticationFailed}
 
 
+# rule T-2
 def test_every_single_flipped_bit_is_refused(reader, row):
     type_tag, blob = row
     for bit in range(len(blob) * 8):
@@ -155,6 +156,7 @@ def test_flipped_bits_of_a_large_value_are_refused(cipher):
         reader.refuses((type_tag, flip(blob, bit)), AuthenticationFailed)
 
 
+# rule T-2
 def test_every_single_flipped_bit_of_a_bound_value_is_refused():
     sealer, place = Sealer(KEY), at("value", "thread", "", "channel")
     sealed = sealer.seal_bound("bytes", b"a value", claiming(place, {"version": "1"}))
@@ -177,11 +179,13 @@ def test_an_unknown_version_is_unsupported(reader, row, version):
     reader.refuses((row[0], bytes([version]) + row[1][1:]), UnsupportedFormat)
 
 
+# rule F-11
 @pytest.mark.parametrize("flags", [4, 8, 16, 32, 64, 128, 255])
 def test_an_unknown_flag_is_unsupported(reader, row, flags):
     reader.refuses((row[0], row[1][:1] + bytes([flags]) + row[1][2:]), UnsupportedFormat)
 
 
+# rule F-12
 @pytest.mark.parametrize(
     "context",
     [
@@ -210,6 +214,7 @@ def test_claims_that_no_writer_writes_are_malformed_even_when_they_are_authentic
         Sealer(KEY).open_bound(b"\xc1ES1" + lp(TAG.encode()) + blob, place)
 
 
+# rule T-5
 def test_a_context_edited_to_another_tenant_is_refused(reader, row):
     type_tag, blob = row
     edited = blob.replace(b"acme", b"acmf")
@@ -229,6 +234,7 @@ def test_a_context_taken_away_or_added_is_refused(reader, row):
     reader.refuses((type_tag, fixed + lp(encode_pairs({**CONTEXT, "z": "1"})) + body), AuthenticationFailed)
 
 
+# rule T-5
 @pytest.mark.parametrize("expected", [{}, {"tenant_id": "umbrella"}, {"tenant_id": "acme", "region": "eu"}])
 def test_another_context_than_the_expected_one_is_refused(reader, row, expected):
     with encryption_context(expected):
@@ -238,6 +244,7 @@ def test_another_context_than_the_expected_one_is_refused(reader, row, expected)
 # --- type tags ------------------------------------------------------------------------------------------------------
 
 
+# rules T-4, T-18
 @pytest.mark.parametrize("inner_type", ["bytes", "bytearray", "null", "json", "pickle", "msgpack2", "m"])
 def test_a_value_relabelled_to_another_inner_type_is_refused(reader, row, inner_type):
     reader.refuses((f"{inner_type}+{row[0].partition('+')[2]}", row[1]), AuthenticationFailed)
@@ -274,6 +281,7 @@ def test_a_value_under_another_key_is_refused_and_the_key_is_named(row):
     assert error.key_id == KEY.id
 
 
+# rule T-20
 def test_a_value_whose_key_id_was_exchanged_for_that_of_another_key_is_refused(row):
     other = Key.generate()
     reader = Reader(Keyring(primary=other, decrypt_only=[KEY]))
@@ -283,6 +291,7 @@ def test_a_value_whose_key_id_was_exchanged_for_that_of_another_key_is_refused(r
 # --- plaintext ------------------------------------------------------------------------------------------------------
 
 
+# rule T-3
 @pytest.mark.parametrize("tag", ["msgpack", "bytes", "bytearray", "null", "json", "pickle", "empty", "", "x" * 1000, "\ud800"])
 def test_a_row_that_was_never_sealed_is_refused(reader, tag):
     reader.refuses((tag, b"\x01"), PlaintextRefused)
@@ -382,6 +391,7 @@ def test_an_interpreter_without_zstd_reads_and_writes_all_but_compressed_values(
 _ERRORS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, BaseException)]
 
 
+# rule T-23
 @pytest.mark.parametrize("error", _ERRORS)
 def test_no_error_of_the_read_path_is_one_that_savers_or_servers_mistake(error):
     assert issubclass(error, EncryptedSerdeError)

@@ -37,6 +37,7 @@ def _wycheproof(path):
 # --- the registry ---------------------------------------------------------------------------------------------------
 
 
+# rule F-7
 def test_the_ciphers_and_their_nonces_are_those_of_the_format():
     sizes = {name: cipher.NONCE_PREFIX + cipher.NONCE_REST for name, cipher in CIPHERS.items()}
     assert sizes == {"xaes-256-gcm": 24, "aes-256-gcm": 12, "aes-256-eax": 16}
@@ -106,6 +107,7 @@ def _xaes(key, nonce, plaintext, aad):
     return xaes.aead(key, nonce[:12]).encrypt(nonce[12:], plaintext, aad)
 
 
+# rule F-7
 @pytest.mark.parametrize(
     ("key", "nonce", "aad", "plaintext", "expected"),
     [
@@ -167,6 +169,7 @@ def _run_aead(aead, test):
             aead.decrypt(test["iv"], sealed, test["aad"])
 
 
+# rule F-7
 def test_eax_passes_every_wycheproof_test():
     ran = 0
     for _, test in _wycheproof("Cipher/wycheproof/aes_eax_test.json"):

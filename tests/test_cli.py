@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from encrypted_serde import EncryptedSerializer, Key, Sealer, encryption_context
-from encrypted_serde import __version__
+from encrypted_serde import EncryptedSerializer, Key, Sealer, __version__, encryption_context
 from encrypted_serde.cli import app as cli
 from encrypted_serde.core.encoding import b64url_encode
 from tests.places import at, claiming
@@ -288,7 +287,9 @@ CREDENTIALS = [
 
 
 @pytest.mark.parametrize("database", CREDENTIALS)
-@pytest.mark.parametrize("arguments", [["scan"], ["verify"], ["keygen"], [], ["scan", "x", "--rate"], ["expire", "--older-than"]])
+@pytest.mark.parametrize(
+    "arguments", [["scan"], ["verify"], ["keygen"], [], ["scan", "x", "--rate"], ["expire", "--older-than"]]
+)
 def test_a_password_is_never_printed_whatever_the_text(run, monkeypatch, database: str, arguments: list[str]) -> None:
     monkeypatch.setenv("ENCRYPTED_SERDE_KEY", Key.generate().to_text())
     monkeypatch.setattr("encrypted_serde.maintenance.postgres.CONNECT_TIMEOUT", 1)

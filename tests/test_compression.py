@@ -39,6 +39,7 @@ def test_a_value_over_the_limit_is_left_alone(monkeypatch):
     assert compress(TEXT) is None
 
 
+# rule F-13
 @pytest.mark.parametrize(
     "packed",
     [
@@ -61,6 +62,7 @@ def test_anything_but_one_frame_of_the_stated_length_is_malformed(packed):
         decompress(packed)
 
 
+# rule F-13
 def test_a_bomb_is_refused_without_decoding_it():
     bomb = _frame(bytes(256 << 20))
     assert len(bomb) < 64 << 10

@@ -120,6 +120,7 @@ sys.stdout.buffer.write(pickle.dumps(rows))
 """
 
 
+# rule T-21
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.parametrize("cipher", sorted(CIPHERS))
 def test_processes_forked_after_first_use_repeat_no_nonce(cipher):

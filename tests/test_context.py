@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from encrypted_serde import ConfigurationError, MalformedEnvelope, encryption_context
-from encrypted_serde.core.context import EncryptionContext, current, parse_context
+from encrypted_serde.core.context import EncryptionContext, acting, current, parse_context
 from encrypted_serde.core.encoding import encode_pairs
 
 
@@ -73,6 +73,51 @@ def test_a_thread_sees_the_context_of_whoever_copied_it_there_and_no_other():
         thread.start()
         thread.join()
     assert seen == [None, {"tenant_id": "acme"}]
+
+
+def _in_a_context_of_its_own(function):
+    return contextvars.copy_context().run(function)
+
+
+def test_a_block_that_is_left_in_another_context_than_it_was_entered_in_is_an_error_that_names_the_cause():
+    block = encryption_context(tenant_id="acme")
+    _in_a_context_of_its_own(block.__enter__)  # what FastAPI does with a sync dependency that yields
+    assert _pairs() is None
+    with pytest.raises(ConfigurationError, match="FastAPI dependency"):
+        _in_a_context_of_its_own(lambda: block.__exit__(None, None, None))
+
+
+def test_a_block_that_is_left_elsewhere_never_hides_the_error_of_what_ran_in_it():
+    block = encryption_context(tenant_id="acme")
+    _in_a_context_of_its_own(block.__enter__)
+    error = ZeroDivisionError()
+    assert not _in_a_context_of_its_own(lambda: block.__exit__(type(error), error, None))
+
+
+def test_the_actor_is_that_of_the_innermost_block_that_names_one():
+    with encryption_context(tenant_id="acme", actor="alice"):
+        with encryption_context(tenant_id="umbrella"):
+            assert acting.get() == "alice"
+        with encryption_context(actor="bob"):
+            assert acting.get() == "bob"
+        assert acting.get() == "alice"
+    assert acting.get() is None
+
+
+def test_the_actor_is_no_part_of_the_context():
+    with encryption_context(tenant_id="acme", actor="alice"):
+        assert _pairs() == {"tenant_id": "acme"}
+    with encryption_context({"actor": "a name like any other"}):
+        assert (_pairs(), acting.get()) == ({"actor": "a name like any other"}, None)
+
+
+@pytest.mark.parametrize(
+    ("actor", "error"), [(7, TypeError), (b"a", TypeError), ("", ConfigurationError), ("x" * 1025, ConfigurationError)]
+)
+def test_an_actor_that_is_none_is_refused_before_the_block_is_entered(actor, error):
+    with pytest.raises(error), encryption_context(tenant_id="acme", actor=actor):
+        pytest.fail("the block was entered")
+    assert current.get() is None
 
 
 @pytest.mark.parametrize("pairs", [{"a": 1}, {"a": None}, {"a": b"x"}, {1: "x"}, {"a": True}])

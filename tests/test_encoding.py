@@ -22,12 +22,14 @@ from encrypted_serde.errors import ConfigurationError, MalformedEnvelope
 texts = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=40)
 
 
+# rule F-1
 def test_a_field_is_its_length_in_two_big_endian_bytes_and_itself():
     assert lp(b"") == b"\0\0"
     assert lp(b"abc") == b"\0\3abc"
     assert lp(bytes(0x0102))[:2] == b"\1\2"
 
 
+# rule F-1
 def test_the_longest_field_is_65535_bytes():
     assert len(lp(bytes(MAX_FIELD))) == 2 + 65535
     with pytest.raises(ConfigurationError):
@@ -63,6 +65,7 @@ def test_a_lone_surrogate_is_a_configuration_error():
         utf8("\ud800")
 
 
+# rule F-2
 def test_pairs_ascend_by_the_bytes_of_the_name():
     # U+FFFF sorts after U+10000 as UTF-16, before it as UTF-8 bytes and as code points.
     assert encode_pairs({"b": "2", "a": "1"}) == b"\0\1a\0\1" + b"1" + b"\0\1b\0\1" + b"2"
@@ -80,6 +83,7 @@ def test_pairs_that_cannot_be_encoded_are_a_configuration_error(pairs):
         encode_pairs(pairs)
 
 
+# rule F-2
 @pytest.mark.parametrize(
     "data",
     [

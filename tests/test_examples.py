@@ -1,4 +1,4 @@
-"""The examples and the README do what they say."""
+"""The examples do what they say, and the pages lead somewhere. Their code: `test_docs`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from langgraph.graph import START, MessagesState, StateGraph
-
-from encrypted_serde import Key
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -36,7 +32,7 @@ def run(example: str, tmp_path: Path) -> str:
     (tmp_path / "temporary").mkdir()
     environment = {
         **os.environ,
-        "PYTHONPATH": str(tmp_path / "site"),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]),
         "TMPDIR": str(tmp_path / "temporary"),
     }
     done = subprocess.run(
@@ -53,6 +49,16 @@ def run(example: str, tmp_path: Path) -> str:
     return done.stdout
 
 
+def test_rollback_is_accepted_without_an_anchor_and_refused_with_one(tmp_path: Path) -> None:
+    shown = run("rollback.py", tmp_path).splitlines()
+    without = [line for line in shown if "without an anchor" in line]
+    with_one = [line for line in shown if "with an anchor" in line]
+    assert [line for line in without if "accepted" not in line] == []
+    assert ["refused" in line for line in with_one] == [True, True, True, True, False]
+    assert "paid 2 times" in without[3]
+    assert with_one[-1].endswith("accepted, paid 1 times")
+
+
 def test_the_quickstart_resumes_in_a_second_process_and_refuses_tampering(tmp_path: Path) -> None:
     shown = run("quickstart.py", tmp_path)
     assert "last message: Done: 250 EUR were sent to DE89370400440532013000." in shown
@@ -66,24 +72,6 @@ def test_the_quickstart_resumes_in_a_second_process_and_refuses_tampering(tmp_pa
 def test_the_quickstart_removes_its_file(tmp_path: Path) -> None:
     run("quickstart.py", tmp_path)
     assert list((tmp_path / "temporary").iterdir()) == []
-
-
-def test_the_code_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: Key) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ENCRYPTED_SERDE_KEY", key.to_text())
-    monkeypatch.setenv("LANGGRAPH_AES_KEY", "0123456789abcdef")
-    builder = StateGraph(MessagesState)
-    builder.add_node("answer", lambda state: {"messages": [("ai", "hello yourself")]})
-    builder.add_edge(START, "answer")
-    names: dict[str, Any] = {"builder": builder}
-    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        exec(compile(code, "README.md", "exec"), names)
-    state = builder.compile(checkpointer=names["saver"]).get_state({"configurable": {"thread_id": "1"}})
-    bound = names["graph"].invoke({"messages": [("user", "hello")]}, {"configurable": {"thread_id": "1"}})
-    names["saver"].conn.close()
-    names["connection"].close()
-    for messages in (state.values["messages"], bound["messages"]):
-        assert [message.content for message in messages] == ["hello", "hello yourself"]
 
 
 def test_ci_runs_the_commands_of_the_readme() -> None:

@@ -122,6 +122,7 @@ def test_the_vectors_hold_every_cipher_bound_and_unbound() -> None:
 # --- values that are refused -----------------------------------------------------------------------------------------
 
 
+# rule F-44
 @each("refused", "zstd_refused")
 def test_the_package_refuses_with_the_stated_class(vector: dict[str, Any]) -> None:
     with pytest.raises(EncryptedSerdeError) as refusal:
@@ -160,6 +161,7 @@ def test_the_independent_reader_refuses_with_the_stated_class(vector: dict[str, 
     assert refusal.value.error == vector["error"]
 
 
+# rule F-44
 def test_every_error_of_the_reading_table_has_a_refused_vector() -> None:
     cannot_happen_in_a_file = {"KeyErased"}
     reading = (Path(__file__).parents[1] / "docs" / "format.md").read_text().partition("## Reading")[2].partition("\n## ")[0]
@@ -167,6 +169,7 @@ def test_every_error_of_the_reading_table_has_a_refused_vector() -> None:
     assert {row["error"] for row in VECTORS["refused"]} == named - cannot_happen_in_a_file
 
 
+# rule F-19
 @pytest.mark.parametrize("data", [bytes.fromhex(row) for row in VECTORS["not_sealed"]["bytes"]])
 def test_bytes_that_only_begin_like_sealed_ones_are_plaintext(data: bytes) -> None:
     assert find_sealed(data) is None
@@ -174,6 +177,7 @@ def test_bytes_that_only_begin_like_sealed_ones_are_plaintext(data: bytes) -> No
     assert independent_reader.parse_sealed_bytes(data) is None
 
 
+# rules F-18, F-19
 @pytest.mark.parametrize("text", VECTORS["not_sealed"]["text"])
 def test_text_that_is_not_canonical_is_plaintext(text: str) -> None:
     assert bytes_of_text(text) is None
@@ -183,6 +187,7 @@ def test_text_that_is_not_canonical_is_plaintext(text: str) -> None:
 # --- what EncryptedSaver stores --------------------------------------------------------------------------------------
 
 
+# rules F-28, F-30
 @each("manifests")
 def test_a_manifest_holds_what_the_format_says(vector: dict[str, Any]) -> None:
     packed = bytes.fromhex(vector["plaintext"])
@@ -194,6 +199,7 @@ def test_a_manifest_holds_what_the_format_says(vector: dict[str, Any]) -> None:
     assert manifest_digest(vector["checkpoint"], vector["readable_metadata"]) == digest
 
 
+# rule F-39
 @pytest.mark.parametrize("vector", VECTORS["search_tokens"], ids=lambda row: f"{row['value']!r} {row['context']}")
 def test_search_tokens_are_computed_as_the_format_says(vector: dict[str, Any]) -> None:
     key, name, value = Key.from_text(vector["key_text"]), vector["metadata_key"], vector["value"]
@@ -221,6 +227,7 @@ def test_other_texts_are_no_keys(vector: dict[str, Any]) -> None:
         Key.from_text(vector["text"])
 
 
+# rule F-47
 @each("legacy")
 def test_rows_of_langgraphs_own_serializer_open(vector: dict[str, Any]) -> None:
     key, blob, plaintext = (bytes.fromhex(vector[name]) for name in ("key", "blob", "plaintext"))

@@ -226,6 +226,7 @@ async def _rows(kind, place):
             yield run
 
 
+# rule T-1
 @pytest.mark.parametrize("kind", ["Sqlite", "AsyncSqlite", "Postgres", "AsyncPostgres"])
 async def test_every_stored_value_is_sealed_and_none_shows_the_secret(kind, saver_place, serde):
     place = saver_place(kind)
@@ -241,6 +242,7 @@ async def test_every_stored_value_is_sealed_and_none_shows_the_secret(kind, save
             assert all(bytes(row[1])[2:34] == serde._sealer.keys.primary.id for row in rows)
 
 
+# rule T-3
 @pytest.mark.parametrize("kind", ["Sqlite", "AsyncSqlite", "Postgres", "AsyncPostgres"])
 async def test_a_plaintext_row_written_by_sql_is_refused_and_runs_nothing(kind, saver_place, serde, tmp_path):
     place, canary, proof = saver_place(kind), tmp_path / "canary", tmp_path / "proof"

@@ -50,6 +50,7 @@ def test_a_secret_of_another_size_is_refused(size):
         Key.from_bytes(SECRET[:1] * size)
 
 
+# rules F-3, T-15
 @pytest.mark.parametrize(
     "secret",
     [
@@ -64,6 +65,7 @@ def test_readable_text_is_no_key(secret):
         Key.from_bytes(secret)
 
 
+# rules F-3, T-15
 @pytest.mark.parametrize("secret", [bytes(32), b"\xff" * 32, bytes(range(200, 216)) * 2, b"\x01\xfe" * 16])
 def test_a_repetitive_secret_is_refused(secret):
     with pytest.raises(ConfigurationError, match="different byte values"):
@@ -90,6 +92,7 @@ def test_a_key_is_made_by_a_named_constructor_only():
 # --- as text --------------------------------------------------------------------------------------------------------
 
 
+# rule F-6
 def test_the_text_is_the_secret_and_four_bytes_of_the_id():
     key = Key.from_bytes(SECRET)
     body = base64.urlsafe_b64encode(SECRET + key.id[:4]).decode()
@@ -97,6 +100,7 @@ def test_the_text_is_the_secret_and_four_bytes_of_the_id():
     assert len(key.to_text()) == 53
 
 
+# rule F-6
 def test_key_text_with_any_one_character_changed_is_refused():
     text = Key.from_bytes(SECRET).to_text()
     alphabet = string.ascii_letters + string.digits + "-_+/= "
@@ -185,10 +189,12 @@ def test_a_readable_secret_is_refused_in_every_encoding():
 # --- identity and derivation ----------------------------------------------------------------------------------------
 
 
+# rule F-5
 def test_the_id_is_derived_from_the_secret_as_the_format_says():
     assert Key.from_bytes(SECRET).id == _hkdf(SECRET, lp(b"encrypted-serde/1") + lp(b"key-id"))
 
 
+# rule F-4
 @given(st.sampled_from(["data-key", "search", "wrap"]), st.lists(st.binary(max_size=40), max_size=3))
 def test_derivation_is_hkdf_sha256_over_length_prefixed_fields(purpose, fields):
     info = b"".join([lp(b"encrypted-serde/1"), lp(purpose.encode()), *map(lp, fields)])
@@ -257,7 +263,7 @@ def test_a_keyring_of_anything_but_keys_is_a_type_error(wrong):
 
 
 def test_a_keyring_names_its_primary_by_keyword():
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="primary="):
         Keyring(Key.generate())
 
 

@@ -13,6 +13,7 @@ TESTS = Path(__file__).parent
 MODULES = ["bad_input", "keys", "context", "encoding", "compression", "legacy", "serializer", "sealer"]
 
 
+# rule T-16
 def test_bad_input_is_refused_just_as_well_under_python_o():
     command = [sys.executable, "-O", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestConfigWarning"]
     done = subprocess.run(

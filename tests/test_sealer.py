@@ -61,12 +61,14 @@ def test_a_blob_is_header_nonce_ciphertext_and_tag(sealer, cipher):
     assert len(blob) == len(head) + CIPHERS[cipher].NONCE_PREFIX + CIPHERS[cipher].NONCE_REST + 5 + 16
 
 
+# rule F-10
 def test_what_the_primitives_seal_by_the_rules_of_the_format_opens(sealer, cipher):
     head = header(key_id=KEY.id, context=ACME.encoded)
     blob = forge(KEY, cipher, f"bytes+{cipher}", head, b"hello", context=ACME.encoded)
     assert sealer.open(f"bytes+{cipher}", blob) == ("bytes", b"hello")
 
 
+# rule F-10
 def test_what_the_primitives_seal_for_a_place_opens_there(sealer, cipher):
     type_tag, claims = f"bytes+{cipher}", encode_pairs({"version": "3"})
     blob = forge(KEY, cipher, type_tag, header(key_id=KEY.id, flags=2, claims=claims), b"hello", location=PLACE.location)
@@ -100,6 +102,7 @@ def test_a_value_is_compressed_only_where_it_gets_smaller(cipher):
     assert len(small) < len(TEXT)
 
 
+# rule F-14
 def test_a_value_larger_than_one_call_of_the_aead_is_a_configuration_error(sealer, monkeypatch):
     monkeypatch.setattr(sealer_module, "MAX_PLAINTEXT", 1 << 16)
     assert sealer.seal("bytes", bytes(1 << 16))
@@ -110,6 +113,7 @@ def test_a_value_larger_than_one_call_of_the_aead_is_a_configuration_error(seale
 # --- type tags ------------------------------------------------------------------------------------------------------
 
 
+# rule F-9
 def test_a_type_tag_is_cut_at_the_last_plus():
     assert split_type_tag("a+b+aes-256-gcm") == ("a+b", CIPHERS["aes-256-gcm"])
 
@@ -122,6 +126,7 @@ def test_an_inner_type_that_makes_no_type_tag_is_a_configuration_error(inner_typ
         Sealer(KEY).seal(inner_type, Binding(b""))
 
 
+# rule F-9
 @pytest.mark.parametrize("inner_type", ["", "Msgpack", "a b", "x" * 21, "ä", "a\n", "a\0"])
 def test_what_is_no_type_tag_is_malformed(inner_type):
     for tag in (inner_type, f"{inner_type}+aes-256-gcm", "msgpack+aes-256-gcm\n"):
@@ -162,6 +167,7 @@ def test_a_bound_header_needs_claims_it_can_read():
 # --- bound to a place -----------------------------------------------------------------------------------------------
 
 
+# rules F-16, F-46
 def test_a_bound_value_opens_in_its_place_only(sealer):
     sealed = sealer.seal_bound("bytes", b"x", PLACE)
     assert sealer.open_bound(sealed, PLACE).plaintext == b"x"
@@ -183,6 +189,7 @@ def test_different_places_are_encoded_differently(first, second):
     assert (first == second) == (at("value", *first) == at("value", *second))
 
 
+# rule F-17
 def test_a_reader_compares_the_claims_it_knows_and_only_those(sealer):
     sealed = sealer.seal_bound("bytes", b"x", claiming(PLACE, {"version": "3", "idx": "0"}))
     for known in ({}, {"version": "3"}, {"idx": "0", "version": "3"}):
@@ -193,6 +200,7 @@ def test_a_reader_compares_the_claims_it_knows_and_only_those(sealer):
         assert "3" not in str(caught.value)
 
 
+# rule F-46
 def test_claims_are_authenticated(sealer):
     sealed = sealer.seal_bound("bytes", b"x", claiming(PLACE, {"version": "3"}))
     changed = sealed.replace(lp(b"version") + lp(b"3"), lp(b"version") + lp(b"4"))
@@ -201,12 +209,14 @@ def test_claims_are_authenticated(sealer):
         sealer.open_bound(changed, claiming(PLACE, {"version": "4"}))
 
 
+# rule F-15
 def test_a_bound_value_does_not_open_as_an_unbound_one(sealer):
     sealed = sealer.seal_bound("bytes", b"x", PLACE)
     with pytest.raises(WrongLocation):
         sealer.open(*blob_of(sealed))
 
 
+# rule F-15
 def test_an_unbound_value_does_not_open_as_a_bound_one(sealer):
     type_tag, blob = sealer.seal("bytes", b"x")
     with pytest.raises(WrongLocation):
@@ -244,6 +254,7 @@ def test_a_place_that_cannot_be_encoded_is_a_configuration_error(fields):
 # --- sealed text ----------------------------------------------------------------------------------------------------
 
 
+# rule F-18
 def test_sealed_text_is_recognised_by_its_exact_encoding_alone():
     sealed = Sealer(KEY).seal_bound("bytes", b"x", PLACE)
     text = "es1." + b64url_encode(sealed)
@@ -263,6 +274,7 @@ def test_sealed_text_is_recognised_by_its_exact_encoding_alone():
         assert bytes_of_text(other) is None
 
 
+# rule F-18
 def test_sealed_text_with_unused_bits_set_is_plaintext():
     text = next(
         text
@@ -284,6 +296,7 @@ def test_without_an_expectation_the_stored_context_serves(sealer):
     assert sealer.open(*sealed) == ("bytes", b"x")
 
 
+# rules F-44, F-45
 @pytest.mark.parametrize("expected", [{}, {"tenant_id": "umbrella"}, {"tenant_id": "acme", "region": "eu"}, {"tenant": "acme"}])
 def test_another_context_than_the_expected_is_refused_before_any_key_is_looked_for(cipher, expected):
     keys = RecordingKeyring(primary=KEY)
@@ -308,6 +321,7 @@ def test_a_context_that_was_read_before_is_still_compared():
     assert len(keys.asked) == 3
 
 
+# rule T-24
 def test_the_error_names_the_context_and_keeps_its_values():
     sealed = Sealer(KEY).seal("bytes", b"x", context=ACME)
     with pytest.raises(WrongContext, match="tenant_id") as caught, encryption_context(tenant_id="umbrella"):
@@ -337,6 +351,7 @@ def test_two_contexts_never_share_a_data_key(cipher):
 # --- keys -----------------------------------------------------------------------------------------------------------
 
 
+# rules F-5, T-20
 def test_a_key_provider_that_gives_another_key_than_asked_for_is_not_believed(sealer):
     class Confused(Keyring):
         def decryption_key(self, key_id, context):
@@ -382,12 +397,14 @@ def test_the_next_value_is_written_under_the_new_primary_as_soon_as_the_provider
 # --- nonces and caches ----------------------------------------------------------------------------------------------
 
 
+# rules F-8, T-21
 def test_no_nonce_is_used_twice(sealer):
     blobs = [sealer.seal("bytes", b"x")[1] for _ in range(5000)]
     start, size = len(header(key_id=KEY.id)), len(blobs[0]) - len(header(key_id=KEY.id)) - 17
     assert len({blob[start : start + size] for blob in blobs}) == 5000
 
 
+# rules F-8, T-21
 def test_a_nonce_prefix_is_kept_for_no_more_values_than_the_cipher_allows(monkeypatch):
     monkeypatch.setattr(xaes, "MESSAGES_PER_PREFIX", 4)
     sealer = Sealer(KEY)

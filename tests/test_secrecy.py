@@ -77,6 +77,7 @@ def _holders():
     ]
 
 
+# rule T-25
 @pytest.mark.parametrize(
     "show", [repr, str, ascii, "{}".format, "{!r}".format, pprint.pformat, lambda each: f"{each} {each!r} {each!s:>9}"]
 )
@@ -85,10 +86,12 @@ def test_no_way_to_print_an_object_shows_a_secret(show):
     assert [_leaks(show(each)) for each in _holders() if not isinstance(each, dict)] == [[]] * 5
 
 
+# rule T-25
 def test_a_key_shows_the_beginning_of_its_id():
     assert repr(KEY) == str(KEY) == f"<Key {KEY.id.hex()[:12]}>"
 
 
+# rule T-25
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_key_and_whatever_holds_one_cannot_be_pickled(protocol):
     for each in _holders():
@@ -116,6 +119,7 @@ def test_a_deep_copy_of_a_keyring_copies_no_secret():
     assert copy.deepcopy(ring).primary is KEY
 
 
+# rule T-24
 def test_logs_of_every_level_show_no_secret(caplog):
     with caplog.at_level(0):
         logging.getLogger("app").error("configured %s %r", *_holders()[:2])

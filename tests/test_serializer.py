@@ -147,6 +147,7 @@ def test_options_are_given_by_keyword():
 # --- rotation -------------------------------------------------------------------------------------------------------
 
 
+# rule T-19
 def test_key_rotation_in_three_steps_loses_nothing():
     old, new = Key.generate(), Key.generate()
     before = EncryptedSerializer(old)
@@ -180,6 +181,7 @@ def test_with_the_switch_a_plaintext_row_is_read(key, value):
     assert serde.loads_typed(plain.dumps_typed(value)) == plain.loads_typed(plain.dumps_typed(value))
 
 
+# rule T-17
 @pytest.mark.parametrize("switches", [{}, {"allow_plaintext": True}, {"legacy_keys": [bytes(16)]},
                                       {"allow_plaintext": True, "legacy_keys": [bytes(16)]}])  # fmt: skip
 def test_a_plaintext_pickle_is_refused_under_every_switch(key, switches):
@@ -189,6 +191,7 @@ def test_a_plaintext_pickle_is_refused_under_every_switch(key, switches):
     assert inner.read == []
 
 
+# rule T-16
 @pytest.mark.parametrize("switches", [{}, {"allow_plaintext": True}, {"allow_plaintext": True, "legacy_keys": [bytes(16)]}])
 def test_an_unknown_cipher_is_refused_under_every_switch(key, switches):
     with pytest.raises(UnsupportedCipher):
@@ -201,6 +204,7 @@ def test_what_is_written_is_sealed_while_the_switch_is_on(key):
     assert b"secret" not in blob
 
 
+# rule T-17
 def test_plaintext_reads_are_counted_by_type_and_logged_once_for_each(key, caplog):
     serde, plain = EncryptedSerializer(key, allow_plaintext=True), JsonPlusSerializer()
     with caplog.at_level(logging.WARNING, "encrypted_serde"):

@@ -102,6 +102,7 @@ def permissive():
     return _run(None)
 
 
+# rule T-22
 def test_a_compiled_graph_keeps_our_serializer(strict):
     assert strict["type"] == "encrypted_serde.serializer.EncryptedSerializer"
     assert all(tag.endswith("+xaes-256-gcm") for tag in strict["tags"])
@@ -111,6 +112,7 @@ def test_the_graph_runs_and_reads_its_own_types_back(strict):
     assert strict["result"] == strict["stored"] == "Known(text='hello!')"
 
 
+# rule T-22
 def test_the_allowlist_of_the_graph_applies_to_what_was_sealed(strict):
     assert strict["foreign"] is False
     assert strict["foreign in the original"] is False

@@ -6,31 +6,42 @@ plaintext. A custom checkpointer is the one way in.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from ..core.keys import Key, KeyProvider
-from ..core.sealer import Sealer
+from ..core.sealer import Sealing
 from ..saver import EncryptedSaver
-from .trust import vouched_context
+from .guard import TenantSaver
+from .startup import Surface, surfaces
 
 
 @asynccontextmanager
-async def encrypted_saver(database: str, keys: Key | KeyProvider, **options: Any) -> AsyncIterator[EncryptedSaver]:
+async def encrypted_saver(
+    database: str,
+    keys: Key | KeyProvider | Sealing,
+    *,
+    required_context: Iterable[str] = (),
+    require_context_to_read: bool = False,
+    **options: Any,
+) -> AsyncIterator[EncryptedSaver]:
     """Opens a database and yields an `EncryptedSaver` around it, with its tables set up.
 
     The encryption context is that of the request or run, as `make_encryption` vouched for it; what nobody vouched for is
-    refused. Without handlers, or where the request has no context, there is none.
+    refused. A request reads the threads of its own context. One without a context reads every thread, unless
+    ``require_context_to_read`` is on; it changes, copies and deletes only threads that have none. docs/agent-server.md has the
+    table.
 
     Args:
         database: A Postgres URL (``postgresql://...``) or connection string (``host=... dbname=...``), or the path of a
             SQLite file. Needs ``langgraph-checkpoint-postgres`` or ``langgraph-checkpoint-sqlite``.
-        keys: The keys that the handlers have, or others; but the tokens of the handlers must open under them.
-        **options: As for `EncryptedSaver`, such as ``allow_plaintext``.
+        keys: The same object that `make_encryption` is given; `startup_check` compares them.
+        required_context: Names that the context of a request must have, or it writes nothing: as for `make_encryption`.
+        require_context_to_read: Refuse to read for a request without a context, or without a required name in it.
+        **options: As for `EncryptedSaver`, such as ``allow_plaintext``; not ``context``.
 
     Yields:
         The saver. The server enters this once for each of its event loops, and leaves it when it stops.
@@ -41,32 +52,15 @@ async def encrypted_saver(database: str, keys: Key | KeyProvider, **options: Any
     Example:
         ```python
         def checkpointer():
-            return encrypted_saver("checkpoints.sqlite", Keyring.from_env())
+            return encrypted_saver("checkpoints.sqlite", keys, required_context=("tenant_id",))
         ```
     """
-    options.setdefault("context", server_context(Sealer(keys)))
+    options |= {"required_context": required_context, "require_context_to_read": require_context_to_read}
     async with AsyncExitStack() as stack:
         open_saver = _postgres if _is_postgres(database) else _sqlite
-        yield EncryptedSaver(await open_saver(database, stack), keys, **options)
-
-
-def server_context(sealer: Sealer) -> Callable[[Mapping[str, Any]], Mapping[str, str] | None]:
-    """Makes the function that tells `EncryptedSaver` the server's encryption context.
-
-    Args:
-        sealer: What opens the token that vouches for the context.
-
-    Returns:
-        A function of the run's config (which it does not need: the server keeps the context in a context variable). It gives
-        None outside the server and where there is no context, and raises `UntrustedContext` for one that is not trusted.
-    """
-
-    def context_of_run(config: Mapping[str, Any]) -> Mapping[str, str] | None:
-        module = sys.modules.get("langgraph_api.encryption.context")
-        metadata = module.get_encryption_context() if module else None
-        return dict(vouched_context(sealer, metadata).pairs) or None if metadata else None
-
-    return context_of_run
+        saver = TenantSaver(await open_saver(database, stack), keys, **options)
+        surfaces["checkpointer"] = Surface(saver.keys, saver.trust.required)
+        yield saver
 
 
 def _is_postgres(database: str) -> bool:

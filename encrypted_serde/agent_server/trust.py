@@ -13,33 +13,34 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from langgraph_sdk import EncryptionContext as RequestContext
 
 from ..core.binding import CONTEXT
-from ..core.context import NO_CONTEXT, EncryptionContext
+from ..core.context import NO_CONTEXT, EncryptionContext, check_required_context
 from ..core.format import find_sealed, sealed_text
+from ..core.keys import KeyProvider
 from ..core.sealer import Sealer
-from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError
+from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError, WrongContext
+from .startup import TOKEN, is_probe
 
 logger = logging.getLogger(__name__)
 
 ContextFromUser = Callable[[Any, RequestContext], Awaitable[Mapping[str, str]]]
 """Async function of the authenticated user and the request's context: gives the encryption context to write under."""
 
-TOKEN = "__es1__"  # noqa: S105
-"""Name of the token beside the context's own pairs. No pair can have it: names begin with a letter."""
-
 REFUSED: Mapping[str, str] = {TOKEN: "refused"}
 """What the server is given in place of a context that could not be vouched for. It opens nothing."""
 
 _INNER_TYPE = "context"
+_REMEMBERED = 4096  # tokens that are known to be good; each is a few hundred bytes
 
 
-class UntrustedContext(EncryptedSerdeError):
-    """A write was asked for under an encryption context that the context handler did not vouch for."""
+class UntrustedContext(WrongContext):
+    """The encryption context of a request was not vouched for by the context handler, or lacks a name that it must have."""
 
 
 def trust_header(*names: str) -> ContextFromUser:
@@ -108,34 +109,92 @@ async def context_of_request(function: ContextFromUser | None, user: object, ctx
         return None
 
 
-def vouch(sealer: Sealer, context: EncryptionContext) -> dict[str, str]:
-    """Gives a context the form in which the server carries it: its pairs, and the token that vouches for them.
+def served_metadata() -> Mapping[str, Any] | None:
+    """Gives the context that the server carries for the request or run that it serves at this moment, not checked.
 
-    Raises:
-        KeyServiceError: If the key cannot be had.
+    Returns:
+        None outside of a server, and for what the server does by itself: sweeping old threads, starting crons.
     """
-    return {**context.pairs, TOKEN: sealed_text(sealer.seal_bound(_INNER_TYPE, b"", CONTEXT, context=context))}
+    module = sys.modules.get("langgraph_api.encryption.context")
+    return module.encryption_context.get() if module else None
 
 
-def vouched_context(sealer: Sealer, metadata: Mapping[str, Any]) -> EncryptionContext:
-    """Gives the context that the server carried, if it was vouched for.
+class Trust:
+    """Vouches for contexts, and believes only what was vouched for. May ask a key service: call it off the event loop.
 
     Args:
-        sealer: What opens the token.
-        metadata: As the server hands it to a handler.
+        keys: Under which tokens are sealed.
+        required_context: Names that a context must have to be written under.
 
     Raises:
-        UntrustedContext: If the token is missing, is not of our making, or is of another context.
-        KeyServiceError: If its key cannot be had now.
+        TypeError: If ``required_context`` is a single str.
+        ConfigurationError: If a name of it cannot be one.
+
+    Attributes:
+        required: As given.
     """
-    try:
-        sealed = find_sealed(metadata.get(TOKEN))
-        if sealed is None:
-            raise UntrustedContext("the encryption context of this request was not vouched for by context_from_user")
-        context = EncryptionContext.of({name: value for name, value in metadata.items() if name != TOKEN})
-        sealer.open_bound(sealed, CONTEXT, context=context)
-    except (KeyServiceError, UntrustedContext):
-        raise
-    except (EncryptedSerdeError, TypeError) as error:
-        raise UntrustedContext(f"the encryption context does not match its token ({type(error).__name__})") from None
-    return context
+
+    def __init__(self, keys: KeyProvider, required_context: Iterable[str] = ()) -> None:
+        self.required = check_required_context(required_context)
+        self._sealer = Sealer(keys)  # tokens are no data, and leave no trace in the audit
+        self._good: dict[tuple[str, bytes], EncryptionContext] = {}
+
+    def vouch(self, context: EncryptionContext) -> dict[str, str]:
+        """Gives a context the form in which the server carries it: its pairs, and the token that vouches for them.
+
+        Raises:
+            KeyServiceError: If the key cannot be had.
+        """
+        token = sealed_text(self._sealer.seal_bound(_INNER_TYPE, b"", CONTEXT, context=context))
+        self._remember(token, context)
+        return {**context.pairs, TOKEN: token}
+
+    def vouched(self, metadata: Mapping[str, Any]) -> EncryptionContext:
+        """Gives the context that the server carried, if it was vouched for.
+
+        Args:
+            metadata: As the server hands it to a handler.
+
+        Raises:
+            UntrustedContext: If the token is missing, is not of our making, or is of another context.
+            KeyServiceError: If its key cannot be had now.
+        """
+        token = metadata.get(TOKEN)
+        try:
+            if (sealed := find_sealed(token)) is None:
+                raise UntrustedContext("the encryption context of this request was not vouched for by context_from_user")
+            context = EncryptionContext.of({name: value for name, value in metadata.items() if name != TOKEN})
+            if known := self._good.get((str(token), context.encoded)):
+                return known
+            self._sealer.open_bound(sealed, CONTEXT, context=context)
+        except (KeyServiceError, UntrustedContext):
+            raise
+        except (EncryptedSerdeError, TypeError) as error:
+            raise UntrustedContext(f"the encryption context does not match its token ({type(error).__name__})") from None
+        self._remember(str(token), context)
+        return context
+
+    def check_names(self, context: EncryptionContext | None) -> None:
+        """Refuses a context without the names that it must have.
+
+        Raises:
+            UntrustedContext: If one is missing.
+        """
+        if missing := self.required - (context.pairs.keys() if context else set()):
+            raise UntrustedContext(f"this request has no {', '.join(sorted(missing))} in its encryption context")
+
+    def served(self) -> EncryptionContext | None:
+        """Gives the vouched context of the request or run that is served; None if it has none.
+
+        Raises:
+            UntrustedContext: As `vouched` does.
+            KeyServiceError: As `vouched` does.
+        """
+        metadata = served_metadata()
+        context = self.vouched(metadata) if metadata and not is_probe(metadata) else NO_CONTEXT
+        return context if context.pairs else None
+
+    def _remember(self, token: str, context: EncryptionContext) -> None:
+        if len(self._good) >= _REMEMBERED:
+            self._good.clear()
+        self._good[token, context.encoded] = context

@@ -56,7 +56,7 @@ def failures() -> Iterator[None]:
 
 def make_app() -> typer.Typer:
     """Makes the command with all its parts."""
-    from . import database, inspect, keys
+    from . import anchor, database, erasure, inspect, keys
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -69,7 +69,7 @@ def make_app() -> typer.Typer:
         "nothing was there, 130 interrupted.",
     )
     app.callback()(_root)
-    for module in (keys, inspect, database):
+    for module in (keys, inspect, database, anchor, erasure):
         module.register(app)
     return app
 

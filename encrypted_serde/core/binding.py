@@ -110,6 +110,8 @@ class WriteClaims(NamedTuple):
         batch: Id of the writes it was saved with.
         size: How many ordinary writes these are.
         of: How many of them go to its channel. Not in values of releases before 0.2.
+        alone: Id of the call that saved a special write, which has no batch: an anchor knows it by this. Not in values of
+            releases before 0.2.
     """
 
     task_id: str | None = None
@@ -119,6 +121,12 @@ class WriteClaims(NamedTuple):
     batch: str | None = None
     size: int | None = None
     of: int | None = None
+    alone: str | None = None
+
+    @property
+    def saved_as(self) -> str:
+        """The id of the call that saved it; empty in special writes of releases before 0.2."""
+        return self.batch or self.alone or ""
 
     def pairs(self) -> dict[str, str]:
         """Gives those that are known, as text."""
@@ -133,7 +141,14 @@ class WriteClaims(NamedTuple):
         """
         try:
             numbers = {name: int(claims[name]) for name in ("idx", "size", "of") if name in claims}
-            return cls(claims["task_id"], claims["checkpoint_id"], claims["task_path"], batch=claims.get("batch"), **numbers)
+            return cls(
+                claims["task_id"],
+                claims["checkpoint_id"],
+                claims["task_path"],
+                batch=claims.get("batch"),
+                alone=claims.get("alone"),
+                **numbers,
+            )
         except (KeyError, ValueError):
             raise MalformedEnvelope("a write without the claims that every write has") from None
 

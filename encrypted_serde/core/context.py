@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -124,21 +124,31 @@ def check_accepted_contexts(contexts: Iterable[Mapping[str, str]]) -> frozenset[
     return frozenset(EncryptionContext.of(context).encoded for context in contexts)
 
 
+acting: ContextVar[str | None] = ContextVar("encrypted_serde_actor", default=None)
+"""Who is at work, for the audit; None where nobody said."""
+
+
 @contextmanager
-def encryption_context(pairs: Mapping[str, str] | None = None, /, **named: str) -> Iterator[None]:
+def encryption_context(pairs: Mapping[str, str] | None = None, /, *, actor: str | None = None, **named: str) -> Iterator[None]:
     """Seals everything written in the block under this context, and expects it of everything read.
 
     The innermost block counts, whole: nothing is merged with an outer one. An empty ``encryption_context()`` therefore
     means "no context", while outside any block a reader accepts the context that is stored with the value. The block is
     seen by threads and tasks that copy the caller's context variables, as asyncio tasks and LangGraph's executors do.
 
+    A block must be left in the context of execution (thread, asyncio task) that entered it. A generator dependency of FastAPI
+    that is no ``async def`` is entered and left in threads of their own, and its block is seen by nobody: see docs/web.md.
+
     Args:
-        pairs: The context as a mapping, for names that are no Python identifiers.
+        pairs: The context as a mapping, for names that are no Python identifiers, or that are called ``actor``.
+        actor: Who is at work, for `AuditEvent.actor`: at most 1024 characters. Neither stored with data nor part of any key.
+            An inner block that names nobody keeps the actor of the outer one.
         **named: The context by name, e.g. ``tenant_id="acme"``.
 
     Raises:
-        TypeError: If a value is not a str.
-        ConfigurationError: If a name, a value or the number of pairs is out of bounds, or a name is given twice.
+        TypeError: If a value or the actor is not a str.
+        ConfigurationError: If a name, a value or the number of pairs is out of bounds, or a name is given twice; when it is
+            left, if it was entered in another context of execution. An error that the block raised is never replaced.
 
     Example:
         ```python
@@ -146,11 +156,42 @@ def encryption_context(pairs: Mapping[str, str] | None = None, /, **named: str) 
             graph.invoke(inputs, config)
         ```
     """
-    given: dict[str, Any] = {} if pairs is None else dict(pairs)
+    given: Mapping[str, Any] = {} if pairs is None else pairs
+    if not isinstance(given, Mapping):
+        raise TypeError(f"an encryption context is a mapping of str to str, not {type(pairs).__name__}")
     if twice := given.keys() & named.keys():
         raise ConfigurationError(f"encryption context names given twice: {', '.join(sorted(twice))}")
-    token = current.set(EncryptionContext.of({**given, **named}))
+    context = EncryptionContext.of({**given, **named})
+    who = acting.get() if actor is None else _check_actor(actor)
+    entered = current.set(context), acting.set(who)
     try:
         yield
-    finally:
-        current.reset(token)
+    except BaseException:
+        _leave(*entered)
+        raise
+    if not _leave(*entered):
+        raise ConfigurationError(_LEFT_ELSEWHERE)
+
+
+_LEFT_ELSEWHERE = (
+    "an encryption_context was entered in one context of execution and left in another, so what ran in between did not see "
+    "it. A FastAPI dependency with yield must be `async def`; see docs/web.md for what works where"
+)
+
+
+def _check_actor(actor: object) -> str:
+    if not isinstance(actor, str):
+        raise TypeError(f"actor is a str, not {type(actor).__name__}")
+    if not 1 <= len(actor) <= MAX_VALUE:
+        raise ConfigurationError(f"actor must be 1 to {MAX_VALUE} characters long")
+    return actor
+
+
+def _leave(context: Token[EncryptionContext | None], actor: Token[str | None]) -> bool:
+    """Leaves a block. Says whether this is the context of execution that entered it; if not, there is nothing to leave."""
+    try:
+        current.reset(context)
+        acting.reset(actor)
+    except ValueError:
+        return False
+    return True

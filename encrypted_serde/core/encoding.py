@@ -7,7 +7,6 @@ what the encoders produce and nothing else.
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Iterable, Mapping
 
@@ -120,22 +119,30 @@ def decode_pairs(data: bytes) -> dict[str, str]:
     return pairs
 
 
+_FROM_URLSAFE = bytes.maketrans(b"-_+/=", b"+/***")  # "*" is no base64: what it stands for is refused
+_TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
+
+
 def b64url_encode(data: bytes) -> str:
     """Encodes bytes as base64url (RFC 4648, section 5) without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URLSAFE, b"=").decode("ascii")
 
 
 def b64url_decode(text: str) -> bytes | None:
     """Decodes canonical base64url without padding.
 
     Python's own decoder skips foreign characters and ignores the unused bits of the last one, so two texts could stand for
-    the same bytes. Here exactly one does: the result is encoded again and compared.
+    the same bytes. Here exactly one does: what skips characters is too short, and the end is encoded again and compared.
 
     Returns:
         The bytes, or None if the text is not the canonical encoding of anything.
     """
+    length = len(text)
     try:
-        data = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+        data = binascii.a2b_base64(text.encode("ascii").translate(_FROM_URLSAFE) + b"=" * (-length % 4))
     except (UnicodeEncodeError, binascii.Error):
         return None
-    return data if b64url_encode(data) == text else None
+    if len(data) != length * 3 // 4 or length % 4 == 1:
+        return None
+    end = len(data) % 3  # so many bytes have their bits in the last, incomplete group
+    return data if not end or b64url_encode(data[-end:]) == text[-end - 1 :] else None

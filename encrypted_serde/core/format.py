@@ -15,6 +15,7 @@ from ..errors import ConfigurationError, MalformedEnvelope, UnsupportedCipher, U
 from .ciphers import CIPHERS, TAG_SIZE, Cipher
 from .context import EncryptionContext, parse_context
 from .encoding import b64url_decode, b64url_encode, decode_pairs, lp, take_field
+from .keys import PROTOCOL
 
 VERSION = 1
 FLAG_ZSTD = 1
@@ -64,6 +65,11 @@ def split_type_tag(type_tag: str) -> tuple[str, Cipher]:
     return inner_type, CIPHERS[cipher]
 
 
+def tag_data(type_tag: str) -> bytes:
+    """Gives the part of the associated data that a type tag fixes: ``LP("encrypted-serde/1") | LP(type tag)``."""
+    return PROTOCOL + lp(type_tag.encode("ascii"))
+
+
 def header_start(flags: int, key_id: bytes, context: bytes) -> bytes:
     """Writes a header up to the context: all of it, for unbound values."""
     return bytes((VERSION, flags)) + key_id + lp(context)
@@ -79,9 +85,10 @@ class Head:
         flags: `FLAG_ZSTD`, `FLAG_BOUND`.
         key_id: Which key they were sealed under.
         context: The encryption context.
+        authenticated: How their associated data begins, see `tag_data`.
     """
 
-    __slots__ = ("cipher", "context", "flags", "inner_type", "key_id", "type_tag")
+    __slots__ = ("authenticated", "cipher", "context", "flags", "inner_type", "key_id", "type_tag")
 
     def __init__(self, type_tag: str, start: bytes) -> None:
         self.type_tag = type_tag
@@ -96,6 +103,7 @@ class Head:
         self.flags = start[1]
         self.key_id = start[KEY_ID_OFFSET : _CONTEXT - 2]
         self.context: EncryptionContext = parse_context(context)
+        self.authenticated = tag_data(type_tag)
 
 
 class Sealed:

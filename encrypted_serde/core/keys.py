@@ -11,13 +11,16 @@ import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..errors import ConfigurationError, UnknownKey
 from .encoding import b64url_decode, b64url_encode, lp
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PROTOCOL = lp(b"encrypted-serde/1")
 """Domain separation: the first field of every HKDF info and of all associated data."""
@@ -153,7 +156,7 @@ class Key:
         The info is ``LP("encrypted-serde/1") LP(purpose) LP(field)...``, so no two purposes or fields ever share a key.
 
         Args:
-            purpose: ``key-id``, ``data-key``, ``search`` or ``wrap``.
+            purpose: ``key-id``, ``data-key``, ``search``, ``name``, ``anchor`` or ``wrap``.
             *fields: What the derived key is for; at most 65535 bytes each.
         """
         info = PROTOCOL + lp(purpose.encode("ascii")) + b"".join([lp(field) for field in fields])
@@ -241,6 +244,12 @@ class Keyring:
     Attributes:
         primary: As given.
     """
+
+    def __new__(cls, *unnamed: object, **named: object) -> Self:
+        """Says which name is missing, where Python would only say that there is one argument too many."""
+        if unnamed:
+            raise TypeError("a Keyring takes its keys by name: Keyring(primary=key, decrypt_only=[older])")
+        return super().__new__(cls)
 
     def __init__(self, *, primary: Key, decrypt_only: Iterable[Key] = ()) -> None:
         keys = [primary, *decrypt_only]

@@ -13,8 +13,8 @@ from typing import NamedTuple, TypeVar
 from .ciphers import Aead, Cipher
 from .context import EncryptionContext
 from .encoding import lp
-from .format import SEALED_MAGIC, Head, header_start, make_type_tag
-from .keys import PROTOCOL, Key
+from .format import SEALED_MAGIC, Head, header_start, make_type_tag, tag_data
+from .keys import Key
 from .randomness import random_bytes
 
 CACHED = 1024
@@ -34,11 +34,6 @@ def remember(cache: dict[_K, _V], slot: _K, value: _V) -> None:
 def associated_data(tag: bytes, location: bytes, header: bytes) -> bytes:
     """Joins what is authenticated beside a value; `tag` is what `tag_data` gave."""
     return b"".join((tag, lp(location), header))
-
-
-def tag_data(type_tag: str) -> bytes:
-    """Gives the part of the associated data that a type tag fixes: ``LP("encrypted-serde/1") | LP(type tag)``."""
-    return PROTOCOL + lp(type_tag.encode("ascii"))
 
 
 def make_aead(key: Key, cipher: Cipher, context: EncryptionContext, prefix: bytes) -> Aead:

@@ -50,7 +50,7 @@ from .context import NO_CONTEXT, EncryptionContext, check_accepted_contexts, che
 from .encoding import lp
 from .format import FLAG_BOUND, FLAG_ZSTD, MAX_PLAINTEXT, Head, Sealed, split_type_tag
 from .keys import Key, KeyProvider, Keyring, as_key_provider
-from .prepared import Reader, Readers, Writer, associated_data, make_aead, remember, tag_data
+from .prepared import Reader, Readers, Writer, associated_data, make_aead, remember
 from .randomness import AT_ONCE, random_bytes
 
 _LARGE = 1 << 13  # from here on assembling in place is cheaper than joining
@@ -84,8 +84,28 @@ class Sealing(Protocol):
         ...
 
     @property
+    def cipher(self) -> str:
+        """Name of the cipher that is written with."""
+        ...
+
+    @property
+    def compression(self) -> str | None:
+        """What values are compressed with before they are sealed."""
+        ...
+
+    @property
+    def required_context(self) -> frozenset[str]:
+        """Names without which nothing is sealed."""
+        ...
+
+    @property
     def may_block(self) -> bool:
         """Whether a key may have to be fetched, so that nothing of this may be called on an event loop."""
+        ...
+
+    @property
+    def accepted_contexts(self) -> frozenset[bytes]:
+        """Contexts that are read besides the expected one, encoded."""
         ...
 
     def seal(self, inner_type: str, plaintext: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
@@ -153,7 +173,10 @@ class Sealer:
     Attributes:
         keys: The key provider.
         cipher: Name of the cipher that is written with.
+        compression: ``"zstd"`` or None.
         may_block: Whether the provider is another than `Keyring`, and may have to ask a service for a key.
+        required_context: Names without which nothing is sealed.
+        accepted_contexts: As given, encoded.
     """
 
     def __init__(
@@ -167,6 +190,7 @@ class Sealer:
     ) -> None:
         self.keys = as_key_provider(keys)
         self.cipher = get_cipher(cipher).NAME
+        self.compression = compression
         self.may_block = not isinstance(self.keys, Keyring)
         self._encryption_key = self.keys.encryption_key
         self._decryption_key = self.keys.decryption_key
@@ -175,8 +199,8 @@ class Sealer:
         self._cipher = get_cipher(cipher)
         self._nonce_size = self._cipher.NONCE_REST
         self._compress = check_compression(compression)
-        self._required = check_required_context(required_context)
-        self._accepted = check_accepted_contexts(accept_contexts)
+        self.required_context = check_required_context(required_context)
+        self.accepted_contexts = check_accepted_contexts(accept_contexts)
         self._writers: dict[bytes, Writer] = {}
         self._readers: dict[str, Readers] = {}
         self._aeads: dict[tuple[Head, bytes], Aead] = {}
@@ -213,7 +237,9 @@ class Sealer:
             header = writer.headers[FLAG_ZSTD]
             plaintext, head, data = packed, header + prefix, associated_data(tag.data, b"", header)
         nonce = random_bytes(self._nonce_size)
-        return tag.text, _seal_into_one(head + nonce, aead, plaintext, data, self._nonce_size)
+        if len(plaintext) < _LARGE:
+            return tag.text, head + nonce + aead.encrypt(nonce, plaintext, data)
+        return tag.text, _seal_large(head, aead, nonce, plaintext, data)
 
     def open(self, type_tag: str, blob: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
         """Opens what `seal` gave.
@@ -249,8 +275,12 @@ class Sealer:
             if aead is None:
                 end = reader.nonce - head.cipher.NONCE_PREFIX
                 aead = reader.aead = make_aead(key, head.cipher, head.context, blob[end : reader.nonce])
-                reader.associated_data = associated_data(tag_data(type_tag), b"", blob[:end])
-        plaintext = _decrypt(aead, blob, reader.nonce, reader.ciphertext, reader.associated_data)
+                reader.associated_data = associated_data(head.authenticated, b"", blob[:end])
+        body = blob[reader.ciphertext :] if len(blob) < _LARGE else memoryview(blob)[reader.ciphertext :]
+        try:
+            plaintext = aead.decrypt(blob[reader.nonce : reader.ciphertext], body, reader.associated_data)
+        except _REFUSED:
+            raise _refusal(body) from None
         if not reader.is_proven:  # only now: what was not authentic takes no place in the cache
             reader.is_proven = True
             remember(readers.known, blob[: reader.nonce], reader)
@@ -300,7 +330,9 @@ class Sealer:
             plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
         header = writer.headers[flags] + lp(binding.encoded)
         data = associated_data(tag.data, binding.location, header)
-        return _seal_into_one(b"".join((tag.magic, header, prefix, nonce)), aead, plaintext, data, self._nonce_size)
+        if len(plaintext) < _LARGE:
+            return b"".join((tag.magic, header, prefix, nonce, aead.encrypt(nonce, plaintext, data)))
+        return _seal_large(tag.magic + header + prefix, aead, nonce, plaintext, data)
 
     def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
         """Opens what `seal_bound` gave.
@@ -334,8 +366,13 @@ class Sealer:
             key = self._key(head)
             if aead is None:
                 aead = make_aead(key, head.cipher, head.context, slot[1])
-        data = associated_data(tag_data(head.type_tag), binding.location, sealed.data[sealed.start : nonce])
-        plaintext = _decrypt(aead, sealed.data, rest, rest + head.cipher.NONCE_REST, data)
+        data = associated_data(head.authenticated, binding.location, sealed.data[sealed.start : nonce])
+        ciphertext = rest + head.cipher.NONCE_REST
+        body = sealed.data[ciphertext:] if len(sealed.data) < _LARGE else memoryview(sealed.data)[ciphertext:]
+        try:
+            plaintext = aead.decrypt(sealed.data[rest:ciphertext], body, data)
+        except _REFUSED:
+            raise _refusal(body) from None
         if not is_known:
             remember(self._aeads, slot, aead)
         if claims is not binding.claims:
@@ -353,7 +390,7 @@ class Sealer:
         if context is None:
             context = current.get() or NO_CONTEXT
         writer = self._writers.get(context.encoded)
-        if writer is None and (missing := self._required - context.pairs.keys()):  # before a key is asked for
+        if writer is None and (missing := self.required_context - context.pairs.keys()):  # before a key is asked for
             raise ConfigurationError(f"nothing is sealed without {', '.join(sorted(missing))} in the encryption_context")
         key = self._encryption_key(context.pairs)
         if writer is None or writer.key_id != key.id:
@@ -364,7 +401,7 @@ class Sealer:
         return writer
 
     def _check_context(self, stored: EncryptionContext, expected: EncryptionContext) -> None:
-        if stored.encoded not in self._accepted:
+        if stored.encoded not in self.accepted_contexts:
             raise WrongContext(f"sealed under the context {stored!r}, expected was {expected!r} (names only are shown)")
 
     def _key(self, head: Head) -> Key:
@@ -422,15 +459,13 @@ def _find_reader(readers: Readers, type_tag: str, blob: bytes) -> Reader:
     return Reader(sealed.head, nonce, nonce + sealed.head.cipher.NONCE_REST)
 
 
-def _seal_into_one(head: bytes, aead: Aead, plaintext: bytes, data: bytes, nonce_size: int) -> bytes:
-    """Gives ``head | ciphertext | tag`` with at most one copy of a large value. The head ends with the nonce."""
-    nonce = head[-nonce_size:]
-    if len(plaintext) < _LARGE:
-        return head + aead.encrypt(nonce, plaintext, data)
+def _seal_large(head: bytes, aead: Aead, nonce: bytes, plaintext: bytes, data: bytes) -> bytes:
+    """Gives ``head | nonce | ciphertext | tag`` with one copy of the value."""
     if len(plaintext) > MAX_PLAINTEXT:
         raise ConfigurationError(f"a value of {len(plaintext)} bytes is too large: the limit is {MAX_PLAINTEXT} bytes")
     # A BytesIO hands out the very bytes object it assembled, so the cipher can write where the result will be. For large
     # values this costs the AEAD and nothing else; joining would fault in the same number of pages a second time.
+    head += nonce
     buffer = io.BytesIO()
     buffer.seek(len(head) + len(plaintext) + TAG_SIZE - 1)
     buffer.write(b"\0")
@@ -440,12 +475,11 @@ def _seal_into_one(head: bytes, aead: Aead, plaintext: bytes, data: bytes, nonce
     return buffer.getvalue()
 
 
-def _decrypt(aead: Aead, blob: bytes, nonce: int, ciphertext: int, data: bytes) -> bytes:
-    """Opens what stands in a blob from these two offsets on: the fresh part of the nonce, then ciphertext and tag."""
-    body = blob[ciphertext:] if len(blob) < _LARGE else memoryview(blob)[ciphertext:]
-    try:
-        return aead.decrypt(blob[nonce:ciphertext], body, data)
-    except (InvalidTag, ValueError, OverflowError):  # a nonce cut short is a ValueError, 2 GiB and more an OverflowError
-        if not TAG_SIZE <= len(body) <= MAX_PLAINTEXT + TAG_SIZE:
-            raise MalformedEnvelope("the value ends inside its nonce or tag, or is larger than any that is written") from None
-        raise AuthenticationFailed("the value was changed, or stands in a place it was not sealed for") from None
+_REFUSED = (InvalidTag, ValueError, OverflowError)
+"""How an AEAD refuses: a nonce cut short is a ValueError, 2 GiB and more an OverflowError."""
+
+
+def _refusal(body: bytes | memoryview) -> MalformedEnvelope | AuthenticationFailed:
+    if not TAG_SIZE <= len(body) <= MAX_PLAINTEXT + TAG_SIZE:
+        return MalformedEnvelope("the value ends inside its nonce or tag, or is larger than any that is written")
+    return AuthenticationFailed("the value was changed, or stands in a place it was not sealed for")

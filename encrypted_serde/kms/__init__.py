@@ -2,8 +2,9 @@
 
 A `KeyWrapper` is two calls, wrap and unwrap. There is one for AWS KMS (`encrypted_serde.kms.aws`), Google Cloud KMS
 (`encrypted_serde.kms.gcp`), HashiCorp Vault and OpenBao transit (`encrypted_serde.kms.vault`) and for a `Key` of one's own
-(`encrypted_serde.kms.local`). Each stands in a module of its own, so that nothing imports the client library of a service
-that is not used. `encrypted_serde.tenants.keyring` builds a key provider on top.
+(`encrypted_serde.kms.local`), and one that chooses among them by tenant (`encrypted_serde.kms.per_tenant`). Each stands in a
+module of its own, so that nothing imports the client library of a service that is not used.
+`encrypted_serde.tenants.keyring` builds a key provider on top.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def check_wrapper(wrapper: KeyWrapper) -> None:
     """Tries a wrapper out: a trial key must unwrap under its own context, and must not under another one.
 
     A wrong key id, a missing permission or a kind of key that ignores the context is found here, at start-up. Three calls to
-    the service.
+    the service. A wrapper that has a method ``check``, such as `encrypted_serde.kms.per_tenant.PerTenantWrapper`, is asked to
+    try itself out instead.
 
     Raises:
         TypeError: If it is no `KeyWrapper`.
@@ -103,6 +105,9 @@ def check_wrapper(wrapper: KeyWrapper) -> None:
     """
     if isinstance(wrapper, type) or not isinstance(wrapper, KeyWrapper):
         raise TypeError(f"expected a KeyWrapper with name, wrap and unwrap, not {type(wrapper).__name__}")
+    if callable(own := getattr(wrapper, "check", None)):
+        own()
+        return
     secret = os.urandom(KEY_SIZE)
     right, wrong = ({"trial": os.urandom(8).hex()} for _ in range(2))
     wrapped = wrapper.wrap(secret, right)

@@ -6,10 +6,11 @@
 * `coder`: one value, opened and written anew
 * `writes`, `checkpoints`, `blobs`: the tables, one class each
 * `database`, and the rooms `sqlite`, `postgres`, `mysql`: pages, locks, transactions
-* `scan`, `verify`, `reencrypt`, `expire`: the four things to do
+* `scan`, `verify`, `reencrypt`, `expire`, `erasure`: the five things to do
 """
 
 from .database import Progress, Selection
+from .erasure import ErasureProof, prove_erased
 from .expire import Expiration, expire
 from .reencrypt import Reencryption, reencrypt
 from .report import DatabaseFailed, Failure, Line, Report, Unconvertible
@@ -25,6 +26,8 @@ __all__ = [
     "Reencryption",
     "expire",
     "Expiration",
+    "prove_erased",
+    "ErasureProof",
     "Selection",
     "Progress",
     "Report",

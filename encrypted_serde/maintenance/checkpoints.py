@@ -561,5 +561,3 @@ def _scalar(opened: Opened) -> Any:
     if not is_json and not (type(value) is str and "\0" not in value):
         raise Unconvertible("an inlined value is nothing that JSON in this database could hold")
     return value
-
-

@@ -221,9 +221,7 @@ class Paging:
         lock: Whether rows will be stored, and may be locked for that while their page is open.
     """
 
-    def __init__(
-        self, table: Table, selection: Selection, reading: int, *, size: int = READ_ROWS, lock: bool = False
-    ) -> None:
+    def __init__(self, table: Table, selection: Selection, reading: int, *, size: int = READ_ROWS, lock: bool = False) -> None:
         self.table, self.selection, self.reading = table, selection, reading
         self.condition: tuple[str, tuple[Any, ...]] = ("", ())
         self.lock = lock

@@ -8,7 +8,6 @@ thread that is gone some seconds after its checkpoints, so that an application t
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.binding import version_text
-from ..wrapping.upstream import DELTA_COUNTERS
 from ..errors import ConfigurationError, EncryptedSerdeError
+from ..wrapping.upstream import DELTA_COUNTERS
 from .blobs import Blobs
 from .checkpoints import Checkpoints, check_document, parse_json
 from .database import DATED, Database, Progress, ProgressListener, Selection, Table, first_id, open_database

@@ -147,5 +147,3 @@ def _text(stored: bytes) -> str | bytes:
         return stored.decode("utf-8")
     except UnicodeDecodeError:
         return stored
-
-

@@ -8,6 +8,7 @@
 * `copying`, `steps`: work with several rows, described once and driven in two ways
 """
 
+from .inner import Habits
 from .saver import EncryptedSaver
 
-__all__ = ["EncryptedSaver"]
+__all__ = ["EncryptedSaver", "Habits"]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 
 from ..core.context import EncryptionContext
 from ..core.format import find_sealed
+from .base import WiredSaver
 from .manifest import KEY
 from .steps import Call, Page, Query, Steps, Work
 from .writes import Task
-
-if TYPE_CHECKING:
-    from .saver import EncryptedSaver
 
 
 class _Copy(NamedTuple):
@@ -40,20 +39,41 @@ class _Copy(NamedTuple):
     context: EncryptionContext | None
 
 
-def copy_steps(saver: EncryptedSaver, source_thread_id: str, target_thread_id: str) -> Steps:
-    """Copies a thread, oldest checkpoint first. What it had in other rows than were listed is not copied."""
+def copy_steps(
+    saver: WiredSaver, source_thread_id: str, target_thread_id: str, only: Container[tuple[str, str]] | None = None
+) -> Steps:
+    """Copies a thread, oldest checkpoint first. What it had in other rows than were listed is not copied.
+
+    Args:
+        saver: What to read and write with.
+        source_thread_id: The thread to copy.
+        target_thread_id: What the copy is called.
+        only: Namespaces and ids of the checkpoints to copy; None for all.
+    """
     expected, writer = saver._for_copying()
     source: RunnableConfig = {"configurable": {"thread_id": source_thread_id}}
     found = yield Page(Query(saver._wiring.gated, source, expected))
     for row in reversed(found):
+        if only is not None and spot_of(row) not in only:
+            continue
         copied: _Copy = yield Work(partial(_open, saver, target_thread_id, expected, row), is_heavy=True)
-        arguments = (copied.parent, copied.checkpoint, copied.metadata, copied.versions)
-        yield Call(writer, "put", arguments, copied.context)
-        for task in copied.tasks:
-            yield Call(writer, "put_writes", (copied.config, task.writes, task.task_id, task.task_path), copied.context)
+        yield from _store(writer, copied)
 
 
-def _open(saver: EncryptedSaver, target_thread_id: str, expected: EncryptionContext | None, found: CheckpointTuple) -> _Copy:
+def _store(writer: WiredSaver, copied: _Copy) -> Steps:
+    arguments = (copied.parent, copied.checkpoint, copied.metadata, copied.versions)
+    yield Call(writer, "put", arguments, copied.context)
+    for task in copied.tasks:
+        yield Call(writer, "put_writes", (copied.config, task.writes, task.task_id, task.task_path), copied.context)
+
+
+def spot_of(found: CheckpointTuple) -> tuple[str, str]:
+    """Gives the namespace and the id of a row."""
+    configurable = found.config["configurable"]
+    return configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"]
+
+
+def _open(saver: WiredSaver, target_thread_id: str, expected: EncryptionContext | None, found: CheckpointTuple) -> _Copy:
     sealed = find_sealed((found.metadata or {}).get(KEY))
     opened = saver._opener.checkpoint(found, expected)
     place = {"thread_id": target_thread_id, "checkpoint_ns": found.config["configurable"].get("checkpoint_ns", "")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -11,10 +11,11 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from ..core.context import NO_CONTEXT, EncryptionContext, current
 from ..core.keys import Key, SearchKeyProvider
+from ..errors import WrongLocation
 from ..wrapping.offload import is_heavy
-from .filters import LARGEST_PAGE, Pager, Plan, Tokens, check_answer, merge, plan
+from .filters import LARGEST_PAGE, Pager, Plan, Tokens, merge, plan
 from .open import RowOpener
-from .steps import Give, Page, Query, Step, Steps, Stream, Work
+from .steps import Call, Give, Page, Query, Step, Steps, Stream, Work
 from .wiring import Wiring
 
 
@@ -64,23 +65,35 @@ class Lister:
             answers = []
             for request in requests:
                 answers.append((yield request))
-            for found in fetch.rows(answers):
-                heavy = self._wiring.sealer.may_block or is_heavy(found)
-                answer = yield Work(partial(self._answer, asked, query, found), heavy)
+            for row in fetch.rows(answers):
+                found = row
+                if self._wiring.habits.lists_stubs:
+                    found = yield Call(self._wiring.gated, "get_tuple", (row.config,), asked.context)
+                    if found is None:
+                        continue
+                answer = yield from self._row(asked, query, found)
                 if answer is not None:
                     yield Give(answer)
                     left = None if left is None else left - 1
                     if left == 0:
                         return
 
+    def _row(self, asked: Asked, query: Plan, found: CheckpointTuple) -> Row:
+        """Opens a row where that holds nobody up; None if it is none of the answers."""
+        heavy = self._wiring.sealer.may_block or is_heavy(found)
+        opened: CheckpointTuple | None = yield Work(partial(self._answer, asked, query, found), heavy)
+        return opened
+
     def _answer(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
         """Opens a row; None if it does not match."""
         semantics = self._wiring.habits.filters
-        self._opener.check_identity(asked.config, found)
+        self._opener.check_identity(asked.config, found, is_listed=True)
         if query.rest and not semantics.matches(self._opener.metadata(found, asked.context), query.rest):
             return None
         opened = self._opener.checkpoint(found, asked.context)
-        check_answer(cast("Mapping[str, Any]", opened.metadata), asked.wanted, semantics)
+        if asked.wanted and not semantics.matches(cast("Mapping[str, Any]", opened.metadata), asked.wanted):
+            del opened  # error reporters show the variables of a frame
+            raise WrongLocation("the database answered a filter with a row that does not match it")
         return opened
 
     def _plan(self, asked: Asked) -> Plan:
@@ -101,6 +114,8 @@ class Lister:
         if len(query.pushed) > 1:
             return _Merged([self._query(asked, pushed, asked.before, limit) for pushed in query.pushed])
         one = self._query(asked, query.pushed[0], asked.before, limit)
+        if self._wiring.habits.lists_stubs:  # nothing else is asked of a saver while it is listing
+            return _Merged([one])
         if not self._wiring.habits.newest_first:
             return _Streamed(one)
         return _Paged(one) if limit is None or limit > LARGEST_PAGE else _Merged([one])
@@ -158,3 +173,6 @@ class _Merged:
 
 
 _Fetch = _Streamed | _Paged | _Merged
+
+Row = Generator[Step | Give, Any, CheckpointTuple | None]
+"""Steps that come to a row, or to none."""

@@ -156,8 +156,8 @@ class Manifest(NamedTuple):
         Args:
             values: Channels that have a value there.
             nones: Channels whose value is None there.
-            deltas: Those of the first whose value stands in a snapshot of a delta channel. Savers that keep a value per
-                version also find those of delta channels that were left out since.
+            deltas: Those of the first whose value is a snapshot of a delta channel that may have been left out since: savers
+                that keep a value per version find them all the same, by the version that the checkpoint has.
 
         Raises:
             WrongLocation: If one is missing, or one is too many.
@@ -233,7 +233,8 @@ def _normal(value: Any) -> Any:
 def split_metadata(metadata: Mapping[str, Any], readable_keys: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divides metadata into what stays readable and what is sealed.
 
-    A key that should be readable, but whose value would come back changed from a JSON column, is sealed instead.
+    A key that should be readable, but whose value would come back changed from a JSON column, is sealed instead; and so is a
+    step that is no integer, which a reader would refuse.
 
     Returns:
         The readable and the private part.
@@ -241,7 +242,8 @@ def split_metadata(metadata: Mapping[str, Any], readable_keys: Collection[str]) 
     readable: dict[str, Any] = {}
     private: dict[str, Any] = {}
     for name, value in metadata.items():
-        part = readable if name in readable_keys and survives_json(value) else private
+        stays = name in readable_keys and survives_json(value) and (name != "step" or type(value) is int)
+        part = readable if stays else private
         part[name] = value
     return readable, private
 

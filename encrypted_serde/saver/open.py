@@ -2,7 +2,7 @@
 
 Everything of a checkpoint is verified before any of it is deserialised: the row is the one that was asked for, the manifest
 vouches for all that is readable, every value opens where it was found, and none is missing. (To answer a filter, verified
-metadata is looked at first; the histories of delta channels are verified channel by channel.)
+metadata is looked at first.)
 """
 
 from __future__ import annotations
@@ -68,8 +68,13 @@ class RowOpener:
         self._habits = wiring.habits
         self._gaps_only_in = wiring.gaps_only_in
 
-    def check_identity(self, asked: RunnableConfig | None, found: CheckpointTuple) -> None:
+    def check_identity(self, asked: RunnableConfig | None, found: CheckpointTuple, *, is_listed: bool = False) -> None:
         """Refuses a row of another thread, namespace or checkpoint than was asked for.
+
+        Args:
+            asked: What was asked for.
+            found: What came.
+            is_listed: Whether it came in a list: some savers take the root namespace for all there.
 
         Raises:
             WrongLocation: If it is one.
@@ -78,6 +83,8 @@ class RowOpener:
         got = found.config["configurable"]
         for name in ("thread_id", "checkpoint_ns") if self._habits.is_shallow else IDENTITY:
             if wanted.get(name) is None or (name == "checkpoint_id" and not wanted[name]):  # an empty id is the latest
+                continue
+            if name == "checkpoint_ns" and not wanted[name] and is_listed and self._habits.lists_all:
                 continue
             if str(wanted[name]) != str(got.get(name, "")):
                 error = WrongLocation(f"asked for {name} {wanted[name]!r}, the saver returned {got.get(name)!r}")
@@ -159,10 +166,12 @@ class RowOpener:
                 checkpoint=checkpoint,
                 readable={name: value for name, value in stored.items() if name != KEY},
                 loses_parent=self._habits.is_shallow or self._habits.prunes,
+                added_keys=self._habits.added_keys,
             )
         )
-        values, nones, deltas = _kinds(checkpoint)
-        manifest.check_channels(values, nones, deltas)
+        values, nones, deltas = self._kinds(checkpoint)
+        versions = {} if self._habits.stores_all_values else verified.checkpoint["channel_versions"]
+        manifest.check_channels(values, nones, [channel for channel in deltas if channel in versions])
         inner_type, private = manifest.private
         given = Waiting.for_bytes(self._serde, inner_type, private)
         return _Head(manifest, verified.checkpoint, Waiting(lambda: {**verified.readable, **given()}))
@@ -179,14 +188,37 @@ class RowOpener:
         _check_form(found.checkpoint)
         if found.checkpoint.get("id") != at.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
-        is_bound = any(is_sealed(_bare(value)) for value in (found.checkpoint.get("channel_values") or {}).values())
-        if is_bound:
+        if self._habits.stores_all_values and not isinstance(found.checkpoint, Foreign) and not self._admission.plaintext:
+            raise PlaintextRefused("the checkpoint was never encrypted")
+        values, sends = found.checkpoint.get("channel_values"), found.checkpoint.get("pending_sends")
+        stored = [*values.values()] if isinstance(values, Mapping) else []
+        stored += sends if isinstance(sends, list) else []
+        if any(is_sealed(_bare(value)) for value in stored):
             raise PlaintextRefused("the checkpoint has values that were sealed for it, and no manifest: it was stripped of it")
         if isinstance(found.metadata, Foreign):
             metadata = self._admit(found.metadata, at.context)
         else:
             metadata = Waiting.holding(dict(found.metadata or {}))
         return _Head(None, None if isinstance(found.checkpoint, Foreign) else found.checkpoint, metadata)
+
+    def _kinds(self, checkpoint: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
+        """Divides channels into those with a value, those that are None, and, of the first, those in a delta snapshot."""
+        values: list[str] = []
+        nones: list[str] = []
+        deltas: list[str] = []
+        for channel, value in checkpoint["channel_values"].items():
+            if self._is_gathered(channel, value, checkpoint):
+                continue
+            # Encrypting serializers seal None too, and one may stand there from before the wrapper.
+            is_none = value is None or (isinstance(value, Foreign) and value.type_tag.partition("+")[0] == "null")
+            (nones if is_none else values).append(channel)
+            if isinstance(value, DeltaSnapshot):
+                deltas.append(channel)
+        return values, nones, deltas
+
+    def _is_gathered(self, channel: str, value: object, checkpoint: Mapping[str, Any]) -> bool:
+        """Says whether the saver gathered a value from the writes of the parent, as a bare list: sends of a format below 4."""
+        return channel == TASKS and isinstance(value, list) and self._habits.migrates_sends and is_before_v4(checkpoint)
 
     def _channels(self, checkpoint: Mapping[str, Any], head: _Head, at: At) -> tuple[dict[str, Waiting], dict[str, Any] | None]:
         """Opens the channel values; gives the channel versions too, where sends that a saver gathered change them."""
@@ -196,11 +228,10 @@ class RowOpener:
         values: dict[str, Waiting] = {}
         sends = None
         for channel, value in checkpoint["channel_values"].items():
-            if channel == TASKS and isinstance(value, list) and is_before_v4(head.checkpoint):
-                # Savers gather the sends of a format below 4 from the parent's writes, as a bare list.
+            if self._is_gathered(channel, value, head.checkpoint):
                 sends = values[channel] = self._gathered_sends(value, head.manifest, at)
             else:
-                values[channel] = self._value(channel, value, head, at)
+                values[channel] = self._value(channel, value, versions.get(channel), head, at)
         if head.manifest is not None and sends is not None and versions:  # as the savers choose it, who were not asked to
             return values, {**versions, TASKS: max(versions.values())}
         return values, None
@@ -226,23 +257,44 @@ class RowOpener:
         if head.checkpoint is None or (sends := checkpoint.get("pending_sends")) is None:
             return None
         if not is_before_v4(head.checkpoint):
-            if self._habits.is_shallow:  # it puts all sends of the thread there, whatever the format
+            if self._habits.gathers_sends:
                 return []
             if sends:
                 raise WrongLocation("a checkpoint of format 4 has no pending sends: these were put there")
-        if self._habits.is_shallow:  # those of the checkpoint before
-            return [self._send_of_parent(send, None, at).value for send in sends]
+        if self._habits.gathers_sends:
+            return self._sends_of_parent(sends, head, at)
         return [
-            self._found(send, _bind(binding.send, at.place, at.checkpoint_id, idx, len(sends)), at, is_proven=head.is_proven)
+            self._send(send, _bind(binding.send, at.place, at.checkpoint_id, idx, len(sends)), at, is_proven=head.is_proven)
             for idx, send in enumerate(sends)
         ]
+
+    def _send(self, value: Any, place: Binding, at: At, *, is_proven: bool) -> Waiting:
+        if (sealed := find_sealed(value)) is None:
+            return self._admit(value, at.context, is_proven=is_proven)
+        opened = self._open(sealed, place, at.context)
+        if "task_id" in opened.claims:
+            raise WrongLocation("a write of a task stands among the sends that a checkpoint was written with")
+        return self._waiting(opened)
+
+    def _sends_of_parent(self, sends: list[Any], head: _Head, at: At) -> list[Waiting]:
+        if self._habits.is_shallow:  # which keeps no parent
+            return [self._send_of_parent(send, None, at).value for send in sends]
+        writes = [self._send_of_parent(send, head.manifest.parent_id if head.manifest else None, at) for send in sends]
+        in_order(writes)
+        require_whole(writes)
+        return [write.value for write in writes]
 
     # --- writes
 
     def _pending_writes(self, found: Sequence[PendingWrite] | None, at: At, *, is_proven: bool) -> list[Write] | None:
         if found is None:
             return None
-        writes = in_order([self._write(write, at, is_proven=is_proven) for write in found])
+        if self._habits.mixes_writes:
+            opened = [self._write(write, at._replace(checkpoint_id=None), is_proven=is_proven) for write in found]
+            of_this = [write for write in opened if not write.claims or write.claims.checkpoint_id == at.checkpoint_id]
+        else:
+            of_this = [self._write(write, at, is_proven=is_proven) for write in found]
+        writes = in_order(of_this)
         whole = whole_batches(writes)
         if self._gaps_only_in not in (None, at.checkpoint_id) and len(whole) < len(writes):
             raise WrongLocation("writes of a task are missing")
@@ -266,40 +318,32 @@ class RowOpener:
         Each write and seed is authenticated to thread, namespace and channel, and of no batch of writes may some be missing;
         which checkpoints form the chain is not verified.
         """
-        result: dict[str, DeltaChannelHistory] = {}
+        verified: dict[str, tuple[list[Write], Waiting | None]] = {}
         everywhere = at._replace(checkpoint_id=None)
         with self._naming(at.place, None):
             for channel, entry in found.items():
                 writes = in_order([self._write(write, everywhere, is_proven=False) for write in entry["writes"]])
                 require_whole(writes)
-                opened: DeltaChannelHistory = {"writes": [(write.task_id, write.channel, write.value()) for write in writes]}
-                if "seed" in entry:
-                    opened["seed"] = self._value(channel, entry["seed"], _Head(None, None, _NONE), at)()
-                result[channel] = opened
-        return result
+                seed = self._value(channel, entry["seed"], None, _Head(None, None, _NONE), at) if "seed" in entry else None
+                verified[channel] = writes, seed
+            return {channel: _built(*waiting) for channel, waiting in verified.items()}
 
     # --- one value
 
-    def _value(self, channel: str, value: Any, head: _Head, at: At) -> Waiting:
+    def _value(self, channel: str, value: Any, version: object, head: _Head, at: At) -> Waiting:
         """Verifies the value of a channel, which may stand in a delta snapshot."""
-        versions = head.checkpoint["channel_versions"] if head.checkpoint else {}
-        version = versions.get(channel)
+        if value is None:
+            return _NONE
         if isinstance(value, DeltaSnapshot) and (sealed := find_sealed(value.value)) is not None:
             waiting = self._waiting(self._open(sealed, _bind(binding.delta, at.place, channel, version), at.context))
             return Waiting(lambda: DeltaSnapshot(waiting()))
-        is_proven = head.is_proven and self._stands_in_row(value)
-        return self._found(value, _bind(binding.value, at.place, channel, version), at, is_proven=is_proven)
+        if (sealed := find_sealed(value)) is None:
+            return self._admit(value, at.context, is_proven=head.is_proven and self._stands_in_row(value))
+        return self._waiting(self._open(sealed, _bind(binding.value, at.place, channel, version), at.context))
 
     def _stands_in_row(self, value: Any) -> bool:
         """Says whether a value stands in the row of its checkpoint, and not in one of its own that may be older."""
         return self._habits.stores_all_values or (self._habits.inlines_scalars and isinstance(value, _SCALARS))
-
-    def _found(self, value: Any, place: Binding, at: At, *, is_proven: bool) -> Waiting:
-        if value is None:
-            return _NONE
-        if (sealed := find_sealed(value)) is None:
-            return self._admit(value, at.context, is_proven=is_proven)
-        return self._waiting(self._open(sealed, place, at.context))
 
     def _open(self, sealed: Sealed, place: Binding, context: EncryptionContext | None) -> Opened:
         return self._sealer.open_bound(sealed, place, context=context)
@@ -331,6 +375,8 @@ class RowOpener:
             checkpoint_ns, checkpoint_id = configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"]
             if not isinstance(checkpoint_ns, str) or not isinstance(checkpoint_id, str):
                 raise MalformedEnvelope("the namespace or id of a stored checkpoint is no text")
+            if checkpoint_ns == self._habits.root_name:
+                checkpoint_ns = ""
             try:
                 place = Place.of(configurable["thread_id"], checkpoint_ns)
             except ConfigurationError as error:
@@ -365,24 +411,15 @@ def _bind(make: Callable[..., Binding], *known: Any) -> Binding:
         raise MalformedEnvelope(f"a stored name has an impossible form: {error}") from None
 
 
+def _built(writes: list[Write], seed: Waiting | None) -> DeltaChannelHistory:
+    built: DeltaChannelHistory = {"writes": [(write.task_id, write.channel, write.value()) for write in writes]}
+    if seed is not None:
+        built["seed"] = seed()
+    return built
+
+
 def _bare(value: Any) -> Any:
     return value.value if isinstance(value, DeltaSnapshot) else value
-
-
-def _kinds(checkpoint: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
-    """Divides channels into those with a value, those that are None, and, of the first, those in a delta snapshot."""
-    values: list[str] = []
-    nones: list[str] = []
-    deltas: list[str] = []
-    for channel, value in checkpoint["channel_values"].items():
-        if channel == TASKS and isinstance(value, list) and is_before_v4(checkpoint):
-            continue  # gathered by the saver
-        # Encrypting serializers seal None too, and one may stand there from before the wrapper.
-        is_none = value is None or (isinstance(value, Foreign) and value.type_tag.partition("+")[0] == "null")
-        (nones if is_none else values).append(channel)
-        if isinstance(value, DeltaSnapshot):
-            deltas.append(channel)
-    return values, nones, deltas
 
 
 def _check_form(checkpoint: Any) -> None:

@@ -8,84 +8,88 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
+from .base import WiredSaver
 from .copying import copy_steps
 from .inner import overrides
 from .steps import Call, Give, Steps, Work, arun, run
 
-if TYPE_CHECKING:
-    from .saver import EncryptedSaver
 
-
-def class_for(cls: type[EncryptedSaver], inner: type[Any], *, verify_delta_history: bool) -> type[EncryptedSaver]:
+def class_for(
+    wrapper: type[WiredSaver], cls: type[WiredSaver], inner: type[Any], *, verify_delta_history: bool
+) -> type[WiredSaver]:
     """Gives the subclass that has the optional methods of an inner saver.
 
     Args:
-        cls: The wrapper's class.
+        wrapper: `EncryptedSaver` itself.
+        cls: The class that was called: the same, or somebody's subclass, whose own methods come first.
         inner: The class of the saver it wraps.
         verify_delta_history: Leave out the fast way to a delta channel's history; the slow one goes through verified rows.
     """
     names = [name for name in _METHODS if overrides(inner, name)]
     if verify_delta_history:
         names = [name for name in names if name not in _FAST_HISTORY]
-    return _subclass(cls, frozenset(names))  # type: ignore[arg-type]  # a class is hashable; its instances' __hash__ is meant
+    called: type[WiredSaver] = vars(cls).get("_chosen_for", cls)
+    return _subclass(wrapper, called, frozenset(names))  # type: ignore[arg-type]  # a class is hashable
 
 
 @lru_cache(maxsize=256)
-def _subclass(cls: type[EncryptedSaver], names: frozenset[str]) -> type[EncryptedSaver]:
-    members: dict[str, Any] = {name: _METHODS[name] for name in names}
-    members |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    return type(cls.__name__, (cls,), members)
+def _subclass(wrapper: type[WiredSaver], cls: type[WiredSaver], names: frozenset[str]) -> type[WiredSaver]:
+    members: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    members["_chosen_for"] = cls
+    if cls is wrapper:
+        return type(cls.__name__, (cls,), {**members, **{name: _METHODS[name] for name in names}})
+    return type(cls.__name__, (cls, _subclass(wrapper, wrapper, names)), members)  # type: ignore[arg-type]  # as above
 
 
-def delete_thread(self: EncryptedSaver, thread_id: str) -> None:
+def delete_thread(self: WiredSaver, thread_id: str) -> None:
     """Deletes a thread, as the inner saver does."""
     self._wiring.gated.delete_thread(thread_id)
 
 
-async def adelete_thread(self: EncryptedSaver, thread_id: str) -> None:
+async def adelete_thread(self: WiredSaver, thread_id: str) -> None:
     """Deletes a thread, as the inner saver does."""
     await self._wiring.gated.adelete_thread(thread_id)
 
 
-def prune(self: EncryptedSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+def prune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
     """Prunes threads, as the inner saver does."""
     self._wiring.gated.prune(thread_ids, strategy=strategy)
 
 
-async def aprune(self: EncryptedSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+async def aprune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
     """Prunes threads, as the inner saver does."""
     await self._wiring.gated.aprune(thread_ids, strategy=strategy)
 
 
-def delete_for_runs(self: EncryptedSaver, run_ids: Sequence[str]) -> None:
+def delete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
     """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key."""
     self._wiring.gated.delete_for_runs(run_ids)
 
 
-async def adelete_for_runs(self: EncryptedSaver, run_ids: Sequence[str]) -> None:
+async def adelete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
     """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key."""
     await self._wiring.gated.adelete_for_runs(run_ids)
 
 
-def copy_thread(self: EncryptedSaver, source_thread_id: str, target_thread_id: str) -> None:
+def copy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
     """Copies a thread. Every row is verified, and sealed again for its new place under the context it had."""
     for _ in run(copy_steps(self, source_thread_id, target_thread_id)):
         pass
 
 
-async def acopy_thread(self: EncryptedSaver, source_thread_id: str, target_thread_id: str) -> None:
+async def acopy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
     """Copies a thread as `copy_thread` does."""
     async for _ in arun(copy_steps(self, source_thread_id, target_thread_id)):
         pass
 
 
 def get_delta_channel_history(
-    self: EncryptedSaver, *, config: RunnableConfig, channels: Sequence[str]
+    self: WiredSaver, *, config: RunnableConfig, channels: Sequence[str]
 ) -> Mapping[str, DeltaChannelHistory]:
     """Gives writes and seeds of delta channels, each authenticated to thread, namespace and channel."""
     [history] = run(_history_steps(self, config, channels))
@@ -93,21 +97,21 @@ def get_delta_channel_history(
 
 
 async def aget_delta_channel_history(
-    self: EncryptedSaver, *, config: RunnableConfig, channels: Sequence[str]
+    self: WiredSaver, *, config: RunnableConfig, channels: Sequence[str]
 ) -> Mapping[str, DeltaChannelHistory]:
     """Gives writes and seeds of delta channels, as `get_delta_channel_history` does."""
     [history] = [found async for found in arun(_history_steps(self, config, channels))]
     return cast("Mapping[str, DeltaChannelHistory]", history)
 
 
-def _history_steps(self: EncryptedSaver, config: RunnableConfig, channels: Sequence[str]) -> Steps:
+def _history_steps(self: WiredSaver, config: RunnableConfig, channels: Sequence[str]) -> Steps:
     asked, at = self._asked(config)
     found = yield Call(self._wiring.gated, "get_delta_channel_history", (), at.context, {"config": asked, "channels": channels})
     opened = yield Work(lambda: self._opener.history(found, at), is_heavy=True)
     yield Give(opened)
 
 
-def setup(self: EncryptedSaver) -> Any:
+def setup(self: WiredSaver) -> Any:
     """Sets up the inner saver's database. Await the result where the inner saver's own is awaited."""
     return cast("Any", self._wiring.gated).setup()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -21,33 +21,30 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from ..anchor.entries import Anchor
 from ..audit import AuditListener, make_sealer
-from ..core.binding import Place
 from ..core.ciphers import DEFAULT
-from ..core.context import EncryptionContext, current
+from ..core.context import EncryptionContext
 from ..core.keys import Key, KeyProvider
 from ..core.sealer import Sealing
 from ..errors import ConfigurationError
-from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
 from ..wrapping.admission import Admission
+from ..wrapping.description import description, summary
 from ..wrapping.gate import Gate, gated
+from ..wrapping.json_gate import JsonGate
 from ..wrapping.offload import is_heavy, is_large, seal_now
-from .inner import habits_of
-from .listing import Asked, Lister
+from .anchoring import anchored, keeper_for
+from .base import ContextSource, WiredSaver, value_serde
+from .inner import Habits, habits_of, next_of_its_own, with_probed
 from .manifest import KEY, LANGGRAPH_KEYS, survives_json
-from .open import IDENTITY, RowOpener
+from .open import IDENTITY
 from .optional import class_for
-from .seal import RowSealer
 from .steps import ambient, arun, run
-from .wiring import At, Wiring
-
-_T = TypeVar("_T")
-
-ContextSource = Mapping[str, str] | Callable[[RunnableConfig], Mapping[str, str] | None]
+from .wiring import Wiring
 
 
-class EncryptedSaver(BaseCheckpointSaver[Any]):
+class EncryptedSaver(WiredSaver):
     """Wraps a checkpointer: every value, write and private metadata key is sealed, and bound to the row it belongs to.
 
     Use it wherever the inner saver is used: ``graph.compile(checkpointer=EncryptedSaver(PostgresSaver(conn), keys))``. It
@@ -55,8 +52,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     Readable by nature stay thread, namespace, checkpoint and task ids, channel and node names, task paths, versions, times,
     sizes, whether a value is None, and the metadata keys ``source``, ``step``, ``parents``, ``run_id`` and those of delta
-    channels. Not detectable are the deletion of the newest rows or of all writes of a task (which then runs again), and a
-    whole older database put in place of the newer one.
+    channels. Not detectable without an ``anchor`` are the deletion of the newest rows or of all writes of a task (which then
+    runs again), and a whole older database put in place of the newer one.
 
     Args:
         inner: The saver to wrap. It goes on to work as it did; what is written through the wrapper it cannot read.
@@ -83,6 +80,12 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         verify_delta_history: Rebuild delta channels from verified checkpoints, one by one, instead of the inner saver's
             faster way, which authenticates each write but not which checkpoints form the chain.
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
+        anchor: An append-only list out of reach of whoever writes the database, such as `SqliteAnchor` or `PostgresAnchor`:
+            what was deleted or put back there is refused with `Incomplete`. See docs/anchor.md.
+        max_lag: Seconds, up to 60, for which entries for the anchor may be gathered. What happens to the database within
+            this time is not noticed. Without it every entry is made before the call that stored the row returns.
+        habits: How the inner saver treats what it is handed, if it is none that is known (docs/coverage.md lists them) and
+            gives back something else than it was given.
 
     Raises:
         TypeError: If ``inner`` is no saver, or another argument is of the wrong type.
@@ -93,10 +96,16 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         serde: How values become bytes. Another may be assigned.
     """
 
-    def __new__(cls, inner: Any = None, *args: Any, verify_delta_history: bool = False, **options: Any) -> EncryptedSaver:
+    def __new__(
+        cls, inner: Any = None, *args: Any, verify_delta_history: bool = False, anchor: Any = None, **options: Any
+    ) -> EncryptedSaver:
         """Chooses the class with the optional methods of the inner saver."""
-        fitting = class_for(cls, type(inner), verify_delta_history=verify_delta_history) if args or options else cls
-        return object.__new__(fitting)
+        if not args and not options:  # a copy, whose class was chosen already
+            return object.__new__(cls)
+        is_slow = verify_delta_history or anchor is not None
+        fitting = class_for(EncryptedSaver, cls, type(inner), verify_delta_history=is_slow)
+        chosen = fitting if anchor is None else anchored(fitting)  # type: ignore[arg-type]  # a class is hashable
+        return cast("EncryptedSaver", object.__new__(chosen))
 
     def __init__(
         self,
@@ -117,9 +126,14 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         pass_config: Collection[str] = (),
         verify_delta_history: bool = False,
         audit: AuditListener | None = None,
+        anchor: Anchor | None = None,
+        max_lag: float | None = None,
+        habits: Habits | None = None,
     ) -> None:
         if not isinstance(inner, BaseCheckpointSaver) or isinstance(inner, EncryptedSaver):
             raise TypeError(f"inner must be a checkpointer that is not encrypted yet, not {type(inner).__name__}")
+        if habits is not None and not isinstance(habits, Habits):
+            raise TypeError(f"habits must be Habits, not {type(habits).__name__}")
         self.inner = inner
         self._context = context if context is None or callable(context) else EncryptionContext.of(context)
         self._passed_keys = (*IDENTITY, *pass_config)
@@ -135,35 +149,45 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
             accept_contexts=accept_contexts,
             audit=audit,
         )
-        own = _value_serde(inner.serde if serde is None else serde)
+        own = value_serde(inner.serde if serde is None else serde)
         admission = Admission(
             sealer, plaintext=allow_plaintext, unbound=allow_unbound, legacy_keys=legacy_keys, allowlist_from=own
         )
-        view = gated(inner, Gate(admission))
-        self._connect(Wiring(view, sealer, own, admission, habits_of(inner), readable, searchable))
+        known = habits_of(inner) if habits is None else with_probed(habits, inner)
+        keeper = keeper_for(anchor, max_lag, sealer.keys, known)
+        view = gated(inner, _gate(admission, known))
+        self._connect(Wiring(view, sealer, own, admission, known, readable, searchable, keeper=keeper))
         super().__init__(serde=own)
 
-    def _connect(self, wiring: Wiring) -> None:
-        self._wiring = wiring
-        self._rows = RowSealer(wiring)
-        self._opener = RowOpener(wiring)
-        self._lister = Lister(wiring, self._opener)
-
     # --- what is not about rows
-
-    @property
-    def serde(self) -> SerializerProtocol:
-        """How values become bytes before they are sealed."""
-        return self._wiring.serde
-
-    @serde.setter
-    def serde(self, serde: SerializerProtocol) -> None:
-        self._connect(replace(self._wiring, serde=_value_serde(serde)))
 
     @property
     def admitted_reads(self) -> Counter[str]:
         """How many values each switch for moving in let through: by ``plaintext``, ``legacy`` and ``unbound``."""
         return self._wiring.admission.admitted
+
+    def describe(self) -> dict[str, Any]:
+        """Describes how this saver writes and what it admits, for a health page: nothing secret, in types that JSON knows.
+
+        Returns:
+            ``saver`` (class of the inner one), ``cipher``, ``compression``, ``keys`` (class of the provider), ``key_id`` and
+            ``decrypt_only`` (of a `Keyring`: id of the primary key in hex, number of keys only read; else None),
+            ``required_context``, ``audit``, ``anchor`` (whether there is one), ``readable_metadata`` and
+            ``searchable_metadata`` (what was named), ``switches`` (those that are on) and ``admitted`` (how many values of
+            each kind they let through).
+        """
+        wiring = self._wiring
+        return {
+            "saver": type(self.inner).__name__,
+            **description(wiring.sealer, wiring.admission),
+            "anchor": wiring.keeper is not None,
+            "readable_metadata": sorted(wiring.readable_keys - LANGGRAPH_KEYS),
+            "searchable_metadata": sorted(wiring.searchable_keys),
+        }
+
+    def __repr__(self) -> str:
+        shown = summary(self._wiring.sealer, self._wiring.admission)
+        return f"<EncryptedSaver of {type(self.inner).__name__}, {shown}>"
 
     @property
     def config_specs(self) -> list[Any]:
@@ -172,6 +196,8 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def get_next_version(self, current: Any, channel: None) -> Any:
         """Gives the next version of a channel, as the inner saver does."""
+        if self._wiring.habits.reuses_versions:
+            return next_of_its_own(current)
         return self.inner.get_next_version(current, channel)
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> EncryptedSaver:
@@ -179,7 +205,7 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         clone = copy.copy(self)
         admission = self._wiring.admission.with_allowlist(extra_allowlist)
         serde = upstream.with_msgpack_allowlist(self.serde, extra_allowlist)
-        view = gated(self.inner, Gate(admission))
+        view = gated(self.inner, _gate(admission, self._wiring.habits))
         clone._connect(replace(self._wiring, gated=view, serde=serde, admission=admission))
         return clone
 
@@ -217,18 +243,30 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
-        asked, sealed = self._seal_writes(config, writes, task_id, task_path)
+        self._put_writes(config, writes, task_id, task_path)
+
+    def _put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> str:
+        """Does it, and gives the id that was sealed into them."""
+        asked, sealed, batch = self._seal_writes(config, writes, task_id, task_path)
         self._wiring.gated.put_writes(asked, sealed, task_id, task_path)
+        return batch
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Seals the writes of a task and stores them."""
+        await self._aput_writes(config, writes, task_id, task_path)
+
+    async def _aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> str:
+        """Does it, and gives the id that was sealed into them."""
         asks = self._wiring.habits.asks_serde
-        asked, sealed = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
+        asked, sealed, batch = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
         if asks and (self._wiring.sealer.may_block or any(is_large(value) for _, value in writes)):
             await asyncio.to_thread(seal_now, [value for _, value in sealed])
         await self._wiring.gated.aput_writes(asked, sealed, task_id, task_path)
+        return batch
 
     def _seal(
         self,
@@ -247,16 +285,10 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
 
     def _seal_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> tuple[RunnableConfig, list[tuple[str, Any]]]:
+    ) -> tuple[RunnableConfig, list[tuple[str, Any]], str]:
         asked, at = self._asked(config)
         checkpoint_id = config["configurable"]["checkpoint_id"]
-        return asked, self._rows.writes(at._replace(checkpoint_id=checkpoint_id), writes, task_id, task_path)
-
-    async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
-        """Calls something in a thread if it is heavy, or may ask a service for a key."""
-        if is_heavy or self._wiring.sealer.may_block:
-            return await asyncio.to_thread(function, *arguments)
-        return function(*arguments)
+        return asked, *self._rows.writes(at._replace(checkpoint_id=checkpoint_id), writes, task_id, task_path)
 
     # --- reading
 
@@ -273,12 +305,6 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         with ambient(at.context):
             found = await self._wiring.gated.aget_tuple(asked)
         return None if found is None else await self._aside(is_heavy(found), self._open, config, asked, found, at)
-
-    def _open(self, config: RunnableConfig, asked: RunnableConfig, found: CheckpointTuple, at: At) -> CheckpointTuple:
-        self._opener.check_identity(asked, found)
-        opened = self._opener.checkpoint(found, at.context)
-        # Some savers give back the config they were asked with.
-        return opened._replace(config=config) if found.config is asked else opened
 
     def list(
         self,
@@ -309,79 +335,36 @@ class EncryptedSaver(BaseCheckpointSaver[Any]):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Gives writes and seeds of delta channels by going through verified checkpoints, one by one."""
-        target = self.get_tuple(config) if channels else None
+        target = _config_of(self.get_tuple(config)) if channels else None
         if target is None:
             return super().get_delta_channel_history(config=config, channels=channels)
         return super(EncryptedSaver, self._refusing_gaps_but_in(target)).get_delta_channel_history(
-            config=target.config, channels=channels
+            config=target, channels=channels
         )
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Gives writes and seeds of delta channels, as `get_delta_channel_history` does."""
-        target = await self.aget_tuple(config) if channels else None
+        target = _config_of(await self.aget_tuple(config)) if channels else None
         if target is None:
             return await super().aget_delta_channel_history(config=config, channels=channels)
         return await super(EncryptedSaver, self._refusing_gaps_but_in(target)).aget_delta_channel_history(
-            config=target.config, channels=channels
+            config=target, channels=channels
         )
 
-    def _refusing_gaps_but_in(self, target: CheckpointTuple) -> EncryptedSaver:
+    def _refusing_gaps_but_in(self, target: RunnableConfig) -> EncryptedSaver:
         clone = copy.copy(self)
-        clone._connect(replace(self._wiring, gaps_only_in=target.config["configurable"]["checkpoint_id"]))
+        clone._connect(replace(self._wiring, gaps_only_in=target["configurable"]["checkpoint_id"]))
         return clone
 
-    # --- configs
 
-    def _asked(self, config: RunnableConfig) -> tuple[RunnableConfig, At]:
-        """Gives the config for the inner saver, and where it leads. A namespace of None is the root, as LangGraph means it."""
-        asked = self._inner_config(config)
-        configurable = asked["configurable"]
-        if "checkpoint_ns" in configurable and configurable["checkpoint_ns"] is None:
-            configurable["checkpoint_ns"] = ""
-        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns"))
-        return asked, At(place, configurable.get("checkpoint_id") or None, self._context_of(config))
-
-    def _inner_config(self, config: RunnableConfig) -> RunnableConfig:
-        """Keeps what the inner saver needs. It writes every scalar it is given into readable metadata."""
-        configurable = config["configurable"]
-        return {"configurable": {name: configurable[name] for name in self._passed_keys if name in configurable}}
-
-    def _listed(
-        self, config: RunnableConfig | None, wanted: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
-    ) -> Asked:
-        """Gives what is to be listed, with the context that answers must have, as it is at this moment."""
-        if config is None and callable(self._context) and current.get() is None:
-            raise ConfigurationError("list(None) has no run's config to ask context= with: use an encryption_context")
-        context = self._context_of(config)
-        asked = None if config is None else self._inner_config(config)
-        return Asked(asked, current.get() if context is None else context, wanted, before, limit)
-
-    def _context_of(self, config: RunnableConfig | None) -> EncryptionContext | None:
-        source = self._context
-        if source is None or isinstance(source, EncryptionContext):
-            return source
-        pairs = None if config is None else source(config)
-        return None if pairs is None else EncryptionContext.of(pairs)
-
-    def _for_copying(self) -> tuple[EncryptionContext | None, EncryptedSaver]:
-        """Gives the context that a thread to be copied must have, and a saver that writes under the ambient one."""
-        source = self._context
-        if callable(source) and current.get() is None:
-            raise ConfigurationError("copy_thread has no run's config to ask context= with: use an encryption_context")
-        writer = copy.copy(self)
-        writer._context = None
-        return (None if callable(source) else source), writer
+def _config_of(found: CheckpointTuple | None) -> RunnableConfig | None:
+    return None if found is None else found.config
 
 
-def _value_serde(serde: SerializerProtocol) -> SerializerProtocol:
-    """Gives the serializer inside encrypting ones: values are sealed once, here."""
-    while isinstance(serde, (EncryptedSerializer, upstream.EncryptedSerializer)):
-        serde = serde.inner if isinstance(serde, EncryptedSerializer) else serde.serde
-    if not isinstance(serde, SerializerProtocol):
-        raise TypeError(f"serde must have dumps_typed and loads_typed; {type(serde).__name__} has not")
-    return serde
+def _gate(admission: Admission, habits: Habits) -> Gate:
+    return JsonGate(admission) if habits.asks_json else Gate(admission)
 
 
 def _names(option: str, names: Collection[str]) -> frozenset[str]:

@@ -7,7 +7,8 @@ about the rest of its place (which some ways of reading know). The claims stand 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint
@@ -20,7 +21,7 @@ from ..wrapping.gate import Deferred
 from ..wrapping.offload import LARGE
 from ..wrapping.search import is_searchable, search_token
 from ..wrapping.serialize import dumps, dumps_as_json_would
-from ..wrapping.upstream import DeltaSnapshot
+from ..wrapping.upstream import TASKS, DeltaSnapshot
 from .manifest import KEY, Manifest, digest, split_metadata
 from .wiring import At, Wiring
 
@@ -53,26 +54,36 @@ class RowSealer:
             Both as the inner saver is to store them.
         """
         values = checkpoint["channel_values"]
-        versions = checkpoint["channel_versions"]
+        versions = self._versions_as_read(checkpoint)
         batch = self._wiring.sealer.batch(len(values) + 1, context=at.context)
         sealed: dict[str, Any] = {}
         for channel, value in values.items():
             if value is None:
                 sealed[channel] = None
                 continue
-            maker = binding.delta if isinstance(value, DeltaSnapshot) else binding.value
-            place = maker(at.place, channel, versions.get(channel))
-            sealed[channel] = self._value(batch, channel, value, place, is_new=channel in new_versions)
+            make = partial(binding.value, at.place, channel, versions.get(channel))
+            if isinstance(value, DeltaSnapshot):
+                make = partial(binding.delta, at.place, channel, versions.get(channel))
+                if self._wiring.habits.asks_json:
+                    sealed[channel] = DeltaSnapshot(sealed_text(self._seal(batch, channel, value.value, make)))
+                else:
+                    sealed[channel] = DeltaSnapshot(self._handed(batch, channel, value.value, make))
+            elif self._stays_inline(value, is_new=channel in new_versions):
+                sealed[channel] = sealed_text(self._seal(batch, channel, value, make))
+            else:
+                sealed[channel] = self._handed(batch, channel, value, make)
         result: Checkpoint = {**checkpoint, "channel_values": sealed}
         if sends := cast("list[Any]", checkpoint.get("pending_sends")):
             result["pending_sends"] = [  # type: ignore[typeddict-unknown-key]  # of formats below 4
-                sealed_text(self._seal(batch, "pending sends", send, binding.send(at.place, checkpoint["id"], idx, len(sends))))
+                sealed_text(self._seal(batch, TASKS, send, partial(binding.send, at.place, checkpoint["id"], idx, len(sends))))
                 for idx, send in enumerate(sends)
             ]
         return result, self._metadata(batch, at, result, metadata)
 
-    def writes(self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> list[tuple[str, Any]]:
-        """Seals the writes of one task.
+    def writes(
+        self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> tuple[list[tuple[str, Any]], str]:
+        """Seals the writes of one task, and gives the id that is sealed into all of them.
 
         The ordinary ones form a batch, of which a reader takes all or none. Special ones (errors, interrupts, resume values)
         replace each other one by one in the database, and stand alone.
@@ -86,28 +97,34 @@ class RowSealer:
         for position, (channel, value) in enumerate(writes):
             special = WRITES_IDX_MAP.get(channel)
             numbered = together._replace(idx=position, of=ordinary[channel])
-            claims = numbered if special is None else alone._replace(idx=special)
-            sealed.append((channel, self._handed(batch, channel, value, binding.write(at.place, channel, claims))))
-        return sealed
+            claims = numbered if special is None else alone._replace(idx=special, alone=batch.id)
+            sealed.append((channel, self._handed(batch, channel, value, partial(binding.write, at.place, channel, claims))))
+        return sealed, batch.id
 
-    def _value(self, batch: BatchSealing, channel: str, value: Any, place: Binding, *, is_new: bool) -> Any:
-        if isinstance(value, DeltaSnapshot):
-            return DeltaSnapshot(self._handed(batch, channel, value.value, place))
-        # A text that is new in this put may as well have a row of its own: as part of a JSON document a large one is encoded
-        # and parsed several times over. One that is not new stays where the savers keep it, or it would be lost.
-        has_row = is_new and isinstance(value, str) and len(value) >= LARGE
-        if self._inlines and isinstance(value, (str, int, float, bool)) and not has_row:
-            return sealed_text(self._seal(batch, channel, value, place))
-        return self._handed(batch, channel, value, place)
+    def _versions_as_read(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        versions = checkpoint["channel_versions"]
+        return {name: str(version) for name, version in versions.items()} if self._wiring.habits.text_versions else versions
 
-    def _handed(self, batch: BatchSealing, channel: str, value: Any, place: Binding) -> Deferred | bytes:
+    def _stays_inline(self, value: Any, *, is_new: bool) -> bool:
+        """Says whether a value is handed over as text, for a saver that keeps such values in JSON.
+
+        A text that is new in this put may as well have a row of its own: as part of a JSON document a large one is encoded and
+        parsed several times over. One that is not new stays where the saver looks for it, or it would be lost.
+        """
+        if self._wiring.habits.asks_json:
+            return True
+        if not self._inlines or not isinstance(value, (str, int, float, bool)):
+            return False
+        return not (is_new and isinstance(value, str) and len(value) >= LARGE)
+
+    def _handed(self, batch: BatchSealing, channel: str, value: Any, make: Callable[[], Binding]) -> Deferred | bytes:
         if self._asks_serde:
-            return Deferred(lambda: self._seal(batch, channel, value, place))
-        return self._seal(batch, channel, value, place)
+            return Deferred(partial(self._seal, batch, channel, value, make))
+        return self._seal(batch, channel, value, make)
 
-    def _seal(self, batch: BatchSealing, channel: str, value: Any, place: Binding) -> bytes:
+    def _seal(self, batch: BatchSealing, channel: str, value: Any, make: Callable[[], Binding]) -> bytes:
         inner_type, plaintext = self._dumps(self._wiring.serde, value, f"the value of channel {channel!r}")
-        return batch.seal(inner_type, plaintext, place)
+        return batch.seal(inner_type, plaintext, make())
 
     def _metadata(self, batch: BatchSealing, at: At, checkpoint: Checkpoint, metadata: Mapping[str, Any]) -> dict[str, Any]:
         wiring = self._wiring
@@ -123,7 +140,7 @@ class RowSealer:
             values=[channel for channel, value in values.items() if value is not None],
             nones=[channel for channel, value in values.items() if value is None],
             private=dumps_as_json_would(wiring.serde, private, "the metadata"),
-            digest=digest(checkpoint, readable),
+            digest=digest({**checkpoint, "channel_versions": self._versions_as_read(checkpoint)}, readable),
         )
         sealed = batch.seal("msgpack", manifest.pack(), binding.manifest(at.place, checkpoint["id"]))
         return {**readable, KEY: sealed_text(sealed)}

@@ -12,16 +12,18 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from time import monotonic
 
 from langgraph.store.base import BaseStore
 
-from ..audit import AuditEvent, AuditListener
+from ..audit import AuditEvent, AuditListener, notify
 from ..core.context import EncryptionContext
 from ..core.keys import KEY_SIZE, Key
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyErased, KeyServiceError, UnknownKey
 from ..kms import KeyWrapper, check_wrapper
 from .cache import CachedTenant, CacheLimits, KeyCache
+from .erasure import Erasure
 from .locks import refuse_own_loop
 from .store import KeyStore, StoredKey
 
@@ -159,7 +161,7 @@ class TenantKeyring:
         self._tell("key_rotated", key.id, checked)
         return key.id
 
-    def erase(self, context: Mapping[str, str]) -> int:
+    def erase(self, context: Mapping[str, str]) -> Erasure:
         """Destroys all keys of a tenant, and with them everything that was sealed under its context.
 
         Call it again after a failure: it finishes what was begun. A tenant that is written to afterwards starts anew with a
@@ -167,17 +169,25 @@ class TenantKeyring:
         brings the tenant back for as long as the key service has its key; docs/keys.md says what to do about it.
 
         Returns:
-            How many keys were destroyed.
+            The record of it, for ``encrypted-serde prove-erased`` and for whoever asked.
         """
         checked = EncryptionContext.of(context)
         with self._lock(checked):
             try:
-                gone = self._store.erase(checked)
+                erased = self._store.erase(checked)
             finally:
                 self._cache.forget(checked)
-        for key_id in sorted(gone):
+        destroyed = sorted(erased.wrappers)
+        for key_id in destroyed:
             self._tell("key_erased", key_id, checked)
-        return len(gone)
+        return Erasure(
+            context_names=tuple(sorted(checked.pairs)),
+            key_ids=tuple(destroyed),
+            tombstones=tuple(sorted(erased.tombstones)),
+            generation=erased.generation,
+            wrappers=tuple(sorted(set(erased.wrappers.values()))),
+            time=datetime.now(timezone.utc),
+        )
 
     def rewrap(self) -> int:
         """Wraps the keys of all tenants anew under `wrapper`, for instance after its key was rotated or replaced.
@@ -343,4 +353,4 @@ class TenantKeyring:
 
     def _tell(self, action: str, key_id: bytes, context: EncryptionContext) -> None:
         if self._audit is not None:
-            self._audit(AuditEvent(action, key_id, context.pairs))
+            notify(self._audit, AuditEvent(action, key_id, context.pairs))

@@ -71,6 +71,20 @@ class TenantKeys(NamedTuple):
         return min(self.live.values(), key=lambda key: (-key.generation, key.id), default=None)
 
 
+class Erased(NamedTuple):
+    """What an erasure found and left.
+
+    Attributes:
+        wrappers: By the id of each key that was deleted, those of an erasure that was cut short included: what had wrapped it.
+        tombstones: Ids of all keys that are void.
+        generation: The highest generation that is void.
+    """
+
+    wrappers: Mapping[bytes, str]
+    tombstones: frozenset[bytes]
+    generation: int
+
+
 class KeyStore:
     """The items of all tenants in one store.
 
@@ -124,12 +138,8 @@ class KeyStore:
         """
         return self._exclusively(context, _replace(context, key))
 
-    def erase(self, context: EncryptionContext) -> frozenset[bytes]:
-        """Destroys all keys of a tenant: tombstones first, then deletion.
-
-        Returns:
-            The ids of the keys that were deleted, those of an erasure that was cut short included.
-        """
+    def erase(self, context: EncryptionContext) -> Erased:
+        """Destroys all keys of a tenant: tombstones first, then deletion."""
         return self._exclusively(context, _erase(context))
 
     def _exclusively(self, context: EncryptionContext, steps: Steps[_Item]) -> _Item:
@@ -179,15 +189,16 @@ def _replace(context: EncryptionContext, key: StoredKey) -> Steps[bool]:
     return False
 
 
-def _erase(context: EncryptionContext) -> Steps[frozenset[bytes]]:
+def _erase(context: EncryptionContext) -> Steps[Erased]:
     namespace = _namespace(context)
-    gone: set[bytes] = set()
+    gone: dict[bytes, str] = {}
     void: int | None = None
     while True:  # once, and without a lock again for keys that were void when somebody stored them
         records = yield from _records(context)
         keys = [key for key in records if key.wrapped is not None and (void is None or key.generation <= void)]
         if not keys:
-            return frozenset(gone)
+            left = [record for record in records if record.wrapped is None]
+            return Erased(gone, frozenset(key.id for key in left), max((key.generation for key in left), default=0))
         keys.sort(key=lambda key: -key.generation)  # the first tombstone voids them all
         void = max(void or 0, keys[0].generation)
         for key in keys:
@@ -195,7 +206,7 @@ def _erase(context: EncryptionContext) -> Steps[frozenset[bytes]]:
             yield [PutOp(namespace, _ERASED + key.id.hex(), value, index=False, ttl=None)]
         for key in keys:
             yield [PutOp(namespace, _KEY + key.id.hex(), None)]
-        gone.update(key.id for key in keys)
+        gone.update((key.id, key.wrapper) for key in keys)
 
 
 def _put_key(context: EncryptionContext, key: StoredKey) -> Op:

@@ -19,11 +19,17 @@ _OPTION = ormsgpack.OPT_NON_STR_KEYS
 
 
 class Inert:
-    """A msgpack extension object that was not interpreted."""
+    """A msgpack extension object that was not interpreted.
+
+    Raises:
+        ValueError: If the code is negative: msgpack keeps these to itself, and nothing here could pack them again.
+    """
 
     __slots__ = ("code", "data")
 
     def __init__(self, code: int, data: bytes) -> None:
+        if code < 0:
+            raise ValueError("a msgpack extension of the specification's own")
         self.code, self.data = code, data
 
     def __repr__(self) -> str:

@@ -3,12 +3,16 @@
 Such a blob is ``nonce 16 | tag 16 | ciphertext``, in EAX mode or in GCM with a 16-byte nonce, under a raw AES key. It names no
 key, and its type tag is *not* authenticated: whoever can write rows may relabel user-chosen ``bytes+aes`` as
 ``msgpack+aes``. So only inner types that cannot run code are admitted, and msgpack is always read strictly.
+
+Agent Server from 0.18 on writes ``LGAES-ENVELOPE`` NUL NUL, a version (1) and a key id before the same three parts, always in
+EAX mode, with that header as associated data. These are read too.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -16,12 +20,18 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from ..core.ciphers import Aead
 from ..core.ciphers.eax import Eax
-from ..errors import AuthenticationFailed, ConfigurationError, MalformedEnvelope, PlaintextRefused
+from ..errors import AuthenticationFailed, ConfigurationError, MalformedEnvelope, PlaintextRefused, UnsupportedFormat
 from .upstream import allowed_msgpack_modules
 
 CIPHER = "aes"
 """The cipher name upstream writes, for both modes."""
 
+ENVELOPE_MAGIC = b"LGAES-ENVELOPE\0\0"
+"""What Agent Server from 0.18 on puts before its own AES values and blobs: a header that names the key, authenticated."""
+
+_ENVELOPE_VERSION = 1
+_ENVELOPE_KEY_ID = 16
+_ENVELOPE_HEADER = len(ENVELOPE_MAGIC) + 1 + _ENVELOPE_KEY_ID
 _NONCE_SIZE = 16
 _TAG_SIZE = 16
 _INNER_TYPES = frozenset({"null", "bytes", "bytearray", "msgpack"})
@@ -42,12 +52,14 @@ class LegacyReader:
 
     def __init__(self, keys: Iterable[bytes], *, allowlist_from: object = None) -> None:
         self._aeads: list[Aead] = []
+        self._by_key_id: dict[bytes, Aead] = {}
         for key in keys:
             if not isinstance(key, bytes):
                 raise TypeError(f"legacy_keys are raw AES keys as bytes, not {type(key).__name__}")
             if len(key) not in (16, 24, 32):
                 raise ConfigurationError(f"a legacy key is 16, 24 or 32 bytes, not {len(key)}")
             self._aeads += [Eax(key), AESGCM(key)]
+            self._by_key_id[sha256(b"langgraph-aes-key-id-v1\0" + key).digest()[:_ENVELOPE_KEY_ID]] = Eax(key)
         self.strict = strict_serializer(allowlist_from)
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> LegacyReader:
@@ -73,7 +85,8 @@ class LegacyReader:
             The plaintext, which only a strict serializer may read.
 
         Raises:
-            MalformedEnvelope: If it is shorter than nonce and tag.
+            MalformedEnvelope: If it is shorter than nonce and tag, or an envelope of Agent Server cut in its header.
+            UnsupportedFormat: If it is an envelope of Agent Server of a version that is not known.
             AuthenticationFailed: If it opens under none of the keys, in neither mode.
             PlaintextRefused: If the inner type could run code (or is unknown): it was not authenticated.
         """
@@ -86,16 +99,30 @@ class LegacyReader:
         return plaintext
 
     def _decrypt(self, blob: bytes) -> bytes:
-        if len(blob) < _NONCE_SIZE + _TAG_SIZE:
+        header, aeads = self._header(blob)
+        sealed = blob[len(header) :]
+        if len(sealed) < _NONCE_SIZE + _TAG_SIZE:
             raise MalformedEnvelope("a legacy value is shorter than its nonce and tag")
-        nonce, tag = blob[:_NONCE_SIZE], blob[_NONCE_SIZE : _NONCE_SIZE + _TAG_SIZE]
-        ciphertext_and_tag = blob[_NONCE_SIZE + _TAG_SIZE :] + tag
-        for aead in self._aeads:
+        nonce, tag = sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE : _NONCE_SIZE + _TAG_SIZE]
+        ciphertext_and_tag = sealed[_NONCE_SIZE + _TAG_SIZE :] + tag
+        for aead in aeads:
             try:
-                return aead.decrypt(nonce, ciphertext_and_tag, b"")
+                return aead.decrypt(nonce, ciphertext_and_tag, header)
             except InvalidTag:
                 continue
         raise AuthenticationFailed("a legacy value opens under none of the legacy keys")
+
+    def _header(self, blob: bytes) -> tuple[bytes, Sequence[Aead]]:
+        """Gives the header of the server's newer envelope, and what may open it; no header for all older values."""
+        if not blob.startswith(ENVELOPE_MAGIC):
+            return b"", self._aeads
+        header = blob[:_ENVELOPE_HEADER]
+        if len(header) < _ENVELOPE_HEADER:
+            raise MalformedEnvelope("an AES envelope of Agent Server is cut in its header")
+        if (version := header[len(ENVELOPE_MAGIC)]) != _ENVELOPE_VERSION:
+            raise UnsupportedFormat(f"an AES envelope of Agent Server has version {version}; {_ENVELOPE_VERSION} is read")
+        aead = self._by_key_id.get(header[-_ENVELOPE_KEY_ID:])
+        return header, [] if aead is None else [aead]
 
 
 def strict_serializer(like: object) -> JsonPlusSerializer:

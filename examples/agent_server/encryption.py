@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from langgraph_sdk import EncryptionContext
+from tenant_keys import REQUIRED, keys
 
-from encrypted_serde import Keyring
 from encrypted_serde.agent_server import make_encryption
 
 
@@ -14,4 +14,4 @@ async def tenant(user: Any, ctx: EncryptionContext) -> dict[str, str]:
     return {"tenant_id": user["tenant_id"]}
 
 
-encryption = make_encryption(Keyring.from_env(), context_from_user=tenant)
+encryption = make_encryption(keys, context_from_user=tenant, required_context=REQUIRED, require_context_to_read=True)

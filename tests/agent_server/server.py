@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ from langgraph_sdk import get_client
 HERE = Path(__file__).parent
 ENCRYPTION = json.dumps({"path": "./encryption.py:encryption"})
 
-needs_server = pytest.mark.skipif(sys.version_info < (3, 11), reason="langgraph-api needs Python 3.11")
+HAS_SERVER = sys.version_info >= (3, 11)
+needs_server = pytest.mark.skipif(not HAS_SERVER, reason="langgraph-api needs Python 3.11")
+
+WHOLE_ROWS = HAS_SERVER and tuple(map(int, version("langgraph-api").split(".")[:2])) >= (0, 18)
+"""Whether this release of the server seals and opens whole rows: searching opens first, a PATCH seals the row anew."""
 
 _QUIET = {
     "LANGSMITH_TRACING": "false",
@@ -120,7 +125,8 @@ def start(directory: Path, environ: dict[str, str], app: Path = HERE / "app", **
 
 def environment(directory: Path, environ: dict[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LANG", "ENCRYPTED_SERDE"))}
-    guard = {"PYTHONPATH": str(HERE / "loopback_only"), "EGRESS_LOG": str(directory / "egress.log")}
+    path = os.pathsep.join([str(HERE / "loopback_only"), os.environ.get("PYTHONPATH", "")])
+    guard = {"PYTHONPATH": path, "EGRESS_LOG": str(directory / "egress.log")}
     return {**inherited, **_QUIET, **guard, **environ}
 
 
@@ -131,7 +137,7 @@ def _free_port() -> int:
 
 
 def _wait_until_it_answers(server: AgentServer) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240  # on a machine that is busy with other things
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
             break

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer as UpstreamSerializer
 
-from encrypted_serde import Key
-from encrypted_serde.agent_server.trust import TOKEN, vouch
+from encrypted_serde import Key, Keyring
+from encrypted_serde.agent_server.trust import TOKEN, Trust
 from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
 from encrypted_serde.core.format import find_sealed
 from encrypted_serde.core.sealer import Sealer
@@ -42,7 +42,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def vouched(tenant: str, key: Key = NEW) -> dict[str, str]:
-    return vouch(Sealer(key), EncryptionContext.of({"tenant_id": tenant}))
+    return Trust(Keyring(primary=key)).vouch(EncryptionContext.of({"tenant_id": tenant}))
 
 
 def sealed_blob(key: Key, tenant: str | None) -> bytes:

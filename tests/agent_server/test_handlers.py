@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from encrypted_serde import (
     KeyServiceError,
     PlaintextRefused,
     UnknownKey,
+    WrongContext,
     WrongLocation,
     encryption_context,
 )
@@ -117,6 +120,7 @@ async def test_what_is_skipped_is_never_opened(key: Key) -> None:
     assert await decrypt_json(make_encryption(key), sealed) == sealed
 
 
+# rule F-43
 async def test_a_value_opens_only_under_its_own_key_name(key: Key) -> None:
     encryption = make_encryption(key)
     row = await encrypt_json(encryption, {"a": 1})
@@ -365,3 +369,80 @@ async def test_blobs_of_before_open_under_their_switch_only(key: Key) -> None:
     assert await read(blob, allow_plaintext=True) == blob
     assert await read(aes(blob), legacy_keys=[AES_KEY]) == blob
     assert await read(blob, legacy_keys=[AES_KEY], allow_plaintext=True) == blob
+
+
+# --- who reads --------------------------------------------------------------------------------------------------------
+
+
+class Asking:
+    """Stands for the server's own module that knows whose request is served."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.metadata: Any = None
+        module = SimpleNamespace(encryption_context=SimpleNamespace(get=lambda: self.metadata))
+        monkeypatch.setitem(sys.modules, "langgraph_api.encryption.context", module)
+
+
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch) -> Asking:
+    return Asking(monkeypatch)
+
+
+async def test_with_a_context_required_to_read_values_of_another_tenant_stay_sealed(key: Key, asking: Asking) -> None:
+    encryption = make_encryption(key, context_from_user=tenant, required_context=("tenant_id",), require_context_to_read=True)
+    acme, globex = [await context_for(encryption, {"tenant_id": name}) for name in ("acme", "globex")]
+    row = {**await encrypt_json(encryption, {"a": 1}, acme), **await encrypt_json(encryption, {"b": 2}, globex)}
+    asking.metadata = acme.metadata
+    assert await decrypt_json(encryption, row) == {"a": 1, "b": row["b"]}
+    asking.metadata = None  # the server by itself
+    assert await decrypt_json(encryption, row) == {"a": 1, "b": 2}
+    for nobody in ({}, {"tenant_id": "acme"}, {"__es1__": "refused"}):
+        asking.metadata = nobody
+        with pytest.raises(UntrustedContext):
+            await decrypt_json(encryption, row)
+
+
+async def test_a_value_that_stayed_sealed_is_not_sealed_again_by_another_tenant(key: Key, asking: Asking) -> None:
+    encryption = make_encryption(key, context_from_user=tenant, require_context_to_read=True)
+    acme, globex = [await context_for(encryption, {"tenant_id": name}) for name in ("acme", "globex")]
+    row = await encrypt_json(encryption, {"a": 1}, acme)
+    with pytest.raises(WrongContext):
+        await encrypt_json(encryption, row, globex)
+    for text in ("es1.", "es1.hello", row["a"]):  # one's own, and what only looks sealed
+        await encrypt_json(encryption, {"a": text}, acme)
+
+
+async def test_a_blob_of_another_tenant_is_refused_if_a_context_is_required_to_read(key: Key, asking: Asking) -> None:
+    encryption = make_encryption(key, context_from_user=tenant, require_context_to_read=True)
+    acme, globex = [await context_for(encryption, {"tenant_id": name}) for name in ("acme", "globex")]
+    assert encryption._blob_encryptor is not None
+    assert encryption._blob_decryptor is not None
+    blob = await encryption._blob_encryptor(acme, b"x")
+    asking.metadata = globex.metadata
+    with pytest.raises(WrongContext):
+        await encryption._blob_decryptor(RequestContext(), blob)
+
+
+async def test_values_from_before_there_were_tenants_are_read_where_that_is_said(key: Key, asking: Asking) -> None:
+    row = await encrypt_json(make_encryption(key), {"a": 1})
+    options: Any = {"context_from_user": tenant, "require_context_to_read": True}
+    asking.metadata = (await context_for(make_encryption(key, **options), USER)).metadata
+    assert await decrypt_json(make_encryption(key, **options), row) == row
+    assert await decrypt_json(make_encryption(key, **options, accept_contexts=({},)), row) == {"a": 1}
+
+
+async def test_without_a_required_name_nothing_is_written(key: Key) -> None:
+    async def region(user: Any, ctx: RequestContext) -> Mapping[str, str]:
+        return {"region": "eu"}
+
+    events: list[AuditEvent] = []
+    encryption = make_encryption(key, context_from_user=region, required_context=("tenant_id",), audit=events.append)
+    with pytest.raises(UntrustedContext, match="no tenant_id"):
+        await encrypt_json(encryption, {"a": 1}, await context_for(encryption, USER))
+    assert [(event.action, event.outcome) for event in events] == [("refuse", "UntrustedContext")]
+
+
+@pytest.mark.parametrize("options", [{"required_context": ("tenant_id",)}, {"require_context_to_read": True}])
+def test_a_context_that_nobody_gives_cannot_be_required(key: Key, options: Any) -> None:
+    with pytest.raises(ConfigurationError, match="context_from_user"):
+        make_encryption(key, **options)

@@ -9,7 +9,7 @@ import pytest
 from langgraph_sdk.errors import InternalServerError
 
 from tests.agent_server.rows import context_header, tenant_of
-from tests.agent_server.server import AgentServer, needs_server
+from tests.agent_server.server import WHOLE_ROWS, AgentServer, needs_server
 
 pytestmark = needs_server
 
@@ -25,7 +25,7 @@ async def test_two_tenants_share_a_row_and_a_reader_without_the_header_reads_it(
         await globex.threads.update(thread_id, metadata={"b": [2]})
         await nobody.threads.update(thread_id, metadata={"c": {"d": 3}})
         row = server.get(f"/stored/threads/{thread_id}")
-        assert [tenant_of(row[name]) for name in "abc"] == ["acme", "globex", None]
+        assert [tenant_of(row[name]) for name in "abc"] == ([None] * 3 if WHOLE_ROWS else ["acme", "globex", None])
         for client in (acme, globex, nobody):
             assert (await client.threads.get(thread_id))["metadata"] == {"a": "1", "b": [2], "c": {"d": 3}}
 

@@ -37,16 +37,18 @@ class AwsService:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
         self.client = self.make_client()
-        self._keys = {name: self.client.create_key(Description=name)["KeyMetadata"]["Arn"] for name in ("tenants", "other")}
+        patient = self.make_client(timeout=60)  # moto is slow to begin with
+        self._keys = {name: patient.create_key(Description=name)["KeyMetadata"]["Arn"] for name in ("tenants", "other")}
+        patient.close()
 
-    def make_client(self) -> Any:
+    def make_client(self, timeout: float = TIMEOUT) -> Any:
         return boto3.client(
             "kms",
             endpoint_url=f"http://127.0.0.1:{self._server.server_port}",
             region_name="eu-central-1",
             aws_access_key_id="test",
             aws_secret_access_key="test",
-            config=Config(connect_timeout=TIMEOUT, read_timeout=TIMEOUT, retries={"mode": "standard", "total_max_attempts": 2}),
+            config=Config(connect_timeout=timeout, read_timeout=timeout, retries={"mode": "standard", "total_max_attempts": 2}),
         )
 
     def wrapper(self, key: str = "tenants") -> AwsKeyWrapper:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import os
 import threading
@@ -72,7 +73,12 @@ class VaultService:
             return 200, {"data": {"ciphertext": f"vault:v1:{base64.b64encode(data).decode()}", "key_version": 1}}
         if not body["ciphertext"].startswith("vault:v1:"):
             return 400, {"errors": ["invalid ciphertext: no prefix"]}
-        data = base64.b64decode(body["ciphertext"].removeprefix("vault:v1:"))
+        try:
+            data = base64.b64decode(body["ciphertext"].removeprefix("vault:v1:"), validate=True)
+        except binascii.Error:
+            return 400, {"errors": ["invalid ciphertext: could not decode base64"]}
+        if len(data) < 12:
+            return 400, {"errors": ["invalid ciphertext length"]}
         try:
             plaintext = key.decrypt(data[:12], data[12:], aad)
         except InvalidTag:

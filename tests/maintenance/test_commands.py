@@ -14,7 +14,6 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from encrypted_serde import EncryptedSaver, encryption_context
-
 from encrypted_serde.cli import app as cli
 from encrypted_serde.maintenance import Progress
 from tests.maintenance import sql

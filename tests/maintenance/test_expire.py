@@ -149,7 +149,7 @@ def test_whoever_wants_to_know_is_told_before_checkpoints_are_deleted(place: str
 @pytest.mark.parametrize(
     ("moment", "options"),
     [
-        (datetime(2026, 1, 1), {}),  # noqa: DTZ001
+        (datetime(2026, 1, 1), {}),
         (NOW + timedelta(days=1), {}),
         (CUTOFF, {"rate": 0}),
         (CUTOFF, {"selection": Selection(sample=0.5)}),

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import json
 
-import psycopg
-import pytest
-from langgraph.checkpoint.postgres.shallow import ShallowPostgresSaver
-from psycopg.rows import dict_row
-
 from encrypted_serde import EncryptedSaver, encryption_context
-from encrypted_serde.maintenance import DatabaseFailed, Line, Progress, reencrypt, scan
+from encrypted_serde.maintenance import Line, Progress, reencrypt, scan
 from tests.maintenance.forms import (
-    BOTH,
     EVERYTHING,
     FORMS,
     NEW_KEY,

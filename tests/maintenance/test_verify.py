@@ -140,7 +140,9 @@ def test_only_checkpoints_since_a_time_are_read(place: str) -> None:
     assert verify(place, OLD_KEY, selection=Selection(since=earlier)).rows == verify(place, OLD_KEY).rows
 
 
-@pytest.mark.parametrize("selection", [Selection(sample=0), Selection(sample=2), Selection(partition=(0, 3)), Selection(partition=(4, 3))])
+@pytest.mark.parametrize(
+    "selection", [Selection(sample=0), Selection(sample=2), Selection(partition=(0, 3)), Selection(partition=(4, 3))]
+)
 def test_a_selection_that_cannot_be_meant_is_refused(place: str, selection: Selection) -> None:
     with pytest.raises(ConfigurationError):
         verify(place, NEW_KEY, selection=selection)

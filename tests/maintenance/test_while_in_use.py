@@ -14,7 +14,17 @@ from encrypted_serde import EncryptedSaver, EncryptedSerializer
 from encrypted_serde.maintenance import reencrypt, scan
 from encrypted_serde.maintenance.coder import Coder, Switches
 from encrypted_serde.maintenance.database import OPEN, Paging, Selection, open_database
-from tests.maintenance.forms import BOTH, EVERYTHING, FORMS, NEW_KEY, OLD_KEY, assert_same, open_saver, replay_strictly, write_every_form
+from tests.maintenance.forms import (
+    BOTH,
+    EVERYTHING,
+    FORMS,
+    NEW_KEY,
+    OLD_KEY,
+    assert_same,
+    open_saver,
+    replay_strictly,
+    write_every_form,
+)
 from tests.maintenance.processes import finish, start_worker
 from tests.maintenance.worker import TURNS, WRITERS, config_of, counting_graph
 

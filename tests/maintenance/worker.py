@@ -98,7 +98,12 @@ def main() -> int:
         return 0
     try:
         done = reencrypt(
-            options.place, Keyring.from_env(), allow_plaintext=True, allow_unbound=True, page_rows=3, progress=lambda progress: print(progress.rows, flush=True)
+            options.place,
+            Keyring.from_env(),
+            allow_plaintext=True,
+            allow_unbound=True,
+            page_rows=3,
+            progress=lambda progress: print(progress.rows, flush=True),
         )
     except EncryptedSerdeError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

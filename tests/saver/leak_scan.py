@@ -13,7 +13,7 @@ import json
 import operator
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
@@ -149,9 +149,9 @@ def steps(saver: Any) -> Iterator[tuple[Any, str, tuple[Any, ...]]]:
     yield flow(saver), "invoke", (Command(resume="yes"), config("two"))
 
 
-def found_in(cells: Iterable[Any]) -> set[str]:
+def found_in(cells: Iterable[Any], secrets: Mapping[str, str | int | float] = SECRETS) -> set[str]:
     """Gives the places whose secret stands in one of the cells, in whatever form."""
-    forms = {place: _forms(secret) for place, secret in SECRETS.items()}
+    forms = {place: _forms(secret) for place, secret in secrets.items()}
     found: set[str] = set()
     for cell in cells:
         for data in _views(_raw(cell)):

@@ -75,6 +75,7 @@ def _stored(value):
     return Jsonb(value) if isinstance(value, dict) else value
 
 
+# rule T-7
 def test_a_cell_copied_from_another_row_changes_no_answer(database):
     writer = database.saver()
     places = [*write_thread(writer, "one"), *write_thread(writer, "two"), *write_thread(writer, "one", "child")]

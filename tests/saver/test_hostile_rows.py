@@ -56,6 +56,7 @@ def _inject(database, here, where, type_tag, blob):
         database.edit_checkpoint(here, lambda document: document["channel_values"].update(log=code))
 
 
+# rule T-11
 @pytest.mark.parametrize("which", [0, 1], ids=["msgpack", "pickle"])
 @pytest.mark.parametrize("where", ["value", "write", "checkpoint"])
 def test_a_hostile_row_runs_no_code(database, where, which, tmp_path):
@@ -109,6 +110,7 @@ def test_a_row_of_langgraphs_own_serializer_is_refused(database):
     assert_refused(database, here, UnsupportedCipher)
 
 
+# rule T-11
 def test_nothing_of_a_checkpoint_is_deserialized_before_all_of_it_is_verified(database):
     _, here = write_thread(database.saver(), "one")
     database.sql(f"UPDATE {{writes}} SET type = 'json' WHERE {ROW} AND idx = -1", *here)

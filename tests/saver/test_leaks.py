@@ -47,6 +47,7 @@ async def _stored(kind, place, wrap):
         return _cells(kind, place, inner)
 
 
+# rule T-6
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_secret_is_stored_readable(kind, saver_place):
     cells = await _stored(kind, saver_place(kind), lambda inner: EncryptedSaver(inner, Key.generate()))
@@ -60,6 +61,7 @@ async def test_the_scan_finds_every_secret_that_a_plain_saver_stores(kind, saver
     assert found_in(cells) == set(SECRETS)
 
 
+# rule T-6
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "Postgres" in str(kind)])
 async def test_no_scalar_is_inlined_readable(kind, saver_place):
     place = saver_place(kind)

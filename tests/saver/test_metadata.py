@@ -290,6 +290,7 @@ def test_names_that_cannot_be_readable_or_searchable(key):
             EncryptedSaver(inner, key, **options)
 
 
+# rule T-13
 def test_a_row_that_the_database_was_made_to_find_for_another_filter_is_refused(tmp_path, key):
     # json_extract of SQLite takes the first of two equal keys, json.loads the last.
     with sqlite_saver(tmp_path / "checkpoints.sqlite", None) as inner:
@@ -300,3 +301,11 @@ def test_a_row_that_the_database_was_made_to_find_for_another_filter_is_refused(
         assert len(list(inner.list(_config("one"), filter={"user": "alice"}))) == 1
         with pytest.raises(WrongLocation, match="filter"):
             list(saver.list(_config("one"), filter={"user": "alice"}))
+
+
+@pytest.mark.parametrize("step", [1.5, True, "1", None])
+def test_a_step_that_is_no_integer_comes_back_as_it_was(database, step):
+    place = {"configurable": {"thread_id": "one", "checkpoint_ns": ""}}
+    stored = database.saver().put(place, make_checkpoint(0, {}, {}), {"source": "loop", "step": step}, {})
+    found = database.saver().get_tuple(stored).metadata["step"]
+    assert (found, type(found)) == (step, type(step))

@@ -28,6 +28,7 @@ def _move_row(database, source, target):
         )
 
 
+# rules F-33, T-7
 def test_an_old_row_under_a_newer_id_is_refused(database):
     old, new = write_thread(database.saver(), "one")
     _move_row(database, old, new)
@@ -78,6 +79,7 @@ def test_a_row_that_was_renamed_is_refused(database, column):
     assert_refused(database, renamed, AuthenticationFailed)
 
 
+# rule T-8
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -134,6 +136,7 @@ def test_a_checkpoint_without_channels_is_refused(database, key, document):
         assert_refused(database, here, MalformedEnvelope)
 
 
+# rule F-36
 @pytest.mark.parametrize("made_up", ["plaintext", "sends of another checkpoint"])
 def test_pending_sends_that_were_not_written_are_refused(database, made_up):
     old, new = write_thread(database.saver(), "one")
@@ -155,6 +158,7 @@ def _with_sends(database):
     return Place("one", "", checkpoint["id"])
 
 
+# rule F-37
 @pytest.mark.parametrize(
     "change",
     [lambda sends: sends.reverse(), lambda sends: sends.pop(), lambda sends: sends.append(sends[0])],
@@ -166,6 +170,7 @@ def test_pending_sends_of_an_old_format_are_bound_to_their_checkpoint(database, 
     assert_refused(database, here, WrongLocation)
 
 
+# rule T-8
 @pytest.mark.parametrize(
     "change",
     [
@@ -240,6 +245,7 @@ def test_a_sealed_value_passed_off_as_the_manifest_is_refused(database):
     assert_refused(database, here, AuthenticationFailed)
 
 
+# rules F-33, T-8
 def test_an_edited_parent_is_refused(database):
     [first, _, third] = write_thread(database.saver(), "one", steps=3)
     for parent in (first.checkpoint_id, "00000000-0000-0000-0000-000000000000", third.checkpoint_id):
@@ -274,6 +280,7 @@ def test_a_parent_set_to_null_is_refused_where_delta_channels_depend_on_it(datab
     assert_refused(database, here, WrongLocation, "parent")
 
 
+# rule T-13
 def test_a_saver_that_answers_with_another_row_is_refused(database):
     _, here = write_thread(database.saver(), "one")
     write_thread(database.saver(), "two")

@@ -39,6 +39,7 @@ def test_what_was_written_is_read(database):
     assert found.parent_config == old.config
 
 
+# rule T-7
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_value_of_another_thread_is_refused(database, channel):
     _, here = write_thread(database.saver(), "one")
@@ -63,6 +64,7 @@ def test_a_value_of_another_channel_is_refused(database, channels):
     assert_refused(database, here, AuthenticationFailed)
 
 
+# rules F-21, T-7
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_value_of_another_version_is_refused(database, channel):
     old, new = write_thread(database.saver(), "one")
@@ -71,6 +73,7 @@ def test_a_value_of_another_version_is_refused(database, channel):
     assert_refused(database, new, WrongLocation, "version")
 
 
+# rules F-34, T-8
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_value_that_was_removed_is_missed(database, channel):
     _, here = write_thread(database.saver(), "one")
@@ -109,6 +112,7 @@ def test_a_none_that_was_removed_is_missed(database):
     assert_refused(database, here, WrongLocation, "None")
 
 
+# rules F-34, T-8
 @pytest.mark.parametrize("value", ["sealed", None])
 def test_a_value_of_a_channel_that_had_none_yet_is_refused(database, value):
     saver = database.saver()

@@ -55,6 +55,7 @@ def test_a_write_of_another_namespace_is_refused(database, channel):
     assert_refused(database, here, AuthenticationFailed)
 
 
+# rules F-23, T-7
 @pytest.mark.parametrize("channel", ["note", "log"])
 def test_a_write_of_another_checkpoint_is_refused(database, channel):
     old, new = write_thread(database.saver(), "one")
@@ -75,6 +76,7 @@ def test_whole_rows_of_an_earlier_checkpoint_are_refused(database):
     assert_refused(database, new, WrongLocation, "checkpoint_id")
 
 
+# rules F-23, T-7
 def test_a_write_moved_to_another_task_is_refused(database):
     _, here = write_thread(database.saver(), "one")
     database.sql(f"UPDATE {{writes}} SET task_id = ? WHERE {ROW} AND task_id = ?", OTHER_TASK, *here, TASKS[0])
@@ -106,6 +108,7 @@ def test_a_write_passed_off_as_a_channel_value_is_refused(database):
     assert_refused(database, here, AuthenticationFailed)
 
 
+# rules F-24, T-9
 @pytest.mark.parametrize("column", ["idx", "task_path"])
 def test_reordered_writes_come_back_in_the_order_they_were_sealed_in(database, column):
     _, here = write_thread(database.saver(), "one")
@@ -117,6 +120,7 @@ def test_reordered_writes_come_back_in_the_order_they_were_sealed_in(database, c
     assert writes_of(database.saver(), here) == before
 
 
+# rules F-23, T-9
 def test_a_doubled_write_is_refused(database):
     _, here = write_thread(database.saver(), "one")
     columns = "thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, channel, type, {value}"
@@ -150,6 +154,7 @@ def test_a_plaintext_write_among_sealed_ones_is_refused(database):
     assert_refused(database, here, PlaintextRefused)
 
 
+# rules F-25, T-9
 @pytest.mark.parametrize("channel", ["note", "log"])
 def test_a_task_whose_writes_are_not_complete_counts_as_not_run_and_is_logged(database, channel, caplog):
     _, here = write_thread(database.saver(), "one")

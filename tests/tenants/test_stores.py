@@ -41,7 +41,7 @@ def whole_life(store: BaseStore) -> None:
     moved = TenantKeyring(store, new)
     assert moved.encryption_key(ACME) == second
     assert moved.decryption_key(first.id, ACME) == first
-    assert moved.erase(ACME) == 2
+    assert len(moved.erase(ACME).key_ids) == 2
     cold = TenantKeyring(store, new)
     for key in (first, second):
         with pytest.raises(KeyErased):

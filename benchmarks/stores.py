@@ -1,0 +1,88 @@
+"""What long-term memory costs when it is sealed: `EncryptedStore` beside the store it wraps, each in a database of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from langgraph.store.base import BaseStore, PutOp
+
+from encrypted_serde import EncryptedStore, Key
+from tests.store.places import any_store
+
+from .pairs import Effort, Sample, call_sample
+from .places import Places
+
+OURS, PLAIN = "EncryptedStore", "plain store"
+
+_KEY = Key.generate()
+_BATCH = 500
+_FEW = 100
+
+
+def memory(number: int, words: int = 270) -> dict[str, Any]:
+    """A memory of about 2 kB as JSON (of 0.3 kB with 35 words), with a topic that 20 of 100 000 share."""
+    text = " ".join(f"{number * 7919 + word * 104729:x}" for word in range(words))
+    return {"text": text, "topic": f"topic {number % 5000}", "number": number}
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that is asked of a store again and again.
+
+    Attributes:
+        call: Asks it of a store.
+        items: How many items the store holds.
+        namespaces: How many namespaces they stand in.
+        options: For `EncryptedStore`.
+        words: How long its items are.
+    """
+
+    call: Callable[[BaseStore], Any]
+    items: int = _FEW
+    namespaces: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+    words: int = 270
+
+    def fill(self, store: BaseStore) -> None:
+        """Puts the items."""
+        for start in range(0, self.items, _BATCH):
+            numbers = range(start, min(start + _BATCH, self.items))
+            store.batch(
+                [PutOp(_namespace(number % self.namespaces), str(number), memory(number, self.words)) for number in numbers]
+            )
+
+
+def _namespace(number: int) -> tuple[str, ...]:
+    return ("users", str(number), "memories")
+
+
+_VALUE = memory(1)
+
+PUT = Work(lambda store: store.put(_namespace(0), "0", _VALUE))
+GET = Work(lambda store: store.get(_namespace(0), "0"))
+SEARCH = Work(
+    lambda store: store.search(("users",), filter={"topic": "topic 4711"}),
+    100_000,
+    options={"searchable": ("topic",)},
+    words=35,
+)
+SEARCH_LARGE = replace(SEARCH, words=270)
+LIST = Work(lambda store: store.list_namespaces(limit=1000), 10_000, 1000, {"pseudonymous_names": True})
+
+
+@contextmanager
+def store_samples(places: Places, effort: Effort, kind: str, work: Work) -> Iterator[tuple[Sample, Sample]]:
+    """Gives the samples of our store and of the plain one, both filled alike."""
+    with ExitStack() as stack:
+        samples = []
+        for wrap in (lambda store: EncryptedStore(store, _KEY, **work.options), lambda store: store):
+            inner = stack.enter_context(any_store(kind, stack.enter_context(places.place(kind))))
+            store = wrap(inner)
+            work.fill(store)
+            if kind == "Postgres":
+                inner.conn.execute("VACUUM ANALYZE store")
+            samples.append(call_sample(lambda store=store: work.call(store), effort.batch))
+        yield samples[0], samples[1]

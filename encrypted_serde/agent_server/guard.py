@@ -1,0 +1,211 @@
+"""`TenantSaver`: the server's checkpointer, which never lets a request change what belongs to another tenant.
+
+`EncryptedSaver` refuses to *read* a thread under another context than it has; but a request without any context reads it with
+the stored one, would run on it, and would leave it unreadable for its owner. So every change is compared with the context that
+the thread has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from functools import lru_cache
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+)
+
+from ..audit import tell_refused
+from ..core.context import NO_CONTEXT, EncryptionContext, current, encryption_context
+from ..core.format import find_sealed
+from ..errors import WrongContext
+from ..saver import EncryptedSaver
+from ..saver.copying import copy_steps
+from ..saver.manifest import KEY
+from ..saver.steps import arun
+from .trust import Trust, UntrustedContext, served_metadata
+
+_REMEMBERED = 4096  # threads whose context is known
+
+
+class TenantSaver(EncryptedSaver):
+    """An `EncryptedSaver` for the server: its encryption context is that of the request or run that is served.
+
+    Only the asynchronous methods are guarded; the server calls no others.
+
+    Args:
+        inner: As for `EncryptedSaver`.
+        keys: As for `EncryptedSaver`.
+        require_context_to_read: Refuse to read for a request without a context, or without a required name in it.
+        **options: As for `EncryptedSaver`, without ``context``.
+
+    Raises:
+        TypeError: As for `EncryptedSaver`.
+        ConfigurationError: As for `EncryptedSaver`.
+
+    Attributes:
+        keys: The key provider.
+        trust: What says whose request is served.
+    """
+
+    def __new__(cls, inner: Any = None, *args: Any, **options: Any) -> TenantSaver:
+        """Chooses the class with the optional methods of the inner saver, these guarded."""
+        if inner is None:  # a copy
+            return object.__new__(cls)
+        options.pop("require_context_to_read", None)
+        fitting = type(EncryptedSaver.__new__(EncryptedSaver, inner, *args, **options))
+        return object.__new__(_guarded(cls, fitting))  # type: ignore[arg-type]  # a class is hashable
+
+    def __init__(
+        self, inner: BaseCheckpointSaver[Any], keys: Any, *, require_context_to_read: bool = False, **options: Any
+    ) -> None:
+        required = frozenset(options.get("required_context", ()))
+        super().__init__(inner, keys, context=self._served_pairs, **options)
+        self.trust = Trust(self._wiring.sealer.keys, required)
+        self.keys = self._wiring.sealer.keys
+        self._only_own = require_context_to_read
+        self._accepted = {EncryptionContext.of(context).encoded for context in options.get("accept_contexts", ())}
+        self._owners: dict[str, bytes] = {}
+
+    def _served_pairs(self, config: RunnableConfig) -> Mapping[str, str] | None:
+        served = self.trust.served()
+        return None if served is None else served.pairs
+
+    # --- reading
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """As `EncryptedSaver.aget_tuple`, for whoever may read."""
+        await self._check_reader()
+        return await super().aget_tuple(config)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002  # LangGraph's name
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """As `EncryptedSaver.alist`, for whoever may read."""
+        await self._check_reader()
+        rows = super().alist(config, filter=filter, before=before, limit=limit)
+        async with aclosing(cast("AsyncGenerator[CheckpointTuple]", rows)):
+            async for row in rows:
+                yield row
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """As `EncryptedSaver.aget_delta_channel_history`, for whoever may read."""
+        await self._check_reader()
+        return await super().aget_delta_channel_history(config=config, channels=channels)
+
+    async def _check_reader(self) -> None:
+        served = await self._served()
+        if self._only_own:
+            self._check_names(served)
+            if served is None:
+                raise self._refused(UntrustedContext("this request has no encryption context, and may read nothing"))
+
+    # --- changing
+
+    async def aput(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+    ) -> RunnableConfig:
+        """As `EncryptedSaver.aput`, into threads of the same context."""
+        await self._check_writer(config)
+        return await super().aput(config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """As `EncryptedSaver.aput_writes`, into threads of the same context."""
+        await self._check_writer(config)
+        await super().aput_writes(config, writes, task_id, task_path)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """As `EncryptedSaver.adelete_thread`, for threads of the same context, and for the server's own sweeping.
+
+        A thread that cannot be opened any more can still be deleted by its owner: nothing is opened for it.
+        """
+        if served_metadata() is not None:
+            await self._check_owner(thread_id, await self._served())
+        await super().adelete_thread(thread_id)
+        self._owners.pop(str(thread_id), None)
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copies a thread of the same context, whether or not the inner saver can."""
+        served = await self._served()
+        self._check_names(served)
+        await self._check_owner(source_thread_id, served)
+        with encryption_context((served or NO_CONTEXT).pairs):
+            async for _ in arun(copy_steps(self, source_thread_id, target_thread_id)):
+                pass
+
+    async def _check_writer(self, config: RunnableConfig) -> None:
+        served = await self._served()
+        self._check_names(served)
+        thread_id = str(config["configurable"]["thread_id"])
+        await self._check_owner(thread_id, served)
+        # A thread without a context may get one, where such threads are accepted. All others stay whose they are.
+        if served is not None or NO_CONTEXT.encoded not in self._accepted:
+            if len(self._owners) >= _REMEMBERED:
+                self._owners.clear()
+            self._owners[thread_id] = (served or NO_CONTEXT).encoded
+
+    async def _check_owner(self, thread_id: str, served: EncryptionContext | None) -> None:
+        """Refuses to change a thread that has another context than the one served."""
+        own = (served or NO_CONTEXT).encoded
+        if self._owners.get(str(thread_id)) == own:
+            return
+        stored = await self._stored_context(str(thread_id))
+        if stored is not None and stored.encoded != own and stored.encoded not in self._accepted:
+            raise self._refused(
+                WrongContext("this thread has another encryption context than the request, which may not change it")
+            )
+
+    async def _stored_context(self, thread_id: str) -> EncryptionContext | None:
+        """Reads the context of a thread's newest checkpoint: as its header says, which is enough against a mistake."""
+        newest: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+        if (found := await self._wiring.gated.aget_tuple(newest)) is None:
+            return None
+        sealed = find_sealed((found.metadata or {}).get(KEY))
+        return NO_CONTEXT if sealed is None else sealed.head.context
+
+    # --- who asks
+
+    async def _served(self) -> EncryptionContext | None:
+        """Gives the context of the request, checked in a thread: its token may be under a key that a service has.
+
+        Outside of a server, and of requests, the ambient `encryption_context` counts.
+        """
+        if not served_metadata():
+            ambient = current.get()
+            return ambient if ambient and ambient.pairs else None
+        try:
+            return await self._aside(False, self.trust.served)
+        except UntrustedContext as error:
+            raise self._refused(error) from None
+
+    def _check_names(self, served: EncryptionContext | None) -> None:
+        try:
+            self.trust.check_names(served)
+        except UntrustedContext as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: WrongContext) -> WrongContext:
+        tell_refused(self._wiring.sealer, error)
+        return error
+
+
+@lru_cache(maxsize=64)
+def _guarded(cls: type[TenantSaver], fitting: type[EncryptedSaver]) -> type[TenantSaver]:
+    members = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return type(cls.__name__, (cls, fitting), members)

@@ -1,0 +1,152 @@
+"""An anchor in a SQLite file of its own, in WAL mode: any number of threads and processes of one machine."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import AnchorError
+from .entries import Entry, Kind
+from .forks import start_anew_in_children
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS anchor_entries (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    thread BLOB NOT NULL,
+    namespace BLOB NOT NULL,
+    checkpoint BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    task BLOB NOT NULL,
+    batch BLOB NOT NULL,
+    slots BLOB NOT NULL,
+    epoch INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS anchor_places ON anchor_entries (thread, namespace, checkpoint, kind);
+"""
+
+_COLUMNS = "thread, namespace, checkpoint, kind, task, batch, slots, epoch, number"
+_INSERT = (
+    "INSERT INTO anchor_entries (thread, namespace, checkpoint, kind, task, batch, slots, epoch) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_MARKS = f"SELECT {_COLUMNS} FROM anchor_entries WHERE thread = ?1 AND namespace = x'' AND checkpoint = x''"  # noqa: S608
+_NEWEST = (
+    f"{_MARKS} UNION ALL SELECT {_COLUMNS} FROM anchor_entries WHERE thread = ?1 AND namespace = ?2 AND checkpoint = "  # noqa: S608
+    f"(SELECT checkpoint FROM anchor_entries WHERE thread = ?1 AND namespace = ?2 AND kind = {int(Kind.CHECKPOINT)} "
+    "ORDER BY checkpoint DESC LIMIT 1)"
+)
+_BUSY_SECONDS = 30.0
+
+_left_to_the_parent: list[sqlite3.Connection] = []
+"""Connections from before a fork. SQLite forbids a child to use or to close them."""
+
+
+class SqliteAnchor:
+    """Keeps entries in a SQLite file; makes it if it is not there.
+
+    The file must be out of reach of whoever can write the checkpointer's database: another directory with another owner, or
+    another disk. A copy on the same disk under the same user protects against a restored backup, not against an intruder.
+
+    It survives the death of a process at any moment (WAL, ``synchronous=NORMAL``). A power failure may take the last entries;
+    rows without entries are accepted, so that weakens the protection of those rows and locks nobody out.
+
+    Args:
+        path: The file, on a local disk: WAL needs shared memory.
+
+    Raises:
+        AnchorError: If the file cannot be opened, or is no SQLite database.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        start_anew_in_children(self)
+        with self._cursor():
+            pass
+
+    def after_fork(self) -> None:
+        """Leaves the connection to the parent."""
+        self._lock = threading.Lock()
+        if self._connection is not None:
+            _left_to_the_parent.append(self._connection)
+            self._connection = None
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        """As `Anchor.append`."""
+        rows = [entry[:8] for entry in entries]
+        if not rows:
+            return
+        with self._cursor() as connection:
+            if len(rows) == 1:
+                connection.execute(_INSERT, rows[0])
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                connection.executemany(_INSERT, rows)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
+        """As `Anchor.newest`: one indexed read."""
+        return self._read(_NEWEST, thread, namespace)
+
+    def entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
+        """As `Anchor.entries`."""
+        if namespace is None:
+            return self._read(f"SELECT {_COLUMNS} FROM anchor_entries WHERE thread = ? ORDER BY number", thread)  # noqa: S608
+        place = f"SELECT {_COLUMNS} FROM anchor_entries WHERE thread = ?1 AND namespace = ?2"  # noqa: S608
+        if checkpoint is None:
+            return self._read(f"{_MARKS} UNION ALL {place}", thread, namespace)
+        return self._read(f"{_MARKS} UNION ALL {place} AND checkpoint = ?3", thread, namespace, checkpoint)
+
+    def threads(self) -> list[bytes]:
+        """As `Anchor.threads`."""
+        with self._cursor() as connection:
+            return [thread for (thread,) in connection.execute("SELECT DISTINCT thread FROM anchor_entries")]
+
+    def close(self) -> None:
+        """Closes the connection. The next call opens another one."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_connection", None) is not None:
+            self.close()
+
+    def _read(self, statement: str, *parameters: bytes) -> list[Entry]:
+        with self._cursor() as connection:
+            return [Entry(*row) for row in connection.execute(statement, parameters)]
+
+    @contextmanager
+    def _cursor(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._connected()
+            except sqlite3.Error as error:
+                # Locked for longer than the time-out, or a disk that is full: both may pass.
+                retryable = isinstance(error, sqlite3.OperationalError)
+                raise AnchorError(f"the anchor {self.path.name}: {error}", retryable=retryable) from error
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            options: dict[str, Any] = {"timeout": _BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
+            connection = sqlite3.connect(self.path, **options)
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=NORMAL")
+                connection.executescript(_SCHEMA)
+            except sqlite3.Error:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection

@@ -1,0 +1,218 @@
+"""`EncryptedCache`: wraps any cache of node results, so that neither results nor what they were computed from can be read.
+
+LangGraph's key of an entry is an unkeyed hash of the input of a node: whoever has the cache can guess inputs and compare. Here
+the key becomes an HMAC, and the value is sealed and bound to namespace and key. An entry that does not open is a miss, told to
+the audit: a cache may be deleted at any time, so its content never makes a run fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from langgraph.cache.base import BaseCache, FullKey, Namespace
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from .audit import AuditListener, make_sealer, tell_refused
+from .core import binding
+from .core.context import NO_CONTEXT, EncryptionContext, current
+from .core.encoding import lp, lps, utf8
+from .core.keys import Key, KeyProvider
+from .core.sealer import BatchSealing, Sealing
+from .errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused
+from .serializer import EncryptedSerializer
+from .wrapping import serialize
+from .wrapping.offload import LARGE, is_large
+
+logger = logging.getLogger(__name__)
+
+
+class EncryptedCache(BaseCache[Any]):
+    """Wraps a cache: keys become keyed hashes, values are sealed and bound to namespace and key.
+
+    Use it wherever the inner cache is used: ``graph.compile(cache=EncryptedCache(SqliteCache(path="cache.db"), keys))``.
+
+    Readable by nature stay namespaces (the module and name of a node), times, sizes, and how many entries there are. Entries
+    belong to the encryption context and to the key that is written with: after a change of either they are computed anew.
+
+    Args:
+        inner: The cache to wrap. It goes on to work as it did; what is written through the wrapper it cannot read.
+        keys: A `Key`, a `KeyProvider` such as `Keyring`, or a `Sealer`.
+        serde: How values become bytes before they are sealed; what the inner cache uses by default.
+        required_context: Names that the encryption context must have, or nothing is written or read: ``("tenant_id",)``.
+        audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
+
+    Raises:
+        TypeError: If ``inner`` is no cache, or another argument is of the wrong type.
+        ConfigurationError: If an option cannot be used.
+
+    Attributes:
+        inner: As given.
+        serde: How values become bytes.
+    """
+
+    def __init__(
+        self,
+        inner: BaseCache[Any],
+        keys: Key | KeyProvider | Sealing,
+        *,
+        serde: SerializerProtocol | None = None,
+        required_context: Iterable[str] = (),
+        audit: AuditListener | None = None,
+    ) -> None:
+        if not isinstance(inner, BaseCache) or isinstance(inner, EncryptedCache):
+            raise TypeError(f"inner must be a cache that is not encrypted yet, not {type(inner).__name__}")
+        chosen = inner.serde if serde is None else serde
+        super().__init__(serde=chosen.inner if isinstance(chosen, EncryptedSerializer) else chosen)
+        self.inner = inner
+        self._gated: Any = _view(inner)
+        self._sealer = make_sealer(keys, required_context=required_context, audit=audit)
+
+    # --- reading
+
+    def get(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
+        """Gets the cached values for keys; what does not open is left out, as what is not there.
+
+        Raises:
+            ConfigurationError: If the encryption context lacks a required name.
+        """
+        asked, context = self._asked(keys)
+        return self._open(asked, self._gated.get(list(asked.values())), context)
+
+    async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
+        """Gets the cached values for keys, as `get` does. What takes long works in a thread."""
+        asked, context = await self._off_loop(self._asked, keys)
+        found = await self._gated.aget(list(asked.values()))
+        large = sum(len(value) for value in found.values() if isinstance(value, bytes)) >= LARGE
+        opened: dict[FullKey, Any] = await self._off_loop(self._open, asked, found, context, large=large)
+        return opened
+
+    def _asked(self, keys: Sequence[FullKey]) -> tuple[dict[FullKey, FullKey], EncryptionContext]:
+        context = self._context()
+        try:
+            secret = _secret(self._sealer.keys.encryption_key(context.pairs), context.encoded)
+        except EncryptedSerdeError as error:
+            self._missed(error)
+            return {}, context
+        return {
+            (tuple(namespace), key): (tuple(namespace), _hashed(secret, namespace, key)) for namespace, key in keys
+        }, context
+
+    def _open(
+        self, asked: Mapping[FullKey, FullKey], found: Mapping[FullKey, Any], context: EncryptionContext
+    ) -> dict[FullKey, Any]:
+        stored = {key: value for (_, key), value in found.items()}  # a cache may give a namespace back changed
+        opened: dict[FullKey, Any] = {}
+        for wanted, (namespace, key) in asked.items():
+            if key in stored:
+                try:
+                    opened[wanted] = self._value(stored[key], namespace, key, context)
+                except EncryptedSerdeError as error:
+                    self._missed(error)
+        return opened
+
+    def _value(self, stored: Any, namespace: Namespace, key: str, context: EncryptionContext) -> Any:
+        if not isinstance(stored, bytes):
+            raise PlaintextRefused("a cache entry that was never sealed")
+        inner_type, plaintext, _ = self._sealer.open_bound(stored, binding.entry(namespace, key), context=context)
+        try:
+            return serialize.loads(self.serde, inner_type, plaintext)
+        except (ValueError, LookupError, TypeError, AttributeError, ImportError, NotImplementedError) as error:
+            raise MalformedEnvelope(f"a cache entry does not deserialize any more ({type(error).__name__})") from None
+
+    def _missed(self, error: EncryptedSerdeError) -> None:
+        tell_refused(self._sealer, error)
+        logger.warning("a cache entry counts as missing: %s: %s", type(error).__name__, error)
+
+    # --- writing
+
+    def set(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> None:
+        """Caches values, each for so many seconds. Nothing is cached while no key can be had.
+
+        Raises:
+            ConfigurationError: If a value cannot be sealed, or the encryption context lacks a required name.
+            TypeError: If a value cannot be serialized.
+        """
+        self._gated.set(self._seal(pairs))
+
+    async def aset(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> None:
+        """Caches values, as `set` does. What takes long works in a thread."""
+        large = any(is_large(value) for value, _ in pairs.values())
+        await self._gated.aset(await self._off_loop(self._seal, pairs, large=large))
+
+    def _seal(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> dict[FullKey, tuple[Any, int | None]]:
+        asked, context = self._asked(list(pairs))
+        try:
+            batch = self._sealer.batch(len(asked), context=context)
+            return {
+                asked[at]: (self._sealed(batch, asked[at], value), ttl) for at, (value, ttl) in _tuples(pairs) if at in asked
+            }
+        except ConfigurationError:
+            raise
+        except EncryptedSerdeError as error:
+            self._missed(error)
+            return {}
+
+    def _sealed(self, batch: BatchSealing, place: FullKey, value: Any) -> bytes:
+        inner_type, plaintext = serialize.dumps_as_json_would(self.serde, value, "a node result")
+        return batch.seal(inner_type, plaintext, binding.entry(*place))
+
+    # --- the rest
+
+    def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
+        """Deletes the entries of namespaces, or all of the inner cache, those of other tenants too."""
+        self.inner.clear(namespaces)
+
+    async def aclear(self, namespaces: Sequence[Namespace] | None = None) -> None:
+        """Deletes entries, as `clear` does."""
+        await self.inner.aclear(namespaces)
+
+    def _context(self) -> EncryptionContext:
+        context = current.get() or NO_CONTEXT
+        if missing := self._sealer.required_context - context.pairs.keys():
+            raise ConfigurationError(f"nothing is cached without {', '.join(sorted(missing))} in the encryption_context")
+        return context
+
+    async def _off_loop(self, work: Callable[..., Any], *arguments: Any, large: bool = False) -> Any:
+        if large or self._sealer.may_block:
+            return await asyncio.to_thread(work, *arguments)
+        return work(*arguments)
+
+
+class _Gate:
+    """The serializer of the inner cache: lets bytes through, and makes of everything else a value that says so."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        return "bytes", obj
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        type_tag, blob = data
+        return blob if type_tag == "bytes" and isinstance(blob, bytes) else NotImplemented
+
+
+def _view(inner: BaseCache[Any]) -> BaseCache[Any]:
+    """Gives the inner cache with the gate for a serializer: of its type, and with its very attributes."""
+    members = {"serde": property(lambda self: _GATE), "__del__": lambda self: None}  # its owner closes it
+    view: BaseCache[Any] = object.__new__(type(type(inner).__name__, (type(inner),), members))
+    view.__dict__ = inner.__dict__
+    return view
+
+
+_GATE = _Gate()
+
+
+def _tuples(pairs: Mapping[FullKey, tuple[Any, int | None]]) -> list[tuple[FullKey, tuple[Any, int | None]]]:
+    return [((tuple(namespace), key), pair) for (namespace, key), pair in pairs.items()]
+
+
+@lru_cache(maxsize=1024)
+def _secret(key: Key, context: bytes) -> bytes:
+    return key.derive("name", b"entry", context)
+
+
+def _hashed(secret: bytes, namespace: Namespace, key: str) -> str:
+    return hmac.digest(secret, lps(namespace) + lp(utf8(key)), "sha256").hex()[:32]

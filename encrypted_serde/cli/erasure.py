@@ -1,0 +1,111 @@
+"""``encrypted-serde prove-erased``: a thin layer over `maintenance.erasure.prove_erased`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..core.keys import KeyProvider, Keyring
+from ..errors import ConfigurationError
+from .app import failures
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("prove-erased")(prove_erased)
+
+
+def prove_erased(
+    database: Annotated[
+        str, typer.Argument(metavar="DATABASE", help="As for scan: a SQLite file or a URL. It may be a restored backup.")
+    ],
+    key_id: Annotated[
+        list[str] | None, typer.Option("--key-id", metavar="HEX", help="Id of a destroyed key, 64 hex digits. May be repeated.")
+    ] = None,
+    erasure: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--erasure", metavar="FILE", help="The record of an erasure, as JSON: erase(...).as_dict(). May be repeated."
+        ),
+    ] = None,
+    keys: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="The key provider of the application, such as tenant_keys:keys. Default: the keys of the environment.",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the report to a file, as evidence (JSON).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Finding no row at all is fine, not exit code 3.")] = False,
+) -> None:
+    """Counts the values under destroyed keys, tries to get these keys, and shows that none of the values can be read.
+
+    With --keys it asks the application's own key provider, its key store and its key service: only that shows that a key is
+    gone, and not merely that it is not here. The module is imported from the current directory.
+
+    For example:
+
+        encrypted-serde prove-erased app.db --erasure erasure.json --keys tenant_keys:keys --report evidence.json
+
+    Exit codes: 0 shown, 1 the database, a key or an option failed, 2 wrong usage, 3 a value can be read, a row could not be
+    looked at, or there is nothing at all, 130 interrupted.
+    """
+    from ..maintenance.erasure import prove_erased as prove
+    from .shown import finish, running, show_tally
+
+    with failures():
+        ids = [*_of_options(key_id or []), *(one for file in erasure or [] for one in _of_record(file))]
+        provider = Keyring.from_env() if keys is None else _provider(keys)
+    with running("prove-erased") as listener:
+        proof = prove(database, provider, ids, progress=listener)
+    if not as_json:
+        show_tally(proof)
+        for name, number in proof.values.items():
+            print(f"{number:,} values under key {name[:12]}")
+        for outcome, number in proof.outcomes.items():
+            print(f"{number:,} of them: {outcome}")
+    finish(proof, proof.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
+
+
+def _of_options(texts: list[str]) -> list[bytes]:
+    return [_key_id(text, "--key-id") for text in texts]
+
+
+def _of_record(file: Path) -> list[bytes]:
+    """Reads the ids of a record: all that are void, which are those that it destroyed and those of before."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        texts = {*record["tombstones"], *record["key_ids"]}
+    except (ValueError, TypeError, KeyError):
+        raise ConfigurationError("--erasure: the file is not the record of an erasure") from None
+    return [_key_id(text, "--erasure") for text in sorted(texts)]
+
+
+def _key_id(text: object, option: str) -> bytes:
+    try:
+        key_id = bytes.fromhex(str(text))
+    except ValueError:
+        key_id = b""
+    if len(key_id) != 32:
+        raise ConfigurationError(f"{option}: a key id is 64 hex digits")
+    return key_id
+
+
+def _provider(name: str) -> KeyProvider:
+    module, colon, attribute = name.partition(":")
+    sys.path.insert(0, "")  # the application's own modules, as `python -m` finds them
+    try:
+        provider = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"--keys: cannot import {name!r} ({type(error).__name__})") from None
+    if not colon or not isinstance(provider, KeyProvider):
+        raise ConfigurationError("--keys: expected MODULE:NAME of a key provider, such as tenant_keys:keys")
+    return provider

@@ -1,0 +1,118 @@
+"""What a saver needs before it has a method: its parts, and what a run's config says to it.
+
+`optional`, `copying` and `anchoring` write their methods for this class, which `EncryptedSaver` is a subclass of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from ..core.binding import Place
+from ..core.context import EncryptionContext, current
+from ..errors import ConfigurationError
+from ..serializer import EncryptedSerializer
+from ..wrapping import upstream
+from .listing import Asked, Lister
+from .open import RowOpener
+from .seal import RowSealer
+from .wiring import At, Wiring
+
+_T = TypeVar("_T")
+ContextSource = Mapping[str, str] | Callable[[RunnableConfig], Mapping[str, str] | None]
+
+
+class WiredSaver(BaseCheckpointSaver[Any]):
+    """A saver with its parts, and no method of its own yet.
+
+    Attributes:
+        inner: The saver that is wrapped.
+    """
+
+    inner: BaseCheckpointSaver[Any]
+    _context: EncryptionContext | Callable[[RunnableConfig], Mapping[str, str] | None] | None
+    _passed_keys: tuple[str, ...]
+    _wiring: Wiring
+
+    def _connect(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._rows = RowSealer(wiring)
+        self._opener = RowOpener(wiring)
+        self._lister = Lister(wiring, self._opener)
+
+    @property
+    def serde(self) -> SerializerProtocol:
+        """How values become bytes before they are sealed."""
+        return self._wiring.serde
+
+    @serde.setter
+    def serde(self, serde: SerializerProtocol) -> None:
+        self._connect(replace(self._wiring, serde=value_serde(serde)))
+
+    async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
+        """Calls something in a thread if it is heavy, or may ask a service for a key."""
+        if is_heavy or self._wiring.sealer.may_block:
+            return await asyncio.to_thread(function, *arguments)
+        return function(*arguments)
+
+    def _open(self, config: RunnableConfig, asked: RunnableConfig, found: CheckpointTuple, at: At) -> CheckpointTuple:
+        self._opener.check_identity(asked, found)
+        opened = self._opener.checkpoint(found, at.context)
+        # Some savers give back the config they were asked with.
+        return opened._replace(config=config) if found.config is asked else opened
+
+    def _asked(self, config: RunnableConfig) -> tuple[RunnableConfig, At]:
+        """Gives the config for the inner saver, and where it leads. A namespace of None is the root, as LangGraph means it."""
+        asked = self._inner_config(config)
+        configurable = asked["configurable"]
+        if "checkpoint_ns" in configurable and configurable["checkpoint_ns"] is None:
+            configurable["checkpoint_ns"] = ""
+        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns"))
+        return asked, At(place, configurable.get("checkpoint_id") or None, self._context_of(config))
+
+    def _inner_config(self, config: RunnableConfig) -> RunnableConfig:
+        """Keeps what the inner saver needs. It writes every scalar it is given into readable metadata."""
+        configurable = config["configurable"]
+        return {"configurable": {name: configurable[name] for name in self._passed_keys if name in configurable}}
+
+    def _listed(
+        self, config: RunnableConfig | None, wanted: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
+    ) -> Asked:
+        """Gives what is to be listed, with the context that answers must have, as it is at this moment."""
+        if config is None and callable(self._context) and current.get() is None:
+            raise ConfigurationError("list(None) has no run's config to ask context= with: use an encryption_context")
+        context = self._context_of(config)
+        asked = None if config is None else self._inner_config(config)
+        return Asked(asked, current.get() if context is None else context, wanted, before, limit)
+
+    def _context_of(self, config: RunnableConfig | None) -> EncryptionContext | None:
+        source = self._context
+        if source is None or isinstance(source, EncryptionContext):
+            return source
+        pairs = None if config is None else source(config)
+        return None if pairs is None else EncryptionContext.of(pairs)
+
+    def _for_copying(self) -> tuple[EncryptionContext | None, WiredSaver]:
+        """Gives the context that a thread to be copied must have, and a saver that writes under the ambient one."""
+        source = self._context
+        if callable(source) and current.get() is None:
+            raise ConfigurationError("copy_thread has no run's config to ask context= with: use an encryption_context")
+        writer = copy.copy(self)
+        writer._context = None
+        return (None if callable(source) else source), writer
+
+
+def value_serde(serde: SerializerProtocol) -> SerializerProtocol:
+    """Gives the serializer inside encrypting ones: values are sealed once, here."""
+    while isinstance(serde, (EncryptedSerializer, upstream.EncryptedSerializer)):
+        serde = serde.inner if isinstance(serde, EncryptedSerializer) else serde.serde
+    if not isinstance(serde, SerializerProtocol):
+        raise TypeError(f"serde must have dumps_typed and loads_typed; {type(serde).__name__} has not")
+    return serde

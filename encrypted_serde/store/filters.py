@@ -1,0 +1,334 @@
+"""What a filter means: it differs from store to store, and is compared here, after opening, as the inner store would.
+
+Every row of this table was measured beside the plain stores (docs/store.md prints it):
+
+* ``InMemoryStore``, and what `BaseStore` documents: Python's ``==``, missing is None, nested dicts, numbers by ``float()``.
+* ``SqliteStore``: SQL over ``json_extract``. Missing is NULL, True is 1, a dotted key is a path, numbers sort before text.
+* ``PostgresStore``: ``jsonb`` equality, and ``$gt`` and its like compare *text*, numbers too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from langgraph.store.base import BaseStore
+
+Filter = Mapping[str, Any]
+
+RANGES: dict[str, Callable[[Any, Any], bool]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+OPERATORS = frozenset({"$eq", "$ne", *RANGES})
+
+
+class Semantics:
+    """How a store that is not listed here is taken to compare: as `BaseStore` documents it, and `InMemoryStore` does it.
+
+    Attributes:
+        newest_first: Without a query, answers come by ``updated_at``, newest first; otherwise as they were inserted.
+        true_is_one: True is found as 1 and False as 0, and the other way round.
+        known: The semantics were measured. Of an unknown store only equality with text is asked.
+        json: Values come back as JSON: tuples as lists.
+    """
+
+    newest_first = False
+    true_is_one = True
+    known = False
+    json = False
+
+    def check(self, wanted: Filter) -> None:
+        """Refuses a filter that the inner store would refuse even if it held nothing.
+
+        Raises:
+            ValueError: For an unknown operator or an impossible name.
+            TypeError: For a value that JSON cannot hold, where the store takes only that.
+        """
+
+    def field(self, name: str) -> str:
+        """Gives the field of a value that a name in a filter reads."""
+        return name
+
+    def matches(self, value: Mapping[str, Any], wanted: Filter) -> bool:
+        """Compares an opened value with a whole filter."""
+        return all(_memory_compare(value.get(name), condition) for name, condition in wanted.items())
+
+    def database_decides(self, condition: object) -> bool:
+        """Says whether only the database can answer a condition, so that its answer about a readable field stands."""
+        return False
+
+    def refreshes(self, inner: BaseStore) -> bool:
+        """Says whether a search may push back the expiry of what it returns."""
+        return inner.supports_ttl
+
+    def sort_key(self, namespace: tuple[str, ...]) -> Any:
+        """Gives what listed namespaces are sorted by."""
+        return namespace
+
+
+class MemorySemantics(Semantics):
+    """`InMemoryStore`: see `Semantics`."""
+
+    known = True
+
+    def refreshes(self, inner: BaseStore) -> bool:
+        """It has no expiry."""
+        return False
+
+
+class _SqlSemantics(Semantics):
+    newest_first = True
+    known = True
+    json = True
+
+    def check(self, wanted: Filter) -> None:
+        """As `Semantics.check`."""
+        for name, condition in wanted.items():
+            self._check_name(name)
+            conditions = condition if isinstance(condition, dict) else {"$eq": condition}
+            for op, value in conditions.items():
+                if op not in OPERATORS:
+                    raise ValueError(f"Unsupported operator: {op}")
+                _json_text(value, _refuse)
+
+    def _check_name(self, name: str) -> None:
+        pass
+
+    def matches(self, value: Mapping[str, Any], wanted: Filter) -> bool:
+        """As `Semantics.matches`."""
+        return all(self._meets(value, name, condition) for name, condition in wanted.items())
+
+    def _meets(self, value: Mapping[str, Any], name: str, condition: Any) -> bool:
+        raise NotImplementedError
+
+    def sort_key(self, namespace: tuple[str, ...]) -> Any:
+        """The text that the database sorts."""
+        return ".".join(namespace)
+
+
+_SQLITE_NAME = re.compile(r"[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*")
+
+
+class SqliteSemantics(_SqlSemantics):
+    """`SqliteStore` and `AsyncSqliteStore`."""
+
+    def _check_name(self, name: str) -> None:
+        if not _SQLITE_NAME.fullmatch(name):
+            raise ValueError(
+                f"Invalid filter key: {name!r}. Filter keys must contain only alphanumeric characters, underscores, hyphens, "
+                "and dots between them."
+            )
+
+    def field(self, name: str) -> str:
+        """A dotted name is a path; the field is where it begins."""
+        return name.partition(".")[0]
+
+    def refreshes(self, inner: BaseStore) -> bool:
+        """It does so only where its configuration says so."""
+        return bool(inner.ttl_config and inner.ttl_config.get("refresh_on_read", False))
+
+    def _meets(self, value: Mapping[str, Any], name: str, condition: Any) -> bool:
+        found = _sqlite_extract(value, name)
+        if isinstance(condition, dict):
+            return all(_sqlite_compare(found, op, wanted) for op, wanted in condition.items())
+        if isinstance(condition, (list, tuple)):
+            return found is not None and found == _json_text(condition, _describe)
+        return _sqlite_compare(found, "$eq", condition)
+
+
+class PostgresSemantics(_SqlSemantics):
+    """`PostgresStore` and `AsyncPostgresStore`. Text is compared by code points, as a database with collation C does."""
+
+    true_is_one = False
+
+    def database_decides(self, condition: object) -> bool:
+        """What sorts before what is decided by the collation of the database."""
+        return isinstance(condition, dict) and not RANGES.keys().isdisjoint(condition)
+
+    def refreshes(self, inner: BaseStore) -> bool:
+        """It does so for every item that has an expiry."""
+        return True
+
+    def _meets(self, value: Mapping[str, Any], name: str, condition: Any) -> bool:
+        if name not in value:  # NULL, of which nothing is true
+            return isinstance(condition, dict) and not condition
+        found = value[name]
+        conditions = condition if isinstance(condition, dict) else {"$eq": condition}
+        return all(_postgres_compare(found, op, wanted) for op, wanted in conditions.items())
+
+
+_KNOWN: dict[str, type[Semantics]] = {
+    "langgraph.store.memory.InMemoryStore": MemorySemantics,
+    "langgraph.store.sqlite.base.BaseSqliteStore": SqliteSemantics,
+    "langgraph.store.postgres.base.BasePostgresStore": PostgresSemantics,
+}
+
+
+def semantics_of(inner: BaseStore) -> Semantics:
+    """Finds the semantics of a store by its class, or by the nearest known class it inherits from."""
+    names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(inner).__mro__)
+    return next((_KNOWN[name] for name in names if name in _KNOWN), Semantics)()
+
+
+# --- memory
+
+
+def _memory_compare(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict):
+        if any(name.startswith("$") for name in wanted):
+            return all(_memory_operator(found, op, value) for op, value in wanted.items())
+        return isinstance(found, dict) and all(_memory_compare(found.get(name), value) for name, value in wanted.items())
+    if isinstance(wanted, (list, tuple)):
+        return (
+            isinstance(found, (list, tuple))
+            and len(found) == len(wanted)
+            and all(_memory_compare(one, other) for one, other in zip(found, wanted, strict=True))
+        )
+    return bool(found == wanted)
+
+
+def _memory_operator(found: Any, op: str, wanted: Any) -> bool:
+    if op == "$eq":
+        return bool(found == wanted)
+    if op == "$ne":
+        return bool(found != wanted)
+    if op in RANGES:
+        return RANGES[op](float(found), float(wanted))
+    raise ValueError(f"Unsupported operator: {op}")
+
+
+# --- SQLite
+
+_INT64 = 1 << 63
+_REAL = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
+
+
+def _sqlite_extract(value: Any, path: str) -> float | str | None:
+    """``json_extract(value, '$.path')``: None for NULL and for what is missing, text for lists and objects."""
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return None
+        value = value[name]
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)):
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return int(value) if isinstance(value, int) and -_INT64 <= value < _INT64 else float(value)
+    text = _json_text(value, _describe)
+    return json.loads(text) if text.startswith('"') else text  # a date stands as text
+
+
+def _sqlite_compare(found: float | str | None, op: str, wanted: Any) -> bool:
+    if op in ("$eq", "$ne"):
+        if wanted is None:
+            return (found is None) == (op == "$eq")
+        if found is None:
+            return False
+        if not isinstance(wanted, (str, int, float)):
+            return op == "$ne"  # it is compared as a BLOB, which equals nothing
+        wanted = wanted if isinstance(wanted, str) else float(wanted)
+        return not _is_nan(wanted) and (found == wanted) == (op == "$eq")
+    if found is None:
+        return False
+    compare = RANGES[op]
+    if isinstance(wanted, (int, float)):
+        return compare(_sqlite_real(found), float(wanted))
+    if isinstance(wanted, str) and isinstance(found, str):
+        return compare(found, wanted)
+    return op in ("$lt", "$lte")  # numbers sort before text, and everything before a BLOB
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _sqlite_real(found: float | str) -> float:
+    """``CAST(found AS REAL)``: of text, the number it begins with."""
+    if isinstance(found, str):
+        number = _REAL.match(found)
+        return float(number[1]) if number else 0.0
+    return float(found)
+
+
+# --- Postgres
+
+
+def _postgres_compare(found: Any, op: str, wanted: Any) -> bool:
+    if op in ("$eq", "$ne"):
+        return (json_form(found) == json_form(wanted)) == (op == "$eq")
+    text = _postgres_text(found)
+    return text is not None and RANGES[op](text, str(wanted))
+
+
+def _postgres_text(value: Any) -> str | None:
+    """``value->>'name'``."""
+    kind, content = json_form(value)
+    if kind == "null":
+        return None
+    return str(content) if kind == "text" else _jsonb_text((kind, content))
+
+
+def _jsonb_text(form: tuple[str, Any]) -> str:
+    kind, content = form
+    if kind == "null":
+        return "null"
+    if kind == "bool":
+        return "true" if content else "false"
+    if kind == "number":
+        return format(content if content else abs(content), "f")  # there is no -0
+    if kind == "list":
+        return f"[{', '.join(map(_jsonb_text, content))}]"
+    if kind == "object":
+        names = sorted(content, key=lambda name: (len(name.encode("utf-8", "replace")), name))
+        return "{" + ", ".join(f"{json.dumps(name, ensure_ascii=False)}: {_jsonb_text(content[name])}" for name in names) + "}"
+    return json.dumps(content, ensure_ascii=False)
+
+
+# --- JSON
+
+
+def json_form(value: Any) -> tuple[str, Any]:
+    """Gives the normal form by which JSON values are equal: numbers by their decimal value, bool apart from numbers.
+
+    What JSON cannot hold has the text that describes it; infinity and NaN are null, as JSON encoders write them.
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "null", None
+    if isinstance(value, bool):
+        return "bool", value
+    if isinstance(value, (int, float)):
+        return "number", Decimal(int(value)) if isinstance(value, int) else Decimal(repr(float(value)))
+    if isinstance(value, str):
+        return "text", value
+    if isinstance(value, (list, tuple)):
+        return "list", [json_form(part) for part in value]
+    if isinstance(value, Mapping):
+        return "object", {_json_name(name): json_form(part) for name, part in value.items()}
+    return "text", _describe(value)
+
+
+def _json_name(name: Any) -> str:
+    return name if isinstance(name, str) else json.dumps(name, default=_describe)
+
+
+def _json_text(value: Any, default: Callable[[Any], Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=default)
+
+
+def _describe(value: Any) -> str:
+    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
+
+
+def _refuse(value: Any) -> str:
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")

@@ -1,0 +1,191 @@
+"""Under which names an item stands in the inner store: its own, or pseudonyms.
+
+A pseudonym is 26 characters of ``[a-z2-7]``: the first 16 bytes of HMAC-SHA256 of a label, under a key derived for the
+encryption context, in base32. That of a label is the same wherever the label stands, so prefixes, suffixes, ``*`` and
+``max_depth`` go on to work in the database; that of a key belongs to its namespace. Whoever reads the database sees which
+labels are equal, and how many there are; whoever may also choose names can test guesses.
+
+A name is a pseudonym under one key and one context. While there are several (rotation, `accept_contexts`), an item is looked
+for under each of them, and written under the first.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from langgraph.store.base import InvalidNamespaceError, MatchCondition
+
+from ..core.context import EncryptionContext
+from ..core.encoding import lp, lps, utf8
+from ..core.keys import Key
+from .tenancy import Tenancy
+
+DICTIONARY = ("es1",)
+"""Where the labels of pseudonyms are kept, sealed. No pseudonym has a "1", so no namespace of a user can be it."""
+
+Namespace = tuple[str, ...]
+
+_PSEUDONYM = re.compile(r"[a-z2-7]{26}")
+_SIZE = 16
+_REMEMBERED = 1 << 16
+
+
+class Place(NamedTuple):
+    """Where an item stands in the inner store."""
+
+    namespace: Namespace
+    key: str
+
+
+def is_pseudonymous(namespace: Namespace) -> bool:
+    """Says whether every label of a namespace has the form of a pseudonym."""
+    return all(map(_PSEUDONYM.fullmatch, namespace))
+
+
+class Names:
+    """Readable names: everything stands where the caller says.
+
+    Attributes:
+        pseudonymous: Whether names are replaced.
+        exact: Whether every name has one place, so that answers of the inner store need no merging.
+    """
+
+    pseudonymous = False
+
+    def places(self, namespace: Namespace, key: str, context: EncryptionContext | None) -> list[Place]:
+        """Gives the places where an item may stand, the one to write it to first."""
+        return [Place(namespace, str(key))]
+
+    def prefixes(self, prefix: Namespace, context: EncryptionContext | None) -> list[Namespace]:
+        """Gives the prefixes in the inner store that stand for one that a caller searches."""
+        return [prefix]
+
+    def conditions(
+        self, conditions: Sequence[MatchCondition] | None, context: EncryptionContext | None
+    ) -> list[tuple[MatchCondition, ...]]:
+        """Gives the conditions to list namespaces by in the inner store, each in place of those of the caller."""
+        return [tuple(conditions or ())]
+
+
+class Pseudonyms(Names):
+    """Names of which the database sees pseudonyms.
+
+    Args:
+        tenancy: Gives the keys of pseudonyms.
+        moving_in: Look under readable names too.
+    """
+
+    pseudonymous = True
+
+    def __init__(self, tenancy: Tenancy, *, moving_in: bool) -> None:
+        self._tenancy = tenancy
+        self.moving_in = moving_in
+
+    def places(self, namespace: Namespace, key: str, context: EncryptionContext | None) -> list[Place]:
+        """As `Names.places`."""
+        check_labels(namespace)
+        found = [self._place(secret, namespace, str(key)) for secret in self._secrets(context)]
+        return [*found, Place(namespace, str(key))] if self.moving_in else found
+
+    def prefixes(self, prefix: Namespace, context: EncryptionContext | None) -> list[Namespace]:
+        """As `Names.prefixes`. Everything stands under the empty one."""
+        check_labels(prefix)
+        if not prefix:
+            return [()]
+        found = [tuple(secret.label(label) for label in prefix) for secret in self._secrets(context)]
+        return [*found, prefix] if self.moving_in else found
+
+    def conditions(
+        self, conditions: Sequence[MatchCondition] | None, context: EncryptionContext | None
+    ) -> list[tuple[MatchCondition, ...]]:
+        """As `Names.conditions`. A ``*`` stays one."""
+        given = tuple(conditions or ())
+        for condition in given:
+            check_labels(condition.path)
+        if not any(label != "*" for condition in given for label in condition.path):
+            return [given]
+        found = [
+            tuple(
+                condition._replace(path=tuple(label if label == "*" else secret.label(label) for label in condition.path))
+                for condition in given
+            )
+            for secret in self._secrets(context)
+        ]
+        return [*found, given] if self.moving_in else found
+
+    def labels(self, namespace: Namespace, context: EncryptionContext | None) -> dict[str, str]:
+        """Gives the pseudonyms that the labels of a namespace are written under, and the labels."""
+        secret = self._secrets(context)[0]
+        return {secret.label(label): label for label in namespace}
+
+    def _place(self, secret: _Secret, namespace: Namespace, key: str) -> Place:
+        return Place(tuple(map(secret.label, namespace)), secret.key(namespace, key))
+
+    def _secrets(self, context: EncryptionContext | None) -> list[_Secret]:
+        return [_secret(key, each) for each in self._tenancy.contexts(context) for key in self._tenancy.keys(each)]
+
+
+class _Secret:
+    """What pseudonyms are made with for one key and context."""
+
+    def __init__(self, key: Key, context: EncryptionContext) -> None:
+        self._labels = key.derive("name", b"label", context.encoded)
+        self._keys = key.derive("name", b"key", context.encoded)
+
+    def label(self, label: str) -> str:
+        return _pseudonym(self._labels, utf8(label))
+
+    def key(self, namespace: Namespace, key: str) -> str:
+        return _pseudonym(self._keys, lps(namespace) + lp(utf8(key)))
+
+
+@lru_cache(maxsize=1024)
+def _secret_of(key: Key, encoded: bytes) -> _Secret:
+    return _Secret(key, EncryptionContext({}, encoded))
+
+
+def _secret(key: Key, context: EncryptionContext) -> _Secret:
+    return _secret_of(key, context.encoded)
+
+
+def _pseudonym(secret: bytes, name: bytes) -> str:
+    mac = hmac.digest(secret, name, "sha256")[:_SIZE]
+    return base64.b32encode(mac).decode("ascii").rstrip("=").lower()
+
+
+def check_labels(namespace: Sequence[str]) -> None:
+    """Refuses labels that the inner store would refuse, before pseudonyms hide what they are.
+
+    Raises:
+        InvalidNamespaceError: If a label is empty, no str, or has a period or U+0000.
+    """
+    for label in namespace:
+        if not isinstance(label, str) or not label or "." in label or "\0" in label:
+            raise InvalidNamespaceError(
+                f"Invalid namespace label {label!r} found in {namespace}. Namespace labels must be non-empty strings "
+                "without periods ('.') and NUL bytes."
+            )
+
+
+class Remembered:
+    """Labels of pseudonyms that this process has seen, by context: bounded, since anybody may fill a database with names."""
+
+    def __init__(self) -> None:
+        self._labels: dict[bytes | None, dict[str, str]] = {}
+        self._count = 0
+
+    def under(self, context: EncryptionContext | None) -> dict[str, str]:
+        """Gives the labels that were seen under a context, by pseudonym."""
+        return self._labels.get(None if context is None else context.encoded, {})
+
+    def add(self, context: EncryptionContext | None, pseudonym: str, label: str) -> None:
+        """Remembers a label; forgets all of them when there are too many."""
+        if self._count >= _REMEMBERED:
+            self._labels, self._count = {}, 0
+        self._labels.setdefault(None if context is None else context.encoded, {})[pseudonym] = label
+        self._count += 1

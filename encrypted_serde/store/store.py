@@ -1,0 +1,295 @@
+"""`EncryptedStore`: wraps any store so that nobody who has its database reads or moves what it remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, Result, TTLConfig
+
+from ..audit import AuditListener, make_sealer
+from ..core.keys import Key, KeyProvider, SearchKeyProvider
+from ..core.sealer import Sealing
+from ..errors import ConfigurationError
+from ..wrapping.admission import Admission
+from ..wrapping.offload import LARGE, is_large
+from .asking import aask, ask
+from .batch import Steps
+from .embedding import Index, has_index
+from .filters import semantics_of
+from .items import KEY, RESERVED, Fields, Items
+from .names import Names, Pseudonyms
+from .planner import Planner, Surroundings
+from .tenancy import ContextSource, Tenancy
+
+_LARGE = 1 << 18  # bytes that are opened in a thread
+
+
+class EncryptedStore(BaseStore):
+    """Wraps a store: every value is sealed, and bound to the namespace and key it stands under.
+
+    Use it wherever the inner store is used: ``graph.compile(store=EncryptedStore(PostgresStore(conn), keys))``. It has the
+    methods of the inner store for setting up, expiry and as a context manager, sync and async as they are there.
+
+    Readable by nature stay namespaces and keys (but see ``pseudonymous_names``), times, sizes, and how many items there are.
+    Not detectable is that an item was deleted, or an older value of the same key put back.
+
+    Args:
+        inner: The store to wrap. It goes on to work as it did; what is written through the wrapper it cannot read.
+        keys: A `Key`, a `KeyProvider` such as `Keyring`, or a `Sealer`.
+        serde: How values become bytes before they are sealed; langgraph's `JsonPlusSerializer` by default.
+        searchable: Fields that ``search(filter=)`` finds inside the database by equality, without their being readable.
+            Which items share a value can be seen.
+        readable: Fields that are copied readably, so that the database can answer every filter on them.
+        pseudonymous_names: The database sees keyed pseudonyms in place of labels of namespaces and of keys.
+        readable_embeddings: The inner store searches by meaning: vectors of the plaintext are readable. Whoever has them can
+            find out much of the text.
+        context: The encryption context of what is written, and expected of what is read: a mapping, or a callable that
+            gives one. The ambient `encryption_context` where it is, or gives, None.
+        required_context: Names that the encryption context must have, or nothing is written or read: ``("tenant_id",)``.
+        accept_contexts: Contexts that are read besides the expected one, e.g. ``({},)`` for items from before there were
+            tenants. Every tenant can read them.
+        allow_plaintext: Moving in: items that were never encrypted are read, and with ``pseudonymous_names`` those under
+            readable names too. **While this is on, nothing is promised against somebody who can write rows.**
+        audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
+
+    Raises:
+        TypeError: If ``inner`` is no store, or another argument is of the wrong type.
+        ConfigurationError: If an option cannot be used: an inner store with an index without ``readable_embeddings``.
+
+    Attributes:
+        inner: As given.
+        serde: How values become bytes.
+    """
+
+    def __new__(cls, inner: BaseStore | None = None, *_: Any, **__: Any) -> EncryptedStore:
+        """Makes an instance of a class that has the methods of the inner store."""
+        return object.__new__(cls if inner is None else class_for(cls, inner))  # None: it is being copied
+
+    def __init__(
+        self,
+        inner: BaseStore,
+        keys: Key | KeyProvider | Sealing,
+        *,
+        serde: SerializerProtocol | None = None,
+        searchable: Collection[str] = (),
+        readable: Collection[str] = (),
+        pseudonymous_names: bool = False,
+        readable_embeddings: bool = False,
+        context: ContextSource | None = None,
+        required_context: Iterable[str] = (),
+        accept_contexts: Iterable[Mapping[str, str]] = (),
+        allow_plaintext: bool = False,
+        audit: AuditListener | None = None,
+    ) -> None:
+        if not isinstance(inner, BaseStore) or isinstance(inner, EncryptedStore):
+            raise TypeError(f"inner must be a store that is not encrypted yet, not {type(inner).__name__}")
+        super().__init__()
+        self.inner = inner
+        self._followed: Any = inner
+        self.serde = JsonPlusSerializer() if serde is None else serde
+        fields = Fields(_field_names("searchable", searchable), _field_names("readable", readable))
+        if both := fields.searchable & fields.readable:
+            raise ConfigurationError(f"fields cannot be readable and searchable: {', '.join(sorted(both))}")
+        self._sealer = make_sealer(keys, required_context=required_context, accept_contexts=accept_contexts, audit=audit)
+        if (fields.searchable or pseudonymous_names) and not isinstance(self._sealer.keys, SearchKeyProvider):
+            raise ConfigurationError(
+                "searchable= and pseudonymous_names= need to know every key: "
+                f"{type(self._sealer.keys).__name__} has no search_keys()"
+            )
+        tenancy = Tenancy(self._sealer, context)
+        self._admission = Admission(self._sealer, plaintext=allow_plaintext, allowlist_from=self.serde)
+        self._planner = Planner(
+            Surroundings(
+                inner=inner,
+                items=Items(self._sealer, self.serde, self._admission, fields, tenancy),
+                names=Pseudonyms(tenancy, moving_in=allow_plaintext) if pseudonymous_names else Names(),
+                semantics=semantics_of(inner),
+                indexing=_index_of(inner, readable_embeddings=readable_embeddings),
+            )
+        )
+
+    @property
+    def admitted_reads(self) -> Counter[str]:
+        """How many items the switch for moving in let through: by ``plaintext``."""
+        return self._admission.admitted
+
+    @property
+    def ttl_config(self) -> TTLConfig | None:  # type: ignore[override]  # an attribute there
+        """The inner store's."""
+        return self.inner.ttl_config
+
+    @property
+    def supports_ttl(self) -> bool:  # type: ignore[override]  # an attribute there
+        """The inner store's."""
+        return self.inner.supports_ttl
+
+    # --- batches: all else comes to these two
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Executes operations, as the inner store does.
+
+        Raises:
+            EncryptedSerdeError: If an item that is read does not open, or another cannot be sealed.
+            ValueError: If a filter or a namespace is one that the inner store refuses.
+        """
+        ops = list(ops)
+        if len(ops) == 1 and isinstance(ops[0], GetOp):  # by far the most frequent, and it needs no more than this
+            get = self._planner.get(ops[0])
+            get.take(ask(self.inner, get.asks()))
+            return [get.result()]
+        steps = self._planner.steps(ops)
+        try:
+            answers = ask(self.inner, next(steps))
+            while True:
+                answers = ask(self.inner, steps.send(answers))
+        except StopIteration as stopped:
+            return cast("list[Result]", stopped.value)
+        finally:
+            steps.close()
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Executes operations, as `batch` does. What takes long, or may ask a service for a key, works in a thread."""
+        ops = list(ops)
+        large = any(isinstance(op, PutOp) and is_large(op.value) for op in ops)
+        with closing(self._planner.steps(ops)) as steps:
+            request, results = await self._advance_off_loop(steps, None, large=large)
+            while request is not None:
+                answers = await aask(self.inner, request)
+                request, results = await self._advance_off_loop(steps, answers, large=_is_heavy(answers))
+            return results
+
+    async def _advance_off_loop(self, steps: Steps, answers: list[Any] | None, *, large: bool) -> _Advanced:
+        if large or self._sealer.may_block:
+            return await asyncio.to_thread(_advance, steps, answers)
+        return _advance(steps, answers)
+
+
+class _Advanced(NamedTuple):
+    """What comes next of a batch: a question to the inner store, or the results."""
+
+    request: list[Op] | None
+    results: list[Any]
+
+
+def _advance(steps: Steps, answers: list[Any] | None) -> _Advanced:
+    try:
+        return _Advanced(steps.send(answers), [])  # type: ignore[arg-type]  # None begins
+    except StopIteration as stopped:
+        return _Advanced(None, stopped.value)
+
+
+def _is_heavy(answers: list[Any]) -> bool:
+    """Says whether answers take long to open."""
+    size = 0
+    for answer in answers:
+        for item in answer if isinstance(answer, list) else (answer,):
+            text = item.value.get(KEY) if isinstance(item, Item) and isinstance(item.value, dict) else None
+            size += len(text) if isinstance(text, str) else 0
+    return size >= LARGE
+
+
+def class_for(cls: type[EncryptedStore], inner: BaseStore) -> type[EncryptedStore]:
+    """Gives the subclass of a wrapper that has what an inner store has for setting up, expiry, closing and semantic search."""
+    return _subclass(cls, frozenset(name for name in _FOLLOWED if hasattr(inner, name)))
+
+
+@lru_cache(maxsize=256)
+def _subclass(cls: type[EncryptedStore], names: frozenset[str]) -> type[EncryptedStore]:
+    members: dict[str, Any] = {name: _FOLLOWED[name] for name in names}
+    members |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return type(cls.__name__, (cls,), members)
+
+
+def _setup(self: EncryptedStore) -> Any:
+    """Sets up the inner store's database. Await the result where the inner store's own is awaited."""
+    return self._followed.setup()
+
+
+def _sweep_ttl(self: EncryptedStore) -> Any:
+    """Deletes what has expired, as the inner store does."""
+    return self._followed.sweep_ttl()
+
+
+def _start_ttl_sweeper(self: EncryptedStore, sweep_interval_minutes: int | None = None) -> Any:
+    """Starts the inner store's sweeper."""
+    return self._followed.start_ttl_sweeper(sweep_interval_minutes)
+
+
+def _stop_ttl_sweeper(self: EncryptedStore, timeout: float | None = None) -> Any:
+    """Stops the inner store's sweeper."""
+    return self._followed.stop_ttl_sweeper(timeout)
+
+
+def _enter(self: EncryptedStore) -> EncryptedStore:
+    """Enters the inner store."""
+    self._followed.__enter__()
+    return self
+
+
+def _exit(self: EncryptedStore, *error: Any) -> Any:
+    """Leaves the inner store."""
+    return self._followed.__exit__(*error)
+
+
+async def _aenter(self: EncryptedStore) -> EncryptedStore:
+    """Enters the inner store."""
+    await self._followed.__aenter__()
+    return self
+
+
+async def _aexit(self: EncryptedStore, *error: Any) -> Any:
+    """Leaves the inner store."""
+    return await self._followed.__aexit__(*error)
+
+
+def _index_config(self: EncryptedStore) -> Any:
+    """The inner store's."""
+    return self._followed.index_config
+
+
+def _embeddings(self: EncryptedStore) -> Any:
+    """The inner store's."""
+    return self._followed.embeddings
+
+
+_FOLLOWED: dict[str, Any] = {
+    "index_config": property(_index_config),
+    "embeddings": property(_embeddings),
+    "setup": _setup,
+    "sweep_ttl": _sweep_ttl,
+    "start_ttl_sweeper": _start_ttl_sweeper,
+    "stop_ttl_sweeper": _stop_ttl_sweeper,
+    "__enter__": _enter,
+    "__exit__": _exit,
+    "__aenter__": _aenter,
+    "__aexit__": _aexit,
+}
+
+
+def _field_names(option: str, names: Collection[str]) -> frozenset[str]:
+    if isinstance(names, str):
+        raise TypeError(f"{option} takes several names: write ({names!r},)")
+    found = frozenset(names)
+    if wrong := [name for name in found if not isinstance(name, str)]:
+        raise TypeError(f"{option} takes names of fields, not {type(wrong[0]).__name__}")
+    if reserved := found & RESERVED:
+        raise ConfigurationError(f"{option}: {min(reserved)!r} is the name of a field of the store's own")
+    return found
+
+
+def _index_of(inner: BaseStore, *, readable_embeddings: bool) -> Index | None:
+    if not has_index(inner):
+        return None
+    if not readable_embeddings:
+        raise ConfigurationError(
+            "the inner store embeds what it is given, and vectors give much of the text back to whoever reads them: "
+            "readable_embeddings=True accepts that; leave out index= to do without semantic search"
+        )
+    return Index(inner)

@@ -1,0 +1,311 @@
+"""The four methods, whatever is behind them: in threads, in processes, across forks, and when it is not there."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from encrypted_serde import AnchorError, ConfigurationError
+from encrypted_serde.anchor import Kind, PostgresAnchor, SqliteAnchor
+from encrypted_serde.anchor.entries import id_bytes, id_text, pack_slots, unpack_slots
+from tests.anchor.entries import IDS, NAMESPACE, OTHER, THREAD, mark, stored, wrote
+
+
+def _plain(entries):
+    return sorted(entry._replace(number=0) for entry in entries)
+
+
+def test_entries_come_back_as_they_were(anchor):
+    entries = [stored(0), stored(1, epoch=7), wrote(1, b"batch", 0, 1, -3), wrote(1, b"old", 2, kind=Kind.REPLACED), mark()]
+    anchor.append(entries[:2])
+    anchor.append(entries[2:])
+    assert _plain(anchor.entries(THREAD)) == _plain(entries)
+    assert _plain(anchor.entries(THREAD, NAMESPACE)) == _plain(entries)
+    assert _plain(anchor.entries(THREAD, NAMESPACE, id_bytes(IDS[1]))) == _plain(entries[1:])
+    assert anchor.entries(OTHER) == []
+
+
+def test_numbers_ascend_in_the_order_of_appending(anchor):
+    for number in range(4):
+        anchor.append([stored(number), wrote(number, b"batch", 0)])
+    numbers = [entry.number for entry in anchor.entries(THREAD)]
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] > 0
+
+
+def test_newest_gives_the_highest_stored_checkpoint_and_the_marks(anchor):
+    anchor.append([stored(3), stored(1), wrote(3, b"batch", 0), wrote(1, b"early", 0), mark(Kind.THINNED)])
+    anchor.append([wrote(5, b"of a checkpoint that is not stored yet", 0)])
+    assert _plain(anchor.newest(THREAD, NAMESPACE)) == _plain([stored(3), wrote(3, b"batch", 0), mark(Kind.THINNED)])
+    assert _plain(anchor.newest(THREAD, b"elsewhere")) == [mark(Kind.THINNED)]
+    assert anchor.newest(OTHER, NAMESPACE) == []
+
+
+def test_threads_are_named_once(anchor):
+    anchor.append([stored(0), stored(1), stored(0, thread=OTHER), mark()])
+    assert sorted(anchor.threads()) == sorted([THREAD, OTHER])
+
+
+def test_nothing_is_appended(anchor):
+    anchor.append([])
+    assert anchor.threads() == []
+
+
+def test_threads_append_and_read_at_once(anchor):
+    def work(worker):
+        for number in range(25):
+            anchor.append([wrote(worker, b"%d" % number, number)])
+            anchor.newest(THREAD, NAMESPACE)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    found = anchor.entries(THREAD)
+    assert len(found) == 100
+    assert len({entry.number for entry in found}) == 100
+
+
+_PROCESS = """
+import sys
+from encrypted_serde.anchor import PostgresAnchor, SqliteAnchor
+from tests.anchor.entries import wrote
+kind, place, worker = sys.argv[1:]
+anchor = {"SqliteAnchor": SqliteAnchor, "PostgresAnchor": PostgresAnchor}[kind](place)
+for number in range(40):
+    anchor.append([wrote(int(worker), b"%d" % number, number), wrote(int(worker), b"again", number)])
+"""
+
+
+def _place(anchor):
+    if isinstance(anchor, SqliteAnchor):
+        return str(anchor.path)
+    with psycopg.connect(**anchor._options) as connection:
+        return make_conninfo(connection.info.dsn, dbname=connection.info.dbname)
+
+
+def test_processes_append_at_once(shared_anchor):
+    command = [sys.executable, "-c", _PROCESS, type(shared_anchor).__name__, _place(shared_anchor)]
+    workers = [subprocess.Popen([*command, str(worker)]) for worker in range(3)]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
+    assert len(shared_anchor.entries(THREAD)) == 240
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_goes_on_with_a_connection_of_its_own(shared_anchor):
+    shared_anchor.append([stored(0)])
+    held = threading.Event()
+    let_go = threading.Event()
+
+    def hold():
+        with shared_anchor._lock:
+            held.set()
+            let_go.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    child = os.fork()  # while another thread holds the lock, which the child inherits
+    if child == 0:
+        try:
+            shared_anchor.append([stored(1)])
+            os._exit(0 if len(shared_anchor.entries(THREAD)) == 2 else 1)
+        finally:
+            os._exit(2)
+    let_go.set()
+    holder.join()
+    assert os.waitpid(child, 0)[1] == 0
+    shared_anchor.append([stored(2)])
+    assert len(shared_anchor.entries(THREAD)) == 3
+
+
+def test_a_closed_anchor_opens_again(shared_anchor):
+    shared_anchor.append([stored(0)])
+    shared_anchor.close()
+    shared_anchor.close()
+    assert len(shared_anchor.entries(THREAD)) == 1
+
+
+@pytest.mark.parametrize("slots", [[], [0], [0, 1, 2], [-4, -1, 0, 1, 5], [-3], range(1000)])
+def test_slots_are_packed_as_runs(slots):
+    assert unpack_slots(pack_slots(slots)) == [*slots]
+    assert len(pack_slots(range(1000))) == 8
+
+
+@pytest.mark.parametrize("checkpoint_id", [*IDS, "1", "", IDS[0].upper(), "abcdefghijklmnop", "\udc80"])
+def test_ids_come_back_and_uuids_keep_their_order(checkpoint_id):
+    assert id_text(id_bytes(checkpoint_id)) == checkpoint_id
+    assert sorted(IDS, key=id_bytes) == IDS
+
+
+# --- SQLite
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "anchor.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(AnchorError, match=r"anchor\.db") as caught:
+        SqliteAnchor(tmp_path / "anchor.db")
+    assert not caught.value.retryable
+
+
+def test_a_directory_that_is_missing_is_refused(tmp_path):
+    with pytest.raises(AnchorError):
+        SqliteAnchor(tmp_path / "missing" / "anchor.db")
+
+
+def test_a_file_that_cannot_be_written_is_an_anchor_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("encrypted_serde.anchor.sqlite._BUSY_SECONDS", 0.01)
+    anchor = SqliteAnchor(tmp_path / "anchor.db")
+    other = sqlite3.connect(tmp_path / "anchor.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    for entries in ([stored(0)], [stored(0), stored(1)]):
+        with pytest.raises(AnchorError, match="locked") as caught:
+            anchor.append(entries)
+        assert caught.value.retryable
+    other.execute("ROLLBACK")
+    anchor.append([stored(0)])
+    other.close()
+    anchor.close()
+
+
+def test_an_anchor_that_is_dropped_closes_its_connection(shared_anchor):
+    other = type(shared_anchor)(_place(shared_anchor))
+    other.append([stored(0)])
+    connection = other._connection
+    del other
+    gc.collect()
+    with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+        connection.execute("SELECT 1")
+
+
+def test_the_newest_is_found_by_the_index_alone(tmp_path):
+    from encrypted_serde.anchor.sqlite import _NEWEST
+
+    anchor = SqliteAnchor(tmp_path / "anchor.db")
+    with anchor._cursor() as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {_NEWEST}", (THREAD, NAMESPACE)).fetchall()
+    steps = [step for *_, step in plan if "anchor_entries" in step]
+    assert len(steps) == 3
+    assert [step for step in steps if "USING INDEX anchor_places" not in step and "COVERING" not in step] == []
+    anchor.close()
+
+
+def test_the_file_is_in_wal_mode(tmp_path):
+    anchor = SqliteAnchor(tmp_path / "anchor.db")
+    with anchor._cursor() as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    anchor.close()
+
+
+# --- Postgres
+
+
+@pytest.fixture
+def writer(postgres_database):
+    """Conninfo of a role that can insert into an anchor's table and read it, and nothing else."""
+    with psycopg.connect(postgres_database, autocommit=True) as owner:
+        name = f"anchor_writer_{os.urandom(4).hex()}"
+        owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+        owner.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        anchor = PostgresAnchor(postgres_database)
+        anchor.setup(grant_to=name)
+        anchor.close()
+        yield make_conninfo(postgres_database, user=name, password="secret")
+        owner.execute(f"DROP OWNED BY {name}")
+        owner.execute(f"DROP ROLE {name}")
+
+
+def test_a_role_that_can_insert_and_read_suffices(writer):
+    anchor = PostgresAnchor(writer)
+    anchor.append([stored(0), wrote(0, b"batch", 0)])
+    anchor.append([mark()])
+    assert len(anchor.newest(THREAD, NAMESPACE)) == 3
+    assert anchor.threads() == [THREAD]
+    anchor.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM anchor_entries",
+        "UPDATE anchor_entries SET epoch = 1",
+        "TRUNCATE anchor_entries",
+        "DROP TABLE anchor_entries",
+        "ALTER TABLE anchor_entries ADD COLUMN x int",
+        "ALTER SEQUENCE anchor_entries_number_seq RESTART",
+        "INSERT INTO anchor_entries OVERRIDING SYSTEM VALUE SELECT * FROM anchor_entries",
+    ],
+)
+def test_that_role_can_take_nothing_back(writer, statement):
+    anchor = PostgresAnchor(writer)
+    anchor.append([stored(0)])
+    anchor.close()
+    with psycopg.connect(writer, autocommit=True) as connection:
+        with pytest.raises(psycopg.Error):
+            connection.execute(statement)
+        assert connection.execute("SELECT count(*) FROM anchor_entries").fetchone() == (1,)
+
+
+def test_a_role_that_may_not_create_the_table_is_told(postgres_database):
+    with psycopg.connect(postgres_database, autocommit=True) as owner:
+        name = f"anchor_nobody_{os.urandom(4).hex()}"
+        owner.execute(f"CREATE ROLE {name} LOGIN")
+        owner.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        try:
+            anchor = PostgresAnchor(make_conninfo(postgres_database, user=name))
+            with pytest.raises(AnchorError, match="permission denied") as caught:
+                anchor.append([stored(0)])
+            assert not caught.value.retryable
+        finally:
+            owner.execute(f"DROP ROLE {name}")
+
+
+def test_many_that_make_the_table_at_once(postgres_database):
+    anchors = [PostgresAnchor(postgres_database) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda anchor: anchor.append([stored(0)]), anchors))
+    assert len(anchors[0].entries(THREAD)) == 6
+    for anchor in anchors:
+        anchor.close()
+
+
+def test_tables_of_their_own(postgres_database):
+    one, other = PostgresAnchor(postgres_database), PostgresAnchor(postgres_database, table='an "odd" name')
+    other.append([stored(0)])
+    assert (one.threads(), other.threads()) == ([], [THREAD])
+    one.close()
+    other.close()
+
+
+def test_a_connection_that_was_cut_is_made_again(postgres_database):
+    anchor = PostgresAnchor(postgres_database)
+    anchor.append([stored(0)])
+    for work in (lambda: anchor.append([stored(1)]), lambda: anchor.newest(THREAD, NAMESPACE)):
+        with psycopg.connect(postgres_database, autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(%s)", [anchor._connection.info.backend_pid])
+        work()
+    assert len(anchor.entries(THREAD)) == 2
+    anchor.close()
+
+
+def test_a_server_that_is_not_there_is_an_anchor_error_without_secrets(tmp_path):
+    anchor = PostgresAnchor(f"host={tmp_path} dbname=x user=y password=hunter2")
+    with pytest.raises(AnchorError) as caught:
+        anchor.newest(THREAD, NAMESPACE)
+    assert caught.value.retryable
+    assert "hunter2" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_what_is_no_conninfo_is_refused_at_once():
+    with pytest.raises(ConfigurationError) as caught:
+        PostgresAnchor("password=hunter2 nonsense")
+    assert "hunter2" not in str(caught.value)

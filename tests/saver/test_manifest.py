@@ -1,0 +1,288 @@
+"""The manifest: what is readable, what is sealed, and the form in which it is compared and handed out."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from collections import OrderedDict
+from datetime import datetime
+from types import MappingProxyType
+
+import ormsgpack
+import pytest
+
+from encrypted_serde import ConfigurationError, MalformedEnvelope, WrongLocation
+from encrypted_serde.saver.manifest import Found, Manifest, digest, split_metadata, survives_json
+
+CHECKPOINT = {
+    "v": 4,
+    "id": "c1",
+    "ts": "2026-01-01",
+    "channel_versions": {"a": "1", "b": 2},
+    "versions_seen": {"n": {"a": "1"}},
+    "updated_channels": ["a"],
+}
+READABLE = {"source": "loop", "step": 3, "parents": {}}
+
+
+def _manifest(checkpoint=CHECKPOINT, readable=READABLE, **changed):
+    parts = {"checkpoint_id": "c1", "parent_id": "c0", "values": ["a"], "nones": ["n"], "private": ("null", b"")}
+    return Manifest(**{**parts, "digest": digest(checkpoint, readable), **changed})
+
+
+def _found(**changed):
+    return Found(**{"checkpoint_id": "c1", "parent_id": "c0", "checkpoint": CHECKPOINT, "readable": READABLE, **changed})
+
+
+# --- the normal form
+
+
+# rule F-29
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((1, 2), [1, 2]),
+        ({3, 1, 2}, [1, 2, 3]),
+        (frozenset({"b", "a"}), ["a", "b"]),
+        (1.0, 1),
+        ([1.0, {"a": 2.0}], [1, {"a": 2}]),
+        ({1: "x"}, {"1": "x"}),
+        ({"b": 1, "a": 2}, {"a": 2, "b": 1}),
+        (OrderedDict(a=1), {"a": 1}),
+        (MappingProxyType({"a": (1,)}), {"a": [1]}),
+        (-0.0, 0),
+        (type("Text", (str,), {})("x"), "x"),
+        (type("Number", (int,), {})(7), 7),
+    ],
+)
+def test_what_json_changes_is_one_form(one, other):
+    assert digest({**CHECKPOINT, "x": one}, {}) == digest({**CHECKPOINT, "x": other}, {})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, "1"),
+        (1, True),
+        (0, False),
+        (0, None),
+        ("", None),
+        ([], {}),
+        ([], None),
+        (1.5, "1.5"),
+        ([1, 2], [2, 1]),
+        ([[1], 2], [1, [2]]),
+    ],
+)
+def test_what_json_keeps_apart_is_kept_apart(one, other):
+    assert digest({**CHECKPOINT, "x": one}, {}) != digest({**CHECKPOINT, "x": other}, {})
+
+
+def test_checkpoint_and_metadata_are_kept_apart():
+    assert digest({"v": 4, "step": 1}, {}) != digest({"v": 4}, {"step": 1})
+
+
+def test_channel_values_and_pending_sends_are_no_part_of_it():
+    assert digest({**CHECKPOINT, "channel_values": {"a": 1}, "pending_sends": [1]}, {}) == digest(CHECKPOINT, {})
+
+
+# rule F-29
+@pytest.mark.parametrize(("version", "is_one"), [(1, True), (3, True), (4, False), (5, False)])
+def test_below_format_4_the_version_of_the_sends_is_left_out(version, is_one):
+    without = {**CHECKPOINT, "v": version}
+    with_sends = {**without, "channel_versions": {**CHECKPOINT["channel_versions"], "__pregel_tasks": "9"}}
+    assert (digest(without, {}) == digest(with_sends, {})) is is_one
+
+
+class _Colour(enum.Enum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        uuid.UUID(int=3),
+        datetime(2026, 1, 1),
+        _Colour.RED,
+        1 << 80,
+        {1, "a"},
+        1e300,
+        {"k": object()},
+    ],
+)
+def test_what_no_json_gives_back_is_not_digested(value):
+    with pytest.raises(ConfigurationError):
+        digest({**CHECKPOINT, "x": value}, {})
+
+
+def test_a_circle_is_not_digested():
+    circle: list = []
+    circle.append(circle)
+    with pytest.raises(ConfigurationError):
+        digest({**CHECKPOINT, "x": circle}, {})
+
+
+# --- what is readable
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["text", "", True, None, 0, -5, 2**53, 0.5, [1, "a", None], (1, 2), {"a": [0.25]}, {}],
+)
+def test_what_json_gives_back_may_be_readable(value):
+    assert survives_json(value)
+
+
+# rule F-35
+@pytest.mark.parametrize(
+    "value",
+    [
+        1.0,
+        1e16,
+        float("nan"),
+        float("inf"),
+        2**53 + 1,
+        -(2**60),
+        "a\0b",
+        "\ud800",
+        {1: "a"},
+        {"a\0": 1},
+        [[1.0]],
+        {"a": {"b": 2.0}},
+        {1},
+        b"x",
+        object(),
+        uuid.UUID(int=1),
+    ],
+)
+def test_what_json_changes_is_sealed_although_it_should_be_readable(value):
+    readable, private = split_metadata({"step": value, "other": 1}, {"step"})
+    assert (readable, list(private)) == ({}, ["step", "other"])
+
+
+def test_metadata_is_divided_by_key():
+    assert split_metadata({"source": "loop", "user": "a", "step": 1}, {"source", "step"}) == (
+        {"source": "loop", "step": 1},
+        {"user": "a"},
+    )
+
+
+# --- verifying
+
+
+# rule F-32
+def test_what_was_compared_is_what_is_handed_out():
+    stored = {**CHECKPOINT, "updated_channels": ("a",), "channel_versions": {"b": 2.0, "a": "1"}, "channel_values": {"a": 1}}
+    verified = _manifest().verify(_found(checkpoint=stored, readable={**READABLE, "parents": MappingProxyType({})}))
+    assert verified.checkpoint == CHECKPOINT
+    assert type(verified.checkpoint["channel_versions"]["b"]) is int
+    assert verified.readable == READABLE
+
+
+# rule F-31
+@pytest.mark.parametrize("stored", [4.0, True, "4", None, [4], 4.5])
+@pytest.mark.parametrize("where", ["v", "step"])
+def test_format_and_step_are_exact_integers(where, stored):
+    changed = {"checkpoint": {**CHECKPOINT, "v": stored}} if where == "v" else {"readable": {**READABLE, "step": stored}}
+    with pytest.raises(MalformedEnvelope):
+        _manifest().verify(_found(**changed))
+
+
+# rule F-33
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"checkpoint_id": "c2"},
+        {"checkpoint": {**CHECKPOINT, "id": "c2"}},
+        {"checkpoint": {**CHECKPOINT, "v": 3}},
+        {"checkpoint": {**CHECKPOINT, "more": 1}},
+        {"checkpoint": {**CHECKPOINT, "ts": object()}},
+        {"checkpoint": {name: part for name, part in CHECKPOINT.items() if name != "ts"}},
+        {"checkpoint": {**CHECKPOINT, "channel_versions": {"a": True, "b": 2}}},
+        {"readable": {**READABLE, "step": 4}},
+        {"readable": {}},
+        {"parent_id": "c2"},
+        {"parent_id": None},
+        {"parent_id": ""},
+    ],
+)
+def test_anything_else_than_was_written_is_in_the_wrong_place(changed):
+    with pytest.raises(WrongLocation):
+        _manifest().verify(_found(**changed))
+
+
+def test_an_empty_parent_is_none():
+    for written in ("", None):
+        for stored in ("", None):
+            _manifest(parent_id=written).verify(_found(parent_id=stored))
+
+
+# rule F-33
+def test_only_where_a_saver_may_lose_it_and_no_delta_channel_needs_it_a_parent_may_be_gone():
+    _manifest().verify(_found(parent_id=None, loses_parent=True))
+    readable = {**READABLE, "counters_since_delta_snapshot": {"a": [1, 1]}}
+    for changed in ({"parent_id": "c2", "loses_parent": True}, {"parent_id": None, "loses_parent": True, "readable": readable}):
+        with pytest.raises(WrongLocation, match="parent"):
+            _manifest(readable=changed.get("readable", READABLE)).verify(_found(**changed))
+
+
+# rule F-29
+def test_keys_that_a_saver_adds_are_dropped():
+    stored = {**CHECKPOINT, "type": "json"}
+    assert _manifest().verify(_found(checkpoint=stored, added_keys=frozenset({"type"}))).checkpoint == CHECKPOINT
+    with pytest.raises(WrongLocation):
+        _manifest().verify(_found(checkpoint=stored))
+
+
+# rule F-34
+@pytest.mark.parametrize(
+    ("values", "nones", "deltas"),
+    [
+        ([], ["n"], []),
+        (["a"], [], []),
+        (["a", "x"], ["n"], []),
+        (["a"], ["n", "x"], []),
+        (["a", "n"], [], []),
+        (["n"], ["a"], []),
+        (["a", "__pregel_tasks"], ["n"], ["__pregel_tasks"]),
+        (["a", "x", "y"], ["n"], ["x"]),
+    ],
+)
+def test_a_channel_too_few_or_too_many_is_refused(values, nones, deltas):
+    with pytest.raises(WrongLocation):
+        _manifest().check_channels(values, nones, deltas)
+
+
+def test_channels_as_written_and_snapshots_that_were_left_out_since():
+    _manifest().check_channels(["a"], ["n"], [])
+    _manifest().check_channels(["x", "a"], ["n"], ["x"])
+
+
+# --- its bytes
+
+
+def test_it_comes_back_as_it_was_packed():
+    manifest = _manifest(private=("msgpack", b"\x81"))
+    assert Manifest.unpack(manifest.pack()) == manifest
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"",
+        b"\xc1",
+        b"\x05",
+        b"\x90",
+        ormsgpack.packb([1, 2, 3, 4, 5, 6]),
+        ormsgpack.packb(["a"] * 7),
+        ormsgpack.packb({"a": 1}),
+    ],
+)
+def test_bytes_that_are_no_manifest_are_malformed(packed):
+    with pytest.raises(MalformedEnvelope):
+        Manifest.unpack(packed)
+
+
+def test_its_text_shows_no_metadata():
+    assert "secret" not in repr(_manifest(private=("msgpack", b"secret")))

@@ -1,0 +1,63 @@
+"""What objects say of themselves: useful to an operator, and nothing that is secret."""
+
+from __future__ import annotations
+
+import json
+
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.store.memory import InMemoryStore
+
+from encrypted_serde import EncryptedSaver, EncryptedSerializer, Key, Keyring, LocalKeyWrapper, TenantKeyring
+
+OLD, NEW = Key.generate(), Key.generate()
+RING = Keyring(primary=NEW, decrypt_only=[OLD])
+
+
+def test_the_repr_of_a_serializer_names_cipher_key_and_compression() -> None:
+    serde = EncryptedSerializer(RING, cipher="aes-256-gcm", compression="zstd")
+    assert repr(serde) == f"<EncryptedSerializer aes-256-gcm+zstd, Keyring {NEW.id.hex()[:12]}>"
+
+
+def test_the_repr_of_a_serializer_shouts_switches_that_are_on() -> None:
+    serde = EncryptedSerializer(NEW, allow_plaintext=True, legacy_keys=[b"0123456789abcdef"])
+    assert repr(serde).endswith("allow_plaintext=ON, legacy_keys=ON>")
+
+
+def test_the_repr_of_a_serializer_asks_no_key_service() -> None:
+    keys = TenantKeyring(InMemoryStore(), LocalKeyWrapper(OLD))
+    assert repr(EncryptedSerializer(keys)) == "<EncryptedSerializer xaes-256-gcm, TenantKeyring>"
+
+
+def test_the_repr_of_a_saver_names_what_it_wraps() -> None:
+    saver = EncryptedSaver(InMemorySaver(), RING, allow_unbound=True)
+    assert repr(saver) == f"<EncryptedSaver of InMemorySaver, xaes-256-gcm, Keyring {NEW.id.hex()[:12]}, allow_unbound=ON>"
+
+
+def test_a_saver_describes_itself_for_a_health_page() -> None:
+    saver = EncryptedSaver(
+        InMemorySaver(), RING, allow_plaintext=True, readable_metadata=["team"], required_context=["tenant_id"]
+    )
+    assert json.loads(json.dumps(saver.describe())) == {
+        "saver": "InMemorySaver",
+        "cipher": "xaes-256-gcm",
+        "compression": None,
+        "keys": "Keyring",
+        "key_id": NEW.id.hex(),
+        "decrypt_only": 1,
+        "required_context": ["tenant_id"],
+        "audit": False,
+        "anchor": False,
+        "readable_metadata": ["team"],
+        "searchable_metadata": [],
+        "switches": ["allow_plaintext"],
+        "admitted": {},
+    }
+
+
+def test_a_description_holds_no_key_and_no_legacy_key() -> None:
+    legacy = b"0123456789abcdef"
+    saver = EncryptedSaver(InMemorySaver(), RING, legacy_keys=[legacy], audit=lambda event: None)
+    shown = json.dumps(saver.describe()) + repr(saver)
+    assert [secret for secret in (NEW.to_text(), OLD.to_text(), legacy.decode()) if secret in shown] == []
+    assert saver.describe()["switches"] == ["legacy_keys"]
+    assert saver.describe()["audit"] is True
