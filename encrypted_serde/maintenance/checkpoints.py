@@ -186,12 +186,22 @@ class Checkpoints(Table):
 
     def require_writes(self, opened: Checkpoint, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> None:
         """Refuses to give a checkpoint a manifest while it has pending writes that are not ours: nobody would read them."""
-        if opened.manifest is not None:
+        if not row.cells["is_ahead"]:
             return
         place = (row.cells["thread_id"], row.cells[self.database.namespace], opened.parts.checkpoint_id)
-        for table in self.database.tables:
-            if isinstance(table, Writes) and table.are_pending(place, coder, metadata_keys):
-                raise Blocked("pending writes of the checkpoint are not sealed, and could not be")
+        if not coder.dry_run or self._writes().are_pending(place, coder, metadata_keys):
+            raise Blocked("pending writes of the checkpoint are not sealed, and could not be")
+
+    def _writes(self) -> Writes:
+        return next(table for table in self.database.tables if isinstance(table, Writes))
+
+    def is_ahead(self) -> str:
+        """Gives SQL that says whether a checkpoint has no manifest, and pending writes that are not ours."""
+        database, writes = self.database, self._writes()
+        checkpoint_id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
+        return f"""(NOT {database.has_metadata(KEY)} AND EXISTS (SELECT 1 FROM {writes.name} AS w
+            WHERE w.thread_id = t.thread_id AND w.{database.namespace} = t.{database.namespace}
+            AND w.checkpoint_id = {checkpoint_id} AND {writes.unbound('w')}))"""  # noqa: S608
 
     # --- as EncryptedSaver writes it
 
@@ -338,6 +348,7 @@ class PackedCheckpoints(Checkpoints):
             Column("type", _MAYBE_TEXT),
             Column("checkpoint", (bytes, type(None))),
             Column("metadata", _JSON),
+            Column("is_ahead", (int,), sql=self.is_ahead(), reading=OPEN),
             Column("is_cut", (int,), sql=database.is_cut(), reading=VERIFY),
         )
 
@@ -436,6 +447,7 @@ class JsonCheckpoints(Checkpoints):
             Column("checkpoint", sql=database.json_text("t.checkpoint")),
             Column("metadata", sql=database.json_text("t.metadata")),
             Column("types", _MAYBE_TEXT, sql=database.types.format(version=version, bound=bound)),
+            Column("is_ahead", (int, bool), sql=self.is_ahead(), reading=OPEN),
             Column("is_cut", (int, bool), sql="0" if is_shallow else database.is_cut(), reading=VERIFY),
         )
 

@@ -264,7 +264,10 @@ class Database(ABC):
         columns = self.catalog()
         present = {name: found for name, found in columns.items() if found}
         self.is_shallow = "checkpoint_id" not in present.get("checkpoints", {"checkpoint_id"})
-        self.tables = [cls(self, present[cls.name]) for cls in self.TABLES if self.has(cls, present)]
+        self.tables: list[Table] = []
+        for cls in self.TABLES:
+            if self.has(cls, present):
+                self.tables.append(cls(self, present[cls.name]))
         if not self.tables:
             raise DatabaseFailed(f"{label}: no database of a checkpointer: {self.nothing_found()}")
 
@@ -345,7 +348,7 @@ class Database(ABC):
         """Gives SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
 
     @abstractmethod
-    def has_metadata(self, key: str) -> str:
+    def has_metadata(self, key: str, alias: str = "t") -> str:
         """Gives SQL that says whether a checkpoint has a metadata key."""
 
     random: ClassVar[str]

@@ -135,9 +135,9 @@ class MysqlDatabase(Database):
         head = f"SUBSTRING({value}, 1, {SEALED_HEAD})"
         return f"({type_tag} IN ('bytes', 'msgpack') AND LOCATE(X'{SEALED_MAGIC.hex()}', {head}) > 0)"
 
-    def has_metadata(self, key: str) -> str:
+    def has_metadata(self, key: str, alias: str = "t") -> str:
         """Gives SQL that says whether a checkpoint has a metadata key."""
-        return f"JSON_CONTAINS_PATH(t.metadata, 'one', '$.{key}')"
+        return f"JSON_CONTAINS_PATH({alias}.metadata, 'one', '$.{key}')"
 
     def quoted(self, name: str) -> str:
         """Quotes a name: BLOB is a keyword."""

@@ -128,9 +128,9 @@ class PostgresDatabase(Database):
         head = f"substring({value} FROM 1 FOR {SEALED_HEAD})"
         return f"({type_tag} IN ('bytes', 'msgpack') AND position('\\x{SEALED_MAGIC.hex()}'::bytea IN {head}) > 0)"
 
-    def has_metadata(self, key: str) -> str:
+    def has_metadata(self, key: str, alias: str = "t") -> str:
         """Gives SQL that says whether a checkpoint has a metadata key."""
-        return f"t.metadata ? '{key}'"
+        return f"{alias}.metadata ? '{key}'"
 
     def row_lock(self) -> str:
         """Locks rows; those that others have locked are left to them."""

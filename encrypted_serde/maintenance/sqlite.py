@@ -109,9 +109,9 @@ class SqliteDatabase(Database):
         """Gives SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
         return f"({type_tag} IN ('bytes', 'msgpack') AND instr(substr({value}, 1, {SEALED_HEAD}), X'{SEALED_MAGIC.hex()}') > 0)"
 
-    def has_metadata(self, key: str) -> str:
+    def has_metadata(self, key: str, alias: str = "t") -> str:
         """Gives SQL that says whether a checkpoint has a metadata key."""
-        return f"""CAST(t.metadata AS TEXT) LIKE '%"{key}"%'"""
+        return f"""CAST({alias}.metadata AS TEXT) LIKE '%"{key}"%'"""
 
     def partitioned(self, number: int, parts: int) -> str:
         """Gives SQL for the threads of a part."""

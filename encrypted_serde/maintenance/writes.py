@@ -42,11 +42,21 @@ class Writes(Table):
             Column("channel"),
             Column("type", _MAYBE_TEXT),
             Column(self.value, _BYTES, is_large=True),
+            Column("is_vouched", (int, bool), sql=f"({self.unbound('t')} AND {self._has_manifest()})", reading=OPEN),
         )
         self._task: tuple[Any, ...] = ()
         self._ordinary: dict[str, int] = {}
-        self._place: tuple[Any, ...] = ()
-        self._vouched = False
+
+    def unbound(self, alias: str) -> str:
+        """Gives SQL that says whether `EncryptedSaver` did not seal a write."""
+        value = f"{alias}.{self.database.quoted(self.value)}"
+        return f"NOT coalesce({self.database.is_bound(f'{alias}.type', value)}, {self.database.false})"
+
+    def _has_manifest(self) -> str:
+        database = self.database
+        checkpoint_id = database.shallow_id.replace("t.", "c.") if database.is_shallow else "c.checkpoint_id"
+        return f"""EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = t.thread_id AND c.{database.namespace} =
+            t.{database.namespace} AND {checkpoint_id} = t.checkpoint_id AND {database.has_metadata(KEY, 'c')})"""  # noqa: S608
 
     def look(self, row: Row, readable_keys: Collection[str]) -> Iterator[Seen]:
         """Says how the value is stored."""
@@ -60,8 +70,7 @@ class Writes(Table):
         where = binding.write(place, cells["channel"], _claims(cells))
         found = self._found(row)
         # Beside a manifest nothing but bound writes is read, under every switch.
-        is_proven = coder.form == SAVER and not found.is_bound and bool(coder.admission) and self._is_vouched(cells)
-        return coder.open(found, lambda _: where, is_proven=is_proven)
+        return coder.open(found, lambda _: where, is_proven=coder.form == SAVER and bool(cells["is_vouched"]))
 
     def opened(self, opened: Opened) -> Iterator[Seen]:
         """Says how the value was stored."""
@@ -90,27 +99,12 @@ class Writes(Table):
         paging = Paging(self, Selection(), OPEN)
         names = ("thread_id", self.database.namespace, "checkpoint_id")
         same = " AND ".join(f"t.{name} = {self.database.mark}" for name in names)
-        value = f"t.{self.database.quoted(self.value)}"
-        paging.condition = (f"{same} AND NOT coalesce({self.database.is_bound('t.type', value)}, {self.database.false})", place)
+        paging.condition = (f"{same} AND {self.unbound('t')}", place)
         while not paging.finished:
             for row in self.database.fetch(paging):
                 if not (coder.dry_run and self.converts(row, coder, metadata_keys)):
                     return True
         return False
-
-    def _is_vouched(self, cells: dict[str, Any]) -> bool:
-        """Says whether the checkpoint of a write has a manifest."""
-        database, mark = self.database, self.database.mark
-        place = (cells["thread_id"], cells[database.namespace], cells["checkpoint_id"])
-        if place != self._place:
-            checkpoint_id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
-            found = database.execute(
-                f"SELECT 1 FROM checkpoints AS t WHERE t.thread_id = {mark} AND t.{database.namespace} = {mark} "  # noqa: S608
-                f"AND {checkpoint_id} = {mark} AND {database.has_metadata(KEY)}",
-                place,
-            )
-            self._place, self._vouched = place, bool(found)
-        return self._vouched
 
     def _found(self, row: Row) -> Found:
         cells = self.checked(row)
