@@ -24,6 +24,11 @@ class MariaDbUnavailable(Exception):
     """There is no server, and none could be started."""
 
 
+def is_there() -> bool:
+    """Says whether a server runs already, or could be started."""
+    return URL_VARIABLE in os.environ or shutil.which("mariadbd", path=_PATH) is not None
+
+
 @contextmanager
 def running_mariadb() -> Iterator[str]:
     """Gives the URL of a server, without a database."""
