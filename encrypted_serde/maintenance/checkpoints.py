@@ -100,7 +100,7 @@ class Checkpoints(Table):
     """Rows of checkpoints, however they are stored."""
 
     name = "checkpoints"
-    changed = ("checkpoint", "metadata")
+    changed: tuple[str, ...] = ("checkpoint", "metadata")
     prunes = False
 
     @abstractmethod
@@ -201,7 +201,7 @@ class Checkpoints(Table):
         checkpoint_id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
         return f"""(NOT {database.has_metadata(KEY)} AND EXISTS (SELECT 1 FROM {writes.name} AS w
             WHERE w.thread_id = t.thread_id AND w.{database.namespace} = t.{database.namespace}
-            AND w.checkpoint_id = {checkpoint_id} AND {writes.unbound('w')}))"""  # noqa: S608
+            AND w.checkpoint_id = {checkpoint_id} AND {writes.unbound("w")}))"""  # noqa: S608
 
     # --- as EncryptedSaver writes it
 

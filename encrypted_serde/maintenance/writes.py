@@ -56,7 +56,7 @@ class Writes(Table):
         database = self.database
         checkpoint_id = database.shallow_id.replace("t.", "c.") if database.is_shallow else "c.checkpoint_id"
         return f"""EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = t.thread_id AND c.{database.namespace} =
-            t.{database.namespace} AND {checkpoint_id} = t.checkpoint_id AND {database.has_metadata(KEY, 'c')})"""  # noqa: S608
+            t.{database.namespace} AND {checkpoint_id} = t.checkpoint_id AND {database.has_metadata(KEY, "c")})"""  # noqa: S608
 
     def look(self, row: Row, readable_keys: Collection[str]) -> Iterator[Seen]:
         """Says how the value is stored."""
