@@ -180,11 +180,12 @@ def _opened(database: str, anchor: str, table: str, *, grant: str | None = None,
     from ..saver import EncryptedSaver
 
     keys = Keyring.from_env()
-    with closing(_anchor(anchor, table, grant, makes)) as opened, _inner(database) as inner:
+    with closing(open_anchor(anchor, table, grant, makes)) as opened, _inner(database) as inner:
         yield _Opened(EncryptedSaver(inner, keys), Keeper(opened, keys))
 
 
-def _anchor(place: str, table: str, grant: str | None, makes: bool) -> Any:
+def open_anchor(place: str, table: str = "anchor_entries", grant: str | None = None, makes: bool = False) -> Any:
+    """Opens an anchor: a file, or a table of a Postgres database."""
     from ..anchor import PostgresAnchor, SqliteAnchor
 
     if "://" in place:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +46,10 @@ _Partition = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 _Report = Annotated[
     Path | None, typer.Option("--report", metavar="FILE", help="Write the report to a file, as evidence (JSON).")
+]
+_AnchorAt = Annotated[
+    str | None,
+    typer.Option("--anchor", metavar="ANCHOR", help="The anchor of the database: a file, or the URL of a Postgres database."),
 ]
 _Empty = Annotated[bool, typer.Option("--allow-empty", help=f"Finding no row at all is fine, not exit code {EXIT_FOUND}.")]
 _Readable = Annotated[
@@ -155,6 +160,7 @@ def verify(
     allow_plaintext: _Plaintext = False,
     allow_unbound: _Unbound = False,
     legacy_key_file: _Legacy = None,
+    anchor: _AnchorAt = None,
     show_contexts: Annotated[
         bool, typer.Option("--show-contexts", help="Show contexts that differ with their values, not their names alone.")
     ] = False,
@@ -166,7 +172,7 @@ def verify(
 
     Keys come from ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS, or the files that these variables with _FILE name.
     Compared are also what is readable with the manifests, that listed channels have their values, and that no parent is missing
-    from the middle of a thread. Every failure is reported with its primary key and the class of the error.
+    from the middle of a thread; with --anchor, that everything is there. Every failure is reported with its primary key and the class of the error.
 
     For example:
 
@@ -178,13 +184,16 @@ def verify(
     nothing at all, 130 interrupted.
     """
     selection = _selection(thread, partition, since, sample)
+    if anchor and (thread or partition or since or sample):
+        raise typer.BadParameter("what is missing can be told of the whole database alone", param_hint="--anchor")
     from ..maintenance.verify import verify as verify_database
     from .shown import finish, running, show_rate, show_tally
 
-    with running("verify") as listener:
+    with running("verify") as listener, _keeper(anchor) as keeper:
         found = verify_database(
             database,
             Keyring.from_env(),
+            witness=None if keeper is None else _witness(keeper, _context(context or [])),
             selection=selection,
             context=_context(context) if context else None,
             allow_plaintext=allow_plaintext,
@@ -302,11 +311,14 @@ def expire(
     partition: _Partition = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and delete nothing.")] = False,
     rate: Annotated[float | None, typer.Option(metavar="ROWS", help="Delete so many checkpoints a second at most.")] = None,
+    anchor: _AnchorAt = None,
     report: _Report = None,
     as_json: _Json = False,
     allow_empty: _Empty = False,
 ) -> None:
-    """Deletes threads that nobody has written to since TIME, while the database is in use. Needs no key.
+    """Deletes threads that nobody has written to since TIME, while the database is in use.
+
+    Needs no key, unless --anchor names an anchor that has to be told: then that of ENCRYPTED_SERDE_KEY.
 
     Pending writes and values that no checkpoint refers to go too. Small transactions, oldest checkpoints first: it can be
     interrupted at any moment and run again. Threads with delta channels, whose values need all of their history, are left whole
@@ -326,9 +338,16 @@ def expire(
     from ..maintenance.expire import expire as expire_database
     from .shown import finish, running
 
-    with running("expire") as listener:
+    with running("expire") as listener, _keeper(anchor) as keeper:
         done = expire_database(
-            database, moment, keep_latest=keep_latest, selection=selection, dry_run=dry_run, rate=rate, progress=listener
+            database,
+            moment,
+            keep_latest=keep_latest,
+            selection=selection,
+            dry_run=dry_run,
+            rate=rate,
+            announce=None if keeper is None else _announce(keeper),
+            progress=listener,
         )
     if not as_json:
         what = f"{'would get' if dry_run else 'got'} shorter" if keep_latest else f"{'would go' if dry_run else 'went'}"
@@ -400,6 +419,41 @@ def _context(given: list[str]) -> Mapping[str, str]:
             raise ConfigurationError("--context is NAME=VALUE")
         pairs[name] = value
     return pairs
+
+
+# --- the anchor -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _keeper(anchor: str | None) -> Iterator[Any]:
+    if anchor is None:
+        yield None
+        return
+    from ..anchor.keeper import Keeper
+    from .anchor import open_anchor
+
+    with closing(open_anchor(anchor)) as opened:
+        yield Keeper(opened, Keyring.from_env())
+
+
+def _witness(keeper: Any, context: Mapping[str, str]) -> Any:
+    from ..anchor.witness import AnchorWitness
+    from ..maintenance.report import Failure
+
+    class Reporting(AnchorWitness):
+        def missing(self) -> Iterator[Any]:
+            for thread, namespace, checkpoint_id, what in super().missing():
+                row = {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}
+                yield Failure("checkpoints", row, "Incomplete", f"{what} is missing, says the anchor")
+
+    return Reporting(keeper, context)
+
+
+def _announce(keeper: Any) -> Any:
+    from ..anchor.keeper import Where
+    from ..anchor.witness import announce_deletion
+
+    return lambda thread, namespace, ids: announce_deletion(keeper, Where(thread, namespace, {}), ids)
 
 
 def _show_admitted(admitted: Mapping[str, Any] | None) -> None:

@@ -158,7 +158,7 @@ class _Run:
             self._delete_orphans(self._blobs, selection)
 
     def _threads(self, selection: Selection) -> Iterator[tuple[Any, ...]]:
-        """Gives threads: the newest checkpoint, how many there are, how many without a time, how many with delta channels."""
+        """Gives threads: newest id, how many checkpoints, how many without a time, how many with delta channels."""
         database = self._database
         where, parameters = database.selected(self._checkpoints, selection)
         delta = " OR ".join(database.has_metadata(key) for key in DELTA_KEYS)

@@ -147,6 +147,6 @@ def assert_same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
 
 
 def _comparable(state: Any) -> Any:
-    """Sorts pending writes: the savers of MySQL give them in the order of random ids, `EncryptedSaver` as they were made."""
+    """Sorts pending writes: savers of MySQL give them in the order of random task ids, `EncryptedSaver` as they were made."""
     writes = getattr(state, "pending_writes", None)
     return state if writes is None else state._replace(pending_writes=sorted(writes, key=repr))

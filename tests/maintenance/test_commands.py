@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from encrypted_serde import EncryptedSaver, encryption_context
+from encrypted_serde import EncryptedSaver, SqliteAnchor, encryption_context
 from encrypted_serde.cli import app as cli
 from encrypted_serde.maintenance import Progress
 from tests.maintenance import sql
@@ -29,6 +29,7 @@ from tests.maintenance.forms import (
     replay_strictly,
     write_every_form,
 )
+from tests.maintenance.worker import counting_graph
 
 LEFT = 3
 
@@ -313,3 +314,25 @@ def test_expire_says_what_went_and_names_what_was_left(run, place: str) -> None:
     assert "1 threads would go" in result.out
     assert "left whole, it has delta channels: 'saver-old-key/delta'" in result.out
     assert run("expire", place, "--older-than", "soon").code == 2
+
+
+# --- the anchor -------------------------------------------------------------------------------------------------------
+
+
+def test_verify_with_an_anchor_misses_what_was_deleted_and_expire_tells_it_what_went(
+    run, keys: None, place: str, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "anchor.db")
+    anchored = {"configurable": {"thread_id": "one"}}
+    with open_saver(place) as plain, closing(SqliteAnchor(file)) as anchor:
+        counting_graph(EncryptedSaver(plain, NEW_KEY, anchor=anchor)).invoke({"log": ["a"]}, anchored)
+    assert run("verify", place, "--anchor", file).code == 0
+    assert run("verify", place, "--anchor", file, "--thread", "one").code == 2
+    sql.run(place, "DELETE FROM checkpoints WHERE parent_checkpoint_id IS NULL")
+    result = run("verify", place, "--anchor", file)
+    assert result.code == LEFT
+    assert "Incomplete" in result.err
+    now = datetime.now(timezone.utc).isoformat()
+    assert run("expire", place, "--older-than", now, "--keep-latest", "--anchor", file).code == 0
+    missing = run("verify", place, "--anchor", file).err
+    assert missing.count("thread_id=") == 1  # what was deleted behind its back stays missing, and nothing else is

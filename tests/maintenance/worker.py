@@ -1,6 +1,4 @@
-"""Other processes for the tests: ``python -m tests.maintenance.worker reencrypt|expire|write PLACE``.
-
-Keys come by the environment.
+"""Other processes for the tests: ``python -m tests.maintenance.worker reencrypt|expire|write PLACE``. Keys: the environment.
 
 * ``reencrypt`` goes in small pages and prints a line after each; with ``--file-size`` no file may grow beyond so many bytes.
 * ``expire`` prints a line after each thread.
