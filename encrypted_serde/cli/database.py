@@ -172,7 +172,8 @@ def verify(
 
     Keys come from ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS, or the files that these variables with _FILE name.
     Compared are also what is readable with the manifests, that listed channels have their values, and that no parent is missing
-    from the middle of a thread; with --anchor, that everything is there. Every failure is reported with its primary key and the class of the error.
+    from the middle of a thread; with --anchor, that everything is there. Every failure is reported with its primary key and the
+    class of the error.
 
     For example:
 

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -167,11 +168,15 @@ class Table(ABC):
         Raises:
             MalformedEnvelope: If one is not.
         """
-        cells = row.cells
-        for column in self.columns:
-            if column.name in cells and type(cells[column.name]) not in column.types:
-                raise MalformedEnvelope(f"column {column.name} holds {_KINDS.get(type(cells[column.name]), 'something else')}")
-        return cells
+        types = self._types
+        for name, cell in row.cells.items():
+            if type(cell) not in types[name]:
+                raise MalformedEnvelope(f"column {name} holds {_KINDS.get(type(cell), 'something else')}")
+        return row.cells
+
+    @cached_property
+    def _types(self) -> dict[str, tuple[type, ...]]:
+        return {column.name: column.types for column in self.columns}
 
     def weight(self, row: Row) -> int:
         """Gives the size of what `recode` gives anew."""
@@ -229,7 +234,12 @@ class Paging:
         self.after: tuple[Any, ...] = ()
         self.finished = False
         self.columns = [column for column in table.columns if column.reading <= reading]
-        self.sized = {*table.changed} - {"type"}
+        self.has_head = reading == LOOK and any(column.is_large for column in self.columns)
+        if self.has_head:  # its size is selected behind it
+            self.columns.sort(key=lambda column: column.is_large)
+        self.names = [column.name for column in self.columns]
+        heads = {column.name for column in self.columns if column.is_large and self.has_head}
+        self.sized = [name for name in self.names if name in table.changed and name != "type" and name not in heads]
 
     def turn(self, rows: Sequence[Row], asked: int) -> None:
         """Notes that these rows came when so many were asked for."""
@@ -447,22 +457,14 @@ class Database(ABC):
         return ", ".join(parts)
 
     def make_row(self, paging: Paging, found: Sequence[Any]) -> Row:
-        """Makes a row of what was selected."""
+        """Makes a row of what was selected: page key, columns, and the size of a value of which the head is there alone."""
         start = len(self.page_key)
-        cells: dict[str, Any] = {}
-        size = 0
-        position = start
-        for column in paging.columns:
-            cell = found[position]
-            cells[column.name] = bytes(cell) if isinstance(cell, (memoryview, bytearray)) else cell
-            position += 1
-            if column.is_large and paging.reading == LOOK:
-                size += found[position] or 0
-                position += 1
-            elif isinstance(cell, (bytes, str)) and column.name in paging.sized:
+        cells = dict(zip(paging.names, found[start:], strict=False))
+        size = (found[-1] or 0) if paging.has_head else 0
+        for name in paging.sized:
+            if isinstance(cell := cells[name], (bytes, str)):
                 size += len(cell)
-        place = tuple(found[:start]) or tuple(cells[name] for name in paging.table.key)
-        return Row(cells, place, size)
+        return Row(cells, tuple(found[:start]) or tuple([cells[name] for name in paging.table.key]), size)
 
     def fetch(self, paging: Paging) -> list[Row]:
         """Gives the rows of the next page."""

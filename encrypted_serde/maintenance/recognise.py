@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..core.ciphers import TAG_SIZE
-from ..core.format import Sealed, find_sealed, nonce_size
+from ..core.format import FLAG_BOUND, FLAG_ZSTD, Head, Sealed, find_sealed, nonce_size
 from ..errors import EncryptedSerdeError, MalformedEnvelope
 from ..saver.manifest import KEY, LANGGRAPH_KEYS
 from ..wrapping.inert import FOREIGN, Inert, pack, unpack
@@ -142,11 +143,18 @@ def _recognised(type_tag: str, value: bytes | str, size: int) -> Found | None:
 
 
 def _sealed(type_tag: str, sealed: Sealed, size: int) -> Found:
-    head = sealed.head
-    if size < sealed.nonce + nonce_size(head.cipher) + TAG_SIZE:
+    form, least = _form(sealed.head)
+    if size < sealed.nonce + least:
         raise MalformedEnvelope("the value ends inside its nonce or tag")
-    form = Form(SEALED, head.cipher.NAME, head.key_id, sealed.is_bound, sealed.is_compressed, head.context)
     return Found(form, type_tag, sealed.data, sealed)
+
+
+@lru_cache(maxsize=1024)
+def _form(head: Head) -> tuple[Form, int]:
+    """Gives the form of values with this head, and the size of their nonce and tag."""
+    bound, compressed = bool(head.flags & FLAG_BOUND), bool(head.flags & FLAG_ZSTD)
+    form = Form(SEALED, head.cipher.NAME, head.key_id, bound, compressed, head.context)
+    return form, nonce_size(head.cipher) + TAG_SIZE
 
 
 def _broken(type_tag: str, data: bytes, error: EncryptedSerdeError) -> Found:
