@@ -10,7 +10,8 @@ from pathlib import Path
 from ..core.context import NO_CONTEXT, EncryptionContext
 from ..core.keys import KEY_SIZE, Key, KeyProvider, as_key_provider
 from ..errors import ConfigurationError, KeyErased, UnknownKey
-from .database import ProgressListener, Selection, open_database
+from .database import ProgressListener, Selection
+from .opening import open_database
 from .report import Report, Seen
 from .scan import Scanning, scan_opened
 

@@ -21,7 +21,8 @@ from ..errors import ConfigurationError, EncryptedSerdeError
 from ..wrapping.upstream import DELTA_COUNTERS
 from .blobs import Blobs
 from .checkpoints import Checkpoints, check_document, parse_json
-from .database import DATED, Database, Progress, ProgressListener, Selection, Table, first_id, open_database
+from .database import DATED, Database, Progress, ProgressListener, Selection, Table, first_id
+from .opening import open_database
 from .report import FAILURES_KEPT, Failure, Report
 from .writes import Writes
 

@@ -17,19 +17,8 @@ from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError
 from .blobs import Blobs
 from .coder import SAVER, Blocked, Coder, ContextOf, Switches, Target
-from .database import (
-    OPEN,
-    Database,
-    MetadataKeys,
-    Paging,
-    Progress,
-    ProgressListener,
-    Row,
-    Selection,
-    Table,
-    fenced,
-    open_database,
-)
+from .database import OPEN, Database, MetadataKeys, Paging, Progress, ProgressListener, Row, Selection, Table, fenced
+from .opening import open_database
 from .report import PLAINTEXT, Failure, Report, Seen, Tally
 from .scan import Scanning, scan_opened
 

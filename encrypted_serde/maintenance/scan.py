@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..wrapping.inert import Inert
-from .database import LOOK, READ_ROWS, Database, Progress, ProgressListener, Selection, fenced, open_database
+from .database import LOOK, READ_ROWS, Database, Progress, ProgressListener, Selection, fenced
+from .opening import open_database
 from .report import NONE, PLAINTEXT, UNDECODABLE, Failure, Form, Report, Seen, Tally
 
 SAMPLE_CHARACTERS = 60

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from ..core.keys import Key, KeyProvider
 from .coder import Coder, Switches
-from .database import READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced, open_database
+from .database import READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced
+from .opening import open_database
 from .report import NONE, Failure, Report
 
 

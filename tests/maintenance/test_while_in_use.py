@@ -13,7 +13,8 @@ import pytest
 from encrypted_serde import EncryptedSaver, EncryptedSerializer
 from encrypted_serde.maintenance import reencrypt, scan
 from encrypted_serde.maintenance.coder import Coder, Switches
-from encrypted_serde.maintenance.database import OPEN, Paging, Selection, open_database
+from encrypted_serde.maintenance.database import OPEN, Paging, Selection
+from encrypted_serde.maintenance.opening import open_database
 from tests.maintenance.forms import (
     BOTH,
     EVERYTHING,
