@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import nox
@@ -78,7 +79,10 @@ def package(session: nox.Session) -> None:
     newest = max((BUILT / "dist").glob("*.whl"), key=lambda wheel: wheel.stat().st_mtime)
     session.install("--force-reinstall", "--no-deps", str(newest))
     session.install(f"encrypted-serde[cli] @ {newest.resolve().as_uri()}", "mypy", "pyright")
-    with session.chdir(ROOT / "tests" / "user_project"):
+    # In a folder of its own: beside the repository's sources a type checker would read those, and not what is installed.
+    folder = Path(session.create_tmp())
+    shutil.copytree(ROOT / "tests" / "user_project", folder, dirs_exist_ok=True)
+    with session.chdir(folder):
         session.run("mypy", "--strict", "app.py")
         session.run("pyright", "app.py")
 
