@@ -58,9 +58,9 @@ def verify(
     """Opens every value, manifest and pending write of a checkpointer's database, and every item of a store's, where it stands.
 
     It also compares what is readable with the manifests, that every channel that a manifest lists has its value, and that no
-    parent is missing from the middle of a thread; and what stands beside an item with that item. No object is built of any value,
-    so none of the application's classes are needed and no code of a stored value runs. A row that fails is read once more, since
-    the application may have been at it.
+    parent is missing from the middle of a thread; and what stands beside an item with that item. No object is built of any
+    value, so none of the application's classes are needed and no code of a stored value runs. A row that fails is read once
+    more, since the application may have been at it.
 
     Args:
         database: As for `scan`.
