@@ -219,6 +219,16 @@ def test_after_a_rotation_everything_is_read_and_found_under_the_new_key_alone(p
     assert reencrypt(place, BOTH, target=target).rewritten == 0
 
 
+@pytest.mark.parametrize("kind", ["blob", "text"])
+def test_a_value_keeps_the_type_that_it_has_in_sqlite(tmp_path: Any, kind: str) -> None:
+    place = str(tmp_path / "one.sqlite")
+    fill(place)
+    sql.run(place, f"UPDATE store SET value = CAST(value AS {kind})")
+    for target in ("saver", "plaintext"):
+        assert reencrypt(place, BOTH, target=target).rewritten == 3
+        assert sql.run(place, "SELECT DISTINCT typeof(value) FROM store") == [(kind,)]
+
+
 def test_a_dry_run_writes_nothing_and_says_what_a_run_would(place: str) -> None:
     fill(place, **FIELDS)
     before = everything(place)
