@@ -20,7 +20,7 @@ FORBIDDEN = {
     "kms": {"wrapping", "audit", "serializer", "saver", "tenants", "agent_server", "maintenance", "cli"},
     "tenants": {"wrapping", "serializer", "saver", "agent_server", "maintenance", "cli"},
     "agent_server": {"serializer", "kms", "tenants", "maintenance", "cli"},
-    "maintenance": {"serializer", "kms", "tenants", "agent_server", "cli"},
+    "maintenance": {"serializer", "store", "kms", "tenants", "agent_server", "cli"},
 }
 """What a room or module of the package must not import, not even inside of a function."""
 

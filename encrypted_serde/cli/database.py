@@ -40,7 +40,8 @@ _Threads = Annotated[list[str] | None, typer.Option("--thread", metavar="ID", he
 _Partition = Annotated[
     str | None,
     typer.Option(
-        metavar="N/M", help="Only the threads of part N of M, so that M processes, on as many machines, share the work."
+        metavar="N/M",
+        help="Only threads (of items: namespaces) of part N of M, so that M processes, on as many machines, share the work.",
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
@@ -54,7 +55,11 @@ _AnchorAt = Annotated[
 _Empty = Annotated[bool, typer.Option("--allow-empty", help=f"Finding no row at all is fine, not exit code {EXIT_FOUND}.")]
 _Readable = Annotated[
     list[str] | None,
-    typer.Option("--readable-metadata", metavar="KEY", help="A metadata key that is readable on purpose. May be repeated."),
+    typer.Option(
+        "--readable-metadata",
+        metavar="KEY",
+        help="A metadata key, or for scan a field of items, that is readable on purpose. May be repeated.",
+    ),
 ]
 _Plaintext = Annotated[
     bool, typer.Option("--allow-plaintext", help="Take values that were never encrypted for what they seem, but never pickle.")
@@ -103,7 +108,7 @@ def scan(
     as_json: _Json = False,
     allow_empty: _Empty = False,
 ) -> None:
-    """Says how every value of a checkpointer's database is stored. Needs no key, decrypts nothing.
+    """Says how every value of a checkpointer's database, or a store's, is stored. Needs no key, decrypts nothing.
 
     Counts, by table and column, what is sealed (by cipher and key id; bound to its place or not), what langgraph's own
     serializer encrypted, what is plaintext (channel values, scalars that Postgres inlines, metadata keys), and what cannot be
@@ -168,7 +173,7 @@ def verify(
     as_json: _Json = False,
     allow_empty: _Empty = False,
 ) -> None:
-    """Opens every value, manifest and pending write where it stands, and builds no object of it.
+    """Opens every value, manifest, pending write and item where it stands, and builds no object of it.
 
     Keys come from ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS, or the files that these variables with _FILE name.
     Compared are also what is readable with the manifests, that listed channels have their values, and that no parent is missing
@@ -238,6 +243,14 @@ def reencrypt(
     searchable_metadata: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help="A metadata key that gets a search token. May be repeated.")
     ] = None,
+    readable_field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="A field of a store's items that gets a readable copy. May be repeated."),
+    ] = None,
+    searchable_field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="A field of a store's items that gets a search token. May be repeated."),
+    ] = None,
     thread: _Threads = None,
     partition: _Partition = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
@@ -284,6 +297,8 @@ def reencrypt(
             context=_context(context or []),
             readable_metadata=readable_metadata or (),
             searchable_metadata=searchable_metadata or (),
+            readable_fields=readable_field or (),
+            searchable_fields=searchable_field or (),
             selection=selection,
             dry_run=dry_run,
             rate=rate,

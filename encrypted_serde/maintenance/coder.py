@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from ..core import binding
@@ -15,6 +15,7 @@ from ..core.sealer import Sealer
 from ..errors import ConfigurationError, WrongContext
 from ..wrapping.admission import Admission
 from ..wrapping.inert import Inert, pack, unpack
+from ..wrapping.stored_item import RESERVED
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .recognise import Found
 from .report import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen, Unconvertible
@@ -29,6 +30,9 @@ INLINED, READABLE_PART, METADATA = "inlined scalar", "readable part", "checkpoin
 """What a saver with ``serde=`` never asks it about."""
 
 NO_COMPRESSION = "none"
+
+ITEM, ITEM_VALUE = "item", "store.value"
+"""An item of a store, whose sealed form is one, and the column of it and of the readable fields beside it."""
 
 ContextOf = Mapping[str, str] | Callable[[str], Mapping[str, str]] | None
 
@@ -54,6 +58,35 @@ class Switches(NamedTuple):
     legacy_keys: tuple[bytes, ...] = ()
 
 
+class ItemFields(NamedTuple):
+    """Which fields of a store's items the database is to look at, as `EncryptedStore` is told.
+
+    Attributes:
+        readable: A copy of these stands beside the sealed value.
+        searchable: A search token of these does.
+    """
+
+    readable: frozenset[str] = frozenset()
+    searchable: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, readable: Collection[str], searchable: Collection[str]) -> ItemFields:
+        """Checks names.
+
+        Raises:
+            TypeError: If one of the two is a single str.
+            ConfigurationError: If a field is in both, or is one of those that `EncryptedStore` writes.
+        """
+        if isinstance(readable, str) or isinstance(searchable, str):
+            raise TypeError("readable_fields and searchable_fields take several names: write ('city',)")
+        fields = cls(frozenset(readable), frozenset(searchable))
+        if wrong := (fields.readable & fields.searchable) | ((fields.readable | fields.searchable) & RESERVED):
+            raise ConfigurationError(
+                f"fields cannot be readable and searchable, or have a reserved name: {', '.join(sorted(wrong))}"
+            )
+        return fields
+
+
 class Target(NamedTuple):
     """How values are to stand in the database.
 
@@ -62,12 +95,14 @@ class Target(NamedTuple):
         cipher: What to seal with; None leaves sealed values with theirs, and takes the default for others.
         compression: ``"zstd"``, ``"none"``, or None to leave it as it is.
         context: The encryption context of values that have none yet, by thread; those that have one keep it.
+        fields: Fields of items that the database looks at, besides those that it does already.
     """
 
     form: str = SAVER
     cipher: str | None = None
     compression: str | None = None
     context: ContextOf = None
+    fields: ItemFields = ItemFields()
 
 
 class Opened(NamedTuple):
@@ -125,7 +160,7 @@ class Coder:
             get_cipher(target.cipher)
         if target.compression != NO_COMPRESSION:
             check_compression(target.compression)
-        self.form, self.cipher, self.compression, self._context = target
+        self.form, self.cipher, self.compression, self._context, self.fields = target
         self.dry_run = dry_run
         self._opener = Sealer(keys)
         self.keys = self._opener.keys
@@ -165,7 +200,9 @@ class Coder:
         if self.form == PLAINTEXT:
             return kind != SEALED
         if kind == SEALED:
-            return form.bound == (self.form == SAVER) and self._is_current(form)
+            return form.bound == (self.form == SAVER or seen.what == ITEM) and self._is_current(form)
+        if seen.column == ITEM_VALUE:  # readable copies stay, and what stands in place of an item is none
+            return kind == NONE or seen.what != ITEM
         if self.form == SAVER:
             return kind == NONE
         return seen.what in (READABLE_PART, INLINED) or seen.column == METADATA

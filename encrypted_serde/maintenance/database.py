@@ -37,6 +37,8 @@ READ_ROWS = 200
 INTERRUPTED = ". What was committed stays, nothing is half written; run the command again"
 """What a failure amounts to where a database was being written to."""
 
+THREAD = "thread_id"
+
 LOOK, OPEN, VERIFY = 0, 1, 2
 """What rows are read for: values are cut to their `HEAD`; whole; whole, and with the columns that only `verify` compares."""
 
@@ -66,10 +68,11 @@ class Selection(NamedTuple):
     """Which rows are meant.
 
     Attributes:
-        threads: Only of these threads; of all where there are none.
-        since: Only of checkpoints not older than this, as far as their ids tell a time.
+        threads: Only of these threads; of all where there are none. Items of stores belong to none.
+        since: Only of checkpoints not older than this, as far as their ids tell a time. Ids of items tell none.
         sample: About this part of the rows, drawn anew each time.
-        partition: ``(3, 16)``: only threads of the third of sixteen parts, so that as many processes share the work.
+        partition: ``(3, 16)``: only threads (and namespaces of items) of the third of sixteen parts, so that as many processes
+            share the work.
     """
 
     threads: Sequence[str] = ()
@@ -144,6 +147,8 @@ class Table(ABC):
         columns: What is read of a row, the primary key first.
         changed: What `recode` gives new values for.
         has_checkpoint_id: Whether it has a column of that name, which tells the time.
+        owner: The column that says which part of a partitioned run a row belongs to.
+        required: Columns without which a table of that name is somebody else's.
     """
 
     name: ClassVar[str]
@@ -151,9 +156,16 @@ class Table(ABC):
     columns: tuple[Column, ...]
     changed: tuple[str, ...]
     has_checkpoint_id = True
+    owner: ClassVar[str] = THREAD
+    required: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         self.database = database
+
+    @property
+    def has_threads(self) -> bool:
+        """Whether its rows are those of a checkpointer, which belong to threads."""
+        return self.owner == THREAD
 
     def key_of(self, row: Row) -> dict[str, Any]:
         """Gives the primary key of a row, by column, for reports."""
@@ -277,7 +289,7 @@ class Database(ABC):
             if self.has(cls, present):
                 self.tables.append(cls(self, present[cls.name]))
         if not self.tables:
-            raise DatabaseFailed(f"{label}: no database of a checkpointer: {self.nothing_found()}")
+            raise DatabaseFailed(f"{label}: no database of a checkpointer or a store: {self.nothing_found()}")
 
     # --- what differs
 
@@ -287,7 +299,7 @@ class Database(ABC):
 
     def has(self, cls: type[Table], columns: Mapping[str, set[str]]) -> bool:
         """Says whether a table of this kind is there."""
-        return cls.name in columns
+        return cls.name in columns and cls.required <= columns[cls.name]
 
     def nothing_found(self) -> str:
         """Says where tables were looked for."""
@@ -332,8 +344,8 @@ class Database(ABC):
         return f"{self.quoted(column)} = {self.mark}"
 
     @abstractmethod
-    def partitioned(self, number: int, parts: int) -> str:
-        """Gives SQL for the threads of a part."""
+    def partitioned(self, owner: str, number: int, parts: int) -> str:
+        """Gives SQL for the rows of a part, given the column that says whose they are."""
 
     def savepoint(self) -> AbstractContextManager[Any]:
         """Opens a part of the transaction of a page that can be taken back alone."""
@@ -408,12 +420,14 @@ class Database(ABC):
         """Gives SQL for the rows that are meant, and its parameters."""
         where: list[str] = []
         parameters: list[Any] = []
+        if not table.has_threads and (selection.threads or selection.since is not None):
+            return "1 = 0", ()
         if selection.threads:
             where.append(f"t.thread_id IN ({', '.join([self.mark] * len(selection.threads))})")
             parameters += selection.threads
         if selection.partition:
             number, parts = selection.partition
-            where.append(self.partitioned(number - 1, parts))
+            where.append(self.partitioned(f"t.{table.owner}", number - 1, parts))
         if selection.sample < 1:
             where.append(f"{self.random} < {selection.sample:.9f}")
         if selection.since is not None:
@@ -547,9 +561,9 @@ def first_id(moment: datetime) -> str:
     return f"{ticks >> 28:08x}-{ticks >> 12 & 0xFFFF:04x}-6{ticks & 0xFFF:03x}-0000-000000000000"
 
 
-def part_of(thread_id: object, parts: int) -> int:
-    """Gives the part that a thread belongs to, for databases that have no function for that."""
-    return zlib.crc32(str(thread_id).encode("utf-8", "surrogatepass")) % parts
+def part_of(owner: object, parts: int) -> int:
+    """Gives the part that a thread or a namespace belongs to, for databases that have no function for that."""
+    return zlib.crc32(str(owner).encode("utf-8", "surrogatepass")) % parts
 
 
 # --- fences -----------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def prove_erased(
     selection: Selection = Selection(),  # noqa: B008  # immutable
     progress: ProgressListener | None = None,
 ) -> ErasureProof:
-    """Counts the values of a checkpointer's database that stand under given keys, and shows that none of them can be read.
+    """Counts the values of a database that stand under given keys, and shows that none of them can be read.
 
     A value is opened with the key that its header names, for the context that its header names, and the id of a key is a hash
     of it. So a value is unreadable exactly if the provider refuses that key for that context: this is asked for every key
@@ -62,7 +62,7 @@ def prove_erased(
 
     Raises:
         ConfigurationError: If no key id is given, or one is not 32 bytes; as for `scan`.
-        DatabaseFailed: If the database cannot be read, or is none of a checkpointer.
+        DatabaseFailed: If the database cannot be read, or is none of a checkpointer or a store.
         KeyServiceError: If the provider cannot say now whether it has a key. That is no proof.
     """
     asked = frozenset(key_ids)

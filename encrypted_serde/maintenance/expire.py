@@ -343,5 +343,5 @@ _ORPHANED = "NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = t.th
 def _only(database: Database, kind: Any) -> Any:
     found: list[Table] = [table for table in database.tables if isinstance(table, kind)]
     if not found:
-        raise ConfigurationError("expire is for databases of checkpointers")
+        raise ConfigurationError("expire is for databases of checkpointers, and this is none: a store has ttl= and sweep_ttl()")
     return found[0]

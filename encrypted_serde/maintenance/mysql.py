@@ -147,9 +147,9 @@ class MysqlDatabase(Database):
         """Locks rows; those that others have locked are left to them."""
         return "FOR UPDATE SKIP LOCKED"
 
-    def partitioned(self, number: int, parts: int) -> str:
-        """Gives SQL for the threads of a part."""
-        return f"MOD(CRC32(t.thread_id), {parts}) = {number}"
+    def partitioned(self, owner: str, number: int, parts: int) -> str:
+        """Gives SQL for the rows of a part, given the column that says whose they are."""
+        return f"MOD(CRC32({owner}), {parts}) = {number}"
 
     def behind(self, key: Sequence[str], after: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
         """Gives SQL for the rows that come after one, spelled so that the primary key serves."""

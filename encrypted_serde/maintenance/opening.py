@@ -23,7 +23,7 @@ def open_database(database: str | Path, *, write: bool) -> Iterator[Database]:
 
     Raises:
         ConfigurationError: If it is nothing that is known, or the driver for it is not installed.
-        DatabaseFailed: If it cannot be opened, is no database of a checkpointer, or fails.
+        DatabaseFailed: If it cannot be opened, is no database of a checkpointer or a store, or fails.
     """
     address = parse_address(database)
     room = _room(address)

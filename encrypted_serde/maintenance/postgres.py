@@ -1,4 +1,4 @@
-"""Postgres, as PostgresSaver and AsyncPostgresSaver fill it, and the shallow savers. Needs the extra ``postgres``.
+"""Postgres, as PostgresSaver, the shallow savers, PostgresStore and the async ones fill it. Needs the extra ``postgres``.
 
 A checkpoint is JSON, with its scalars inlined, and every other channel value has a row of its own.
 """
@@ -21,6 +21,7 @@ from .blobs import Blobs
 from .checkpoints import JsonCheckpoints
 from .coder import SAVER
 from .database import HEAD, SEALED_HEAD, Database, Selection, Table
+from .items import StoreItems
 from .report import DatabaseFailed
 from .writes import Writes
 
@@ -33,7 +34,7 @@ _KEY_ID_HEAD = 96  # within so many its key id is over
 class PostgresDatabase(Database):
     """A Postgres database. Rows are paged by primary key, and those of a page that will be stored are locked."""
 
-    TABLES = (Writes, JsonCheckpoints, Blobs)
+    TABLES = (Writes, JsonCheckpoints, Blobs, StoreItems)
     errors = psycopg.Error
     random = "random()"
     types = """(SELECT jsonb_object_agg(b.channel, CASE WHEN {bound} THEN 'bound' ELSE b.type END)::text FROM jsonb_each_text(
@@ -86,7 +87,7 @@ class PostgresDatabase(Database):
             raise DatabaseFailed(f"{self.label}: this server is a standby, which takes no writes: use the primary")
         needed = ("SELECT", "DELETE" if deleting else "UPDATE")
         query = "SELECT has_table_privilege(%s, %s) AND has_table_privilege(%s, %s)"
-        names = [table.name for table in self.tables]
+        names = [table.name for table in self.tables if table.has_threads or not deleting]
         missing = [name for name in names if not self.execute(query, (name, needed[0], name, needed[1]))[0][0]]
         if missing:
             grant = f"GRANT {', '.join(needed)} ON {', '.join(missing)} TO {role}"
@@ -136,9 +137,9 @@ class PostgresDatabase(Database):
         """Locks rows; those that others have locked are left to them."""
         return "FOR UPDATE OF t SKIP LOCKED"
 
-    def partitioned(self, number: int, parts: int) -> str:
-        """Gives SQL for the threads of a part."""
-        return f"mod(hashtext(t.thread_id)::bigint + 2147483648, {parts}) = {number}"
+    def partitioned(self, owner: str, number: int, parts: int) -> str:
+        """Gives SQL for the rows of a part, given the column that says whose they are."""
+        return f"mod(hashtext({owner})::bigint + 2147483648, {parts}) = {number}"
 
     def count(self, table: Table, selection: Selection) -> int | None:
         """Gives the number of rows that the server's statistics say; None where it has none, or for some of the rows."""
@@ -152,10 +153,14 @@ class PostgresDatabase(Database):
         if isinstance(table, JsonCheckpoints):
             new = "jsonb_set(checkpoint, '{channel_values}', %s::jsonb)" if column == "checkpoint" else "%s::jsonb"
             return f"{column} = {new}"
+        if isinstance(table, StoreItems):
+            return f"{column} = %s::jsonb"
         return f"{column} = {'%b' if column == 'blob' else '%s'}"
 
     def not_done(self, table: Table, target: str, key: Key) -> tuple[str, tuple[Any, ...]]:
         """Gives a condition that passes over rows which are done, so that they are neither fetched nor locked."""
+        if isinstance(table, StoreItems):
+            return "", ()
         if isinstance(table, JsonCheckpoints):
             done = f"EXISTS (SELECT FROM unnest(%s::text[]) AS p WHERE starts_with(t.metadata ->> '{KEY}', p))"
             return (f"NOT coalesce({done}, false)", (sealed_text_prefixes(key.id, "msgpack"),)) if target == SAVER else ("", ())

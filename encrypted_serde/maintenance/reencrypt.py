@@ -16,7 +16,7 @@ from typing import Any
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError
 from .blobs import Blobs
-from .coder import SAVER, Blocked, Coder, ContextOf, Switches, Target
+from .coder import SAVER, Blocked, Coder, ContextOf, ItemFields, Switches, Target
 from .database import OPEN, Database, MetadataKeys, Paging, Progress, ProgressListener, Row, Selection, Table, fenced
 from .opening import open_database
 from .report import PLAINTEXT, Failure, Report, Seen, Tally
@@ -70,6 +70,8 @@ def reencrypt(
     context: ContextOf = None,
     readable_metadata: Collection[str] = (),
     searchable_metadata: Collection[str] = (),
+    readable_fields: Collection[str] = (),
+    searchable_fields: Collection[str] = (),
     selection: Selection = Selection(),  # noqa: B008  # immutable
     dry_run: bool = False,
     rate: float | None = None,
@@ -92,17 +94,22 @@ def reencrypt(
         database: As for `scan`.
         keys: What to open and seal with. Everything comes under the key that this gives to write with.
         target: ``"saver"``: as `EncryptedSaver` writes, each value bound to its place. ``"serde"``: as a saver with
-            ``serde=EncryptedSerializer`` does; metadata, and scalars on Postgres, become plaintext. ``"plaintext"``: nothing
+            ``serde=EncryptedSerializer`` does; metadata, and scalars on Postgres, become plaintext. Items of stores are bound
+            in both. ``"plaintext"``: nothing
             stays sealed.
         cipher: What to seal with. None leaves sealed values with theirs; others get the default.
         compression: ``"zstd"`` or ``"none"``. None leaves sealed values as they are; others are not compressed.
         allow_plaintext: Whether values that were never encrypted are sealed, but never ``pickle``.
         allow_unbound: Whether values of `EncryptedSerializer` become bound to where they stand.
         legacy_keys: Raw AES keys of langgraph's own `EncryptedSerializer`, whose values are sealed then.
-        context: Encryption context of what has none yet: one for all, or a callable that gives that of a thread. A value
-            that was sealed keeps its own.
+        context: Encryption context of what has none yet: one for all, or a callable that gives that of a thread, or of an
+            item, given the labels of its namespace with periods between them. A value that was sealed keeps its own.
         readable_metadata: Metadata keys that stay readable, as `EncryptedSaver` is told.
         searchable_metadata: Metadata keys that get a search token, as `EncryptedSaver` is told.
+        readable_fields: Fields of a store's items that get a readable copy, as `EncryptedStore` is told with ``readable``. What
+            stands beside an item that was sealed stays without being named.
+        searchable_fields: Fields of items that get a search token, as it is told with ``searchable``. Name them when items
+            move in: without tokens they are not found.
         selection: Which rows; all by default. Threads and partitions alone: values of a thread belong together.
         dry_run: Whether to do everything but write.
         rate: Rows to rewrite in a second, at most.
@@ -124,7 +131,8 @@ def reencrypt(
     if selection.sample < 1 or selection.since is not None:
         raise ConfigurationError("re-encryption takes whole threads: neither a sample nor a date")
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
-    coder = Coder(keys, switches, Target(target, cipher, compression, context), dry_run=dry_run)
+    fields = ItemFields.of(readable_fields, searchable_fields)
+    coder = Coder(keys, switches, Target(target, cipher, compression, context, fields), dry_run=dry_run)
     report = Reencryption("reencrypt", dry_run=dry_run)
     report.options = {
         **selection.described(),
@@ -136,6 +144,8 @@ def reencrypt(
         "legacy_keys": len(switches.legacy_keys),
         "readable_metadata": sorted(readable_metadata),
         "searchable_metadata": sorted(searchable_metadata),
+        "readable_fields": sorted(readable_fields),
+        "searchable_fields": sorted(searchable_fields),
         "rate": rate,
     }
     if target != PLAINTEXT and coder.only_key is not None:

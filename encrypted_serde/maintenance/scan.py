@@ -36,7 +36,7 @@ def scan(
     by_context: bool = False,
     progress: ProgressListener | None = None,
 ) -> ScanReport:
-    """Looks at every value of a checkpointer's database and says how it is stored.
+    """Looks at every value of a checkpointer's database, or a store's, and says how it is stored.
 
     Nothing is decrypted and no key is needed, so nothing is proved either: somebody who writes rows can make a value look
     sealed. `verify` proves that it is.
@@ -44,7 +44,8 @@ def scan(
     Args:
         database: Path of a SQLite file, URL or conninfo string of a Postgres database, URL of a MySQL or MariaDB database.
         selection: Which rows; all by default.
-        readable_metadata: Metadata keys that are readable on purpose, as `EncryptedSaver` was told.
+        readable_metadata: Metadata keys, and fields of items, that are readable on purpose, as `EncryptedSaver` and
+            `EncryptedStore` were told.
         current_keys: Ids of the keys that are written with, 64 hex digits or the first 12: others count as old.
         samples: How many values of each kind that is plaintext or undecodable to show, shortened. **The report then holds
             plaintext.**
@@ -52,7 +53,7 @@ def scan(
         progress: Is told now and then how far it is.
 
     Raises:
-        DatabaseFailed: If the database cannot be read, or is none of a checkpointer.
+        DatabaseFailed: If the database cannot be read, or is none of a checkpointer or a store.
         ConfigurationError: If an argument cannot be used, or the driver is not installed.
     """
     selection.check()

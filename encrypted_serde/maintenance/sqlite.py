@@ -1,4 +1,4 @@
-"""SQLite, as SqliteSaver and AsyncSqliteSaver fill it: a checkpoint with all its channel values is one packed value."""
+"""SQLite, as SqliteSaver, SqliteStore and the async ones fill it: a checkpoint with all its values is one packed value."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..core.format import SEALED_MAGIC
 from .address import Address
 from .checkpoints import PackedCheckpoints
 from .database import HEAD, PAGE_BYTES, SEALED_HEAD, Database, Paging, Row, Table, part_of
+from .items import SqliteItems
 from .writes import SqliteWrites
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _Given = TypeVar("_Given")
 class SqliteDatabase(Database):
     """A SQLite file. Rows are paged by rowid: what is written meanwhile comes behind all that was there."""
 
-    TABLES = (SqliteWrites, PackedCheckpoints)
+    TABLES = (SqliteWrites, PackedCheckpoints, SqliteItems)
     errors = sqlite3.Error
     mark = "?"
     page_key = ("rowid",)
@@ -113,9 +114,9 @@ class SqliteDatabase(Database):
         """Gives SQL that says whether a checkpoint has a metadata key."""
         return f"""CAST({alias}.metadata AS TEXT) LIKE '%"{key}"%'"""
 
-    def partitioned(self, number: int, parts: int) -> str:
-        """Gives SQL for the threads of a part."""
-        return f"es_part(t.thread_id, {parts}) = {number}"
+    def partitioned(self, owner: str, number: int, parts: int) -> str:
+        """Gives SQL for the rows of a part, given the column that says whose they are."""
+        return f"es_part({owner}, {parts}) = {number}"
 
     def fetch(self, paging: Paging) -> list[Row]:
         """Gives the rows of the next page, which ends where its values are larger together than `PAGE_BYTES`."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ..core.keys import Key, KeyProvider
 from .coder import Coder, Switches
 from .database import READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced
+from .items import StoreItems
 from .opening import open_database
 from .report import NONE, Failure, Report
 
@@ -54,11 +55,12 @@ def verify(
     witness: Witness | None = None,
     progress: ProgressListener | None = None,
 ) -> Verification:
-    """Opens every value, manifest and pending write of a checkpointer's database where it stands.
+    """Opens every value, manifest and pending write of a checkpointer's database, and every item of a store's, where it stands.
 
     It also compares what is readable with the manifests, that every channel that a manifest lists has its value, and that no
-    parent is missing from the middle of a thread. No object is built of any value, so none of the application's classes are
-    needed and no code of a stored value runs. A row that fails is read once more, since the application may have been at it.
+    parent is missing from the middle of a thread; and what stands beside an item with that item. No object is built of any
+    value, so none of the application's classes are needed and no code of a stored value runs. A row that fails is read once
+    more, since the application may have been at it.
 
     Args:
         database: As for `scan`.
@@ -73,7 +75,7 @@ def verify(
         progress: Is told now and then how far it is.
 
     Raises:
-        DatabaseFailed: If the database cannot be read, or is none of a checkpointer.
+        DatabaseFailed: If the database cannot be read, or is none of a checkpointer or a store.
         ConfigurationError: If an argument cannot be used, or the driver is not installed.
         KeyServiceError: If a key cannot be had now.
     """
@@ -91,6 +93,7 @@ def verify(
     with open_database(database, write=False) as opened:
         report.database, report.server = opened.label, opened.server
         run = _Run(opened, coder, report, selection, witness)
+        has_items = any(isinstance(table, StoreItems) for table in opened.tables)
         total = opened.total(selection) if progress else None
         for table in opened.tables:
             for read in run.go_through(table):
@@ -107,6 +110,10 @@ def verify(
         "no parent is missing from the middle of a thread",
     ]
     report.not_compared = ["whether pending writes were deleted: an incomplete set of them counts as absent on reading"]
+    if has_items:
+        report.compared.append("readable copies and search tokens are those of the item they stand beside")
+        report.not_compared.append("readable copies of what JSON cannot hold, or a serializer of the application's own wrote")
+        report.not_compared.append("whether items were deleted, or older ones put back")
     if witness is None:
         report.not_compared.append("whether checkpoints were deleted, or an older database was put back: that takes an anchor")
     if selection != Selection():

@@ -16,9 +16,7 @@ from typing import Any, Literal, NamedTuple
 from langgraph.store.base import BaseStore, Embeddings, PutOp, get_text_at_path, tokenize_path
 
 from ..errors import ConfigurationError
-
-FIELD = "es1v"
-"""The field of a stored value that holds the handles."""
+from ..wrapping.stored_item import HANDLES
 
 _FIELDS = "__tokenized_fields"
 """Where the stores keep what they made of ``fields`` (langgraph-checkpoint 4.3, -sqlite 3.1, -postgres 3.2)."""
@@ -64,7 +62,7 @@ class Indexed(NamedTuple):
 
     Attributes:
         paths: For ``PutOp.index``.
-        handles: For the field `FIELD` of the stored value.
+        handles: For the field `HANDLES` of the stored value.
         texts: What the handles stand for.
     """
 
@@ -131,7 +129,7 @@ class Index:
                 texts[handle] = text
         if not handles:
             return NOT_INDEXED
-        return Indexed([f"{FIELD}.{name}" for name in handles], handles, texts)
+        return Indexed([f"{HANDLES}.{name}" for name in handles], handles, texts)
 
 
 def has_index(inner: BaseStore) -> bool:

@@ -14,10 +14,11 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import Any
 
 from langgraph.store.base import BaseStore
+
+from ..wrapping.json_form import describe, json_form
 
 Filter = Mapping[str, Any]
 
@@ -140,7 +141,7 @@ class SqliteSemantics(_SqlSemantics):
         if isinstance(condition, dict):
             return all(_sqlite_compare(found, op, wanted) for op, wanted in condition.items())
         if isinstance(condition, (list, tuple)):
-            return found is not None and found == _json_text(condition, _describe)
+            return found is not None and found == _json_text(condition, describe)
         return _sqlite_compare(found, "$eq", condition)
 
 
@@ -223,7 +224,7 @@ def _sqlite_extract(value: Any, path: str) -> float | str | None:
         if isinstance(value, float) and not math.isfinite(value):
             return None
         return int(value) if isinstance(value, int) and -_INT64 <= value < _INT64 else float(value)
-    text = _json_text(value, _describe)
+    text = _json_text(value, describe)
     return json.loads(text) if text.startswith('"') else text  # a date stands as text
 
 
@@ -296,36 +297,8 @@ def _jsonb_text(form: tuple[str, Any]) -> str:
 # --- JSON
 
 
-def json_form(value: Any) -> tuple[str, Any]:
-    """Gives the normal form by which JSON values are equal: numbers by their decimal value, bool apart from numbers.
-
-    What JSON cannot hold has the text that describes it; infinity and NaN are null, as JSON encoders write them.
-    """
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "null", None
-    if isinstance(value, bool):
-        return "bool", value
-    if isinstance(value, (int, float)):
-        return "number", Decimal(int(value)) if isinstance(value, int) else Decimal(repr(float(value)))
-    if isinstance(value, str):
-        return "text", value
-    if isinstance(value, (list, tuple)):
-        return "list", [json_form(part) for part in value]
-    if isinstance(value, Mapping):
-        return "object", {_json_name(name): json_form(part) for name, part in value.items()}
-    return "text", _describe(value)
-
-
-def _json_name(name: Any) -> str:
-    return name if isinstance(name, str) else json.dumps(name, default=_describe)
-
-
 def _json_text(value: Any, default: Callable[[Any], Any]) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=default)
-
-
-def _describe(value: Any) -> str:
-    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
 
 
 def _refuse(value: Any) -> str:

@@ -22,19 +22,13 @@ from ..core.sealer import BatchSealing, Sealing
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..wrapping import serialize
 from ..wrapping.admission import Admission
+from ..wrapping.json_form import json_form
 from ..wrapping.search import is_searchable, search_token
-from .embedding import FIELD as HANDLES
+from ..wrapping.stored_item import HANDLES, KEY, NAMED
 from .embedding import Indexed
-from .filters import json_form
 from .names import Namespace, Place
 from .tenancy import Tenancy
 
-KEY = "es1"
-"""The field of a stored value that holds the sealed one."""
-
-RESERVED = frozenset({KEY, HANDLES})
-
-_NAMED = "named."
 _LABELS = 2  # bytes that count the labels
 
 
@@ -106,7 +100,7 @@ class Items:
         value = dict(op.value or {})
         inner_type, plaintext = serialize.dumps_as_json_would(self._serde, value, "the value of an item")
         if named:
-            inner_type = _NAMED + inner_type
+            inner_type = NAMED + inner_type
             labels = len(op.namespace).to_bytes(_LABELS, "big")
             plaintext = b"".join((labels, lps(op.namespace), lps((str(op.key),)), plaintext))
         stored: dict[str, Any] = {KEY: sealed_text(batch.seal(inner_type, plaintext, binding.item(*place)))}
@@ -150,8 +144,8 @@ class Items:
     def _open(self, sealed: Sealed, item: Item, place: Place, expected: EncryptionContext | None) -> Found:
         inner_type, plaintext, _ = self.sealer.open_bound(sealed, _bound_to(place), context=expected)
         namespace, key = place
-        if inner_type.startswith(_NAMED):
-            inner_type = inner_type[len(_NAMED) :]
+        if inner_type.startswith(NAMED):
+            inner_type = inner_type[len(NAMED) :]
             namespace, key, plaintext = _split_names(plaintext)
         value = serialize.loads(self._serde, inner_type, plaintext)
         del plaintext  # error reporters show the variables of a frame

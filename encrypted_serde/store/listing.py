@@ -9,9 +9,10 @@ from langgraph.store.base import GetOp, Item, ListNamespacesOp, Op, SearchOp
 
 from ..core.context import EncryptionContext
 from ..errors import MalformedEnvelope
+from ..wrapping.stored_item import DICTIONARY
 from .filters import Semantics
 from .items import Items, find_item
-from .names import DICTIONARY, Namespace, Place, Pseudonyms, Remembered, is_pseudonymous
+from .names import Namespace, Place, Pseudonyms, Remembered, is_pseudonymous
 
 _ALL = (1 << 31) - 1
 

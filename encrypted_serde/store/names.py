@@ -25,9 +25,6 @@ from ..core.encoding import lp, lps, utf8
 from ..core.keys import Key
 from .tenancy import Tenancy
 
-DICTIONARY = ("es1",)
-"""Where the labels of pseudonyms are kept, sealed. No pseudonym has a "1", so no namespace of a user can be it."""
-
 Namespace = tuple[str, ...]
 
 _PSEUDONYM = re.compile(r"[a-z2-7]{26}")

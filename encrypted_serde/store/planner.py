@@ -9,12 +9,13 @@ from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, Op, PutOp, 
 
 from ..core.context import EncryptionContext
 from ..core.sealer import BatchSealing
+from ..wrapping.stored_item import DICTIONARY
 from .batch import Get, Plan, Put, Steps, run
 from .embedding import NOT_INDEXED, Index
 from .filters import Semantics
 from .items import Items
 from .listing import LABEL, ListNamespaces, ListPseudonyms
-from .names import DICTIONARY, Names, Place, Pseudonyms, Remembered
+from .names import Names, Place, Pseudonyms, Remembered
 from .search import Search
 
 

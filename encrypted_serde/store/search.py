@@ -14,9 +14,10 @@ from langgraph.store.base import BaseStore, GetOp, Item, Op, SearchItem, SearchO
 from ..core.context import EncryptionContext
 from ..errors import WrongLocation
 from ..wrapping.search import is_searchable, search_token
+from ..wrapping.stored_item import DICTIONARY
 from .filters import Semantics
 from .items import Found, Items, find_item
-from .names import DICTIONARY, Names, Namespace, Place, is_pseudonymous
+from .names import Names, Namespace, Place, is_pseudonymous
 
 _FIRST_PAGE = 16
 _LARGEST_PAGE = 1024

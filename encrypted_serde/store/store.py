@@ -19,11 +19,12 @@ from ..core.sealer import Sealing
 from ..errors import ConfigurationError
 from ..wrapping.admission import Admission
 from ..wrapping.offload import LARGE, is_large
+from ..wrapping.stored_item import KEY, RESERVED
 from .asking import aask, ask
 from .batch import Steps
 from .embedding import Index, has_index
 from .filters import semantics_of
-from .items import KEY, RESERVED, Fields, Items
+from .items import Fields, Items
 from .names import Names, Pseudonyms
 from .planner import Planner, Surroundings
 from .tenancy import ContextSource, Tenancy

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from langgraph.store.sqlite import SqliteStore
 from psycopg.conninfo import conninfo_to_dict
 
-from encrypted_serde import EncryptedSaver, SqliteAnchor, encryption_context
+from encrypted_serde import EncryptedSaver, EncryptedStore, SqliteAnchor, encryption_context
 from encrypted_serde.cli import app as cli
 from encrypted_serde.maintenance import Progress
 from tests.maintenance import sql
@@ -336,3 +337,26 @@ def test_verify_with_an_anchor_misses_what_was_deleted_and_expire_tells_it_what_
     assert run("expire", place, "--older-than", now, "--keep-latest", "--anchor", file).code == 0
     missing = run("verify", place, "--anchor", file).err
     assert missing.count("thread_id=") == 1  # what was deleted behind its back stays missing, and nothing else is
+
+
+def test_items_of_a_store_move_in_and_out_by_command(run, keys: None, tmp_path: Path) -> None:
+    place = str(tmp_path / "store.sqlite")
+    with SqliteStore.from_conn_string(place) as store:
+        store.setup()
+        store.put(("users",), "ann", {"city": "Bonn", "kind": "person"})
+    assert run("scan", place, "--fail-on", "plaintext").code == LEFT
+    assert run("reencrypt", place).code == LEFT
+    move_in = ("reencrypt", place, "--allow-plaintext", "--searchable-field", "city", "--readable-field", "kind")
+    assert run(*move_in).code == 0
+    assert run("verify", place).code == 0
+    assert run("scan", place, "--fail-on", "plaintext").code == LEFT
+    assert run("scan", place, "--fail-on", "plaintext,old-key", "--readable-metadata", "kind").code == 0
+    with SqliteStore.from_conn_string(place) as store:
+        found = EncryptedStore(store, NEW_KEY, searchable=["city"], readable=["kind"]).search((), filter={"city": "Bonn"})
+        assert [item.key for item in found] == ["ann"]
+    expired = run("expire", place, "--older-than", "30d")
+    assert expired.code == 1
+    assert "for databases of checkpointers" in expired.err
+    assert run("reencrypt", place, "--decrypt").code == 0
+    with SqliteStore.from_conn_string(place) as store:
+        assert store.search(())[0].value == {"city": "Bonn", "kind": "person"}

@@ -1,0 +1,286 @@
+"""The rows of stores: items that `EncryptedStore` seals, each bound to the namespace and key it stands under.
+
+A sealed item has one form, whatever checkpoints are brought to: its whole value in one field, bound, and beside it readable
+copies and search tokens, which say no more than the sealed value does. Nothing is built of a value: msgpack is taken apart.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ..core import binding
+from ..core.binding import Binding
+from ..core.context import NO_CONTEXT
+from ..core.encoding import take_field
+from ..core.format import sealed_text
+from ..core.keys import Key
+from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
+from ..wrapping.inert import unpack
+from ..wrapping.json_form import json_form
+from ..wrapping.search import PREFIX as TOKEN_PREFIX
+from ..wrapping.search import is_searchable, search_token
+from ..wrapping.serialize import JSON
+from ..wrapping.stored_item import DICTIONARY, HANDLES, KEY, NAMED
+from .checkpoints import parse_json
+from .coder import ITEM, ITEM_VALUE, Coder, Opened
+from .database import Column, Database, MetadataKeys, Row, Table
+from .recognise import Found, find_part
+from .report import PLAINTEXT, Form, Seen, Unconvertible
+
+_INTEGERS = range(-(1 << 63), 1 << 64)  # beyond these SqliteStore reads floats
+_ABSENT = object()
+
+
+class OpenedItem(NamedTuple):
+    """An item, opened, with what stands beside it verified.
+
+    Attributes:
+        opened: The sealed value; that of a plaintext item in the form in which it would be sealed.
+        value: It, taken apart; None if only a serializer of the application can read it.
+        stored: The row as it stands there.
+        tokens: The fields of which a search token stands beside it.
+    """
+
+    opened: Opened
+    value: Mapping[Any, Any] | None
+    stored: Mapping[str, Any]
+    tokens: frozenset[str]
+
+
+class StoreItems(Table):
+    """Items."""
+
+    name = "store"
+    key = ("prefix", "key")
+    changed = ("value",)
+    has_checkpoint_id = False
+    owner = "prefix"
+    required = frozenset({"prefix", "key", "value"})
+    types: tuple[type, ...] = (str,)
+
+    def __init__(self, database: Database, columns: Collection[str]) -> None:
+        super().__init__(database, columns)
+        value = Column("value", self.types, sql=database.json_text("t.value"))  # whole: the head of JSON is no JSON
+        self.columns = (Column("prefix"), Column("key"), value)
+
+    def look(self, row: Row, readable_keys: Collection[str]) -> Iterator[Seen]:
+        """Says how the item is stored, and which fields of a sealed one are readable."""
+        stored = self._stored(row)
+        found = _find(stored)
+        yield Seen(ITEM_VALUE, ITEM, found.form, row.size, row.cells["value"])
+        for name, copy in _beside(stored).items() if found.form.kind != PLAINTEXT else ():
+            if not _is_token(copy) and name not in readable_keys:
+                yield Seen(ITEM_VALUE, f"readable field {name}", Form(PLAINTEXT), len(_as_json(copy)), copy)
+
+    def open(self, row: Row, coder: Coder) -> OpenedItem:
+        """Opens the value, and compares what stands beside it."""
+        stored = self._stored(row)
+        found = _find(stored)
+        opened = coder.open(found, lambda _: _place(row))
+        if found.form.kind == PLAINTEXT:
+            return OpenedItem(opened, stored, stored, frozenset())
+        value = _taken_apart(*_without_names(opened))
+        beside = _beside(stored)
+        if value is None:
+            return OpenedItem(opened, None, stored, frozenset(name for name, copy in beside.items() if _is_token(copy)))
+        return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, coder))
+
+    def opened(self, opened: OpenedItem) -> Iterator[Seen]:
+        """Says how the value was stored."""
+        yield Seen(ITEM_VALUE, ITEM, opened.opened.form, len(opened.opened.data))
+
+    def weight(self, row: Row) -> int:
+        """Gives the size of the value as `recode` would write it."""
+        return len(self.encoded(self._stored(row)))
+
+    def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+        """Gives the value, sealed anew with what stands beside it, or in plaintext if that is asked for."""
+        item = self.open(row, coder)
+        form = item.opened.form
+        context = coder.context_beside(form, row.cells["prefix"])
+        key = coder.keys.encryption_key(context.pairs) if coder.form != PLAINTEXT else None
+        if key is None or key.id != form.key_id:
+            _require_readable_names(item, row)
+        if key is None:
+            return (self._plain(item, row),)
+        stored = {KEY: sealed_text(coder.seal(item.opened, _place(row), context)), **_kept(item)}
+        if item.value is not None:
+            stored |= {name: item.value[name] for name in coder.fields.readable & item.value.keys()}
+            for name in (item.tokens | coder.fields.searchable) - coder.fields.readable:
+                if is_searchable(value := item.value.get(name)):
+                    stored[name] = search_token(key, name, context, value)
+        elif item.tokens:
+            raise Unconvertible("a search token stands beside a value that only the application's serializer can read")
+        return (self._written(self.encoded(stored), row),)
+
+    def encoded(self, value: Any) -> str:
+        """Gives JSON as the store could have written it.
+
+        Raises:
+            Unconvertible: If JSON cannot hold it.
+        """
+        _require_json(value)
+        return _as_json(value)
+
+    def _plain(self, item: OpenedItem, row: Row) -> Any:
+        if item.value is None:
+            raise Unconvertible("only the application's serializer can read the value")
+        return self._written(self.encoded(item.value), row)
+
+    def _written(self, text: str, row: Row) -> Any:
+        """Gives text as the column holds it."""
+        return text
+
+    def _stored(self, row: Row) -> dict[str, Any]:
+        stored = parse_json(self.checked(row)["value"])
+        if not isinstance(stored, dict):
+            raise MalformedEnvelope("a row that no store could have written: its value is no object")
+        return stored
+
+
+class SqliteItems(StoreItems):
+    """Items in SQLite, whose column of values takes JSON as bytes or as text."""
+
+    types = (bytes, str)
+
+    def encoded(self, value: Any) -> str:
+        """As `StoreItems.encoded`; SqliteStore reads no integers beyond 64 bits."""
+        _require_json(value, _INTEGERS)
+        return _as_json(value)
+
+    def _written(self, text: str, row: Row) -> Any:
+        return text if isinstance(row.cells["value"], str) else text.encode()
+
+
+# --- what stands in a row -----------------------------------------------------------------------------------------------
+
+
+def _find(stored: dict[str, Any]) -> Found:
+    sealed = stored.get(KEY)
+    found = find_part(sealed) if isinstance(sealed, str) else None
+    # A user's own "es1" is part of a plaintext item.
+    return found if found is not None and found.form.kind != PLAINTEXT else find_part(stored)
+
+
+def _beside(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: copy for name, copy in stored.items() if name not in (KEY, HANDLES)}
+
+
+def _is_token(copy: object) -> bool:
+    return isinstance(copy, str) and copy.startswith(TOKEN_PREFIX)
+
+
+def _place(row: Row) -> Binding:
+    try:
+        return binding.item(row.cells["prefix"].split("."), row.cells["key"])
+    except ConfigurationError as error:
+        raise MalformedEnvelope(f"a row under names that no item can have: {error}") from None
+
+
+def _kept(item: OpenedItem) -> dict[str, Any]:
+    """Gives what stays beside the sealed value: readable copies and handles."""
+    if item.opened.form.kind == PLAINTEXT:
+        return {}
+    return {name: copy for name, copy in item.stored.items() if name != KEY and name not in item.tokens}
+
+
+# --- what was sealed ----------------------------------------------------------------------------------------------------
+
+
+def _without_names(opened: Opened) -> tuple[str, bytes]:
+    """Gives inner type and bytes of the value alone, where it is sealed together with its names."""
+    inner_type, data = opened.inner_type, opened.data
+    if not inner_type.startswith(NAMED):
+        return inner_type, data
+    position = 2
+    for _ in range(int.from_bytes(data[:2], "big") + 1):
+        _, position = take_field(data, position)
+    return inner_type[len(NAMED) :], data[position:]
+
+
+def _taken_apart(inner_type: str, data: bytes) -> Mapping[Any, Any] | None:
+    """Takes a value apart; None if it is of a serializer that is not ours."""
+    if inner_type not in (JSON, "msgpack"):
+        return None
+    value = json.loads(data) if inner_type == JSON else unpack(data)
+    if not isinstance(value, dict):
+        raise MalformedEnvelope("a sealed item is not a dict")
+    return value
+
+
+def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, coder: Coder) -> frozenset[str]:
+    """Verifies what stands beside a value, and gives the names of those that are search tokens.
+
+    Copies of what JSON cannot hold (dates, say) are left to whoever builds the objects.
+
+    Raises:
+        WrongLocation: If one is neither a copy nor the token of the sealed field of its name.
+    """
+    context = form.context or NO_CONTEXT
+    tokens: set[str] = set()
+    key: Key | None = None
+    for name, copy in beside.items():
+        sealed = value.get(name, _ABSENT)
+        if sealed is _ABSENT:
+            raise WrongLocation(f"the field {name!r} beside a sealed item is none of it")
+        is_json = _is_json(sealed)
+        if is_json and json_form(copy) == json_form(sealed):
+            continue
+        if _is_token(copy):
+            key = key or coder.keys.decryption_key(form.key_id, context.pairs)
+            if not is_searchable(sealed) or copy != search_token(key, name, context, sealed):
+                raise WrongLocation(f"the search token of field {name!r} is not that of the sealed item")
+            tokens.add(name)
+        elif is_json:
+            raise WrongLocation(f"the readable copy of field {name!r} is not that of the sealed item")
+    return frozenset(tokens)
+
+
+def _require_readable_names(item: OpenedItem, row: Row) -> None:
+    """Refuses items of stores with pseudonymous names: their names would have to change too."""
+    if item.opened.inner_type.startswith(NAMED) or row.cells["prefix"] == DICTIONARY[0]:
+        raise Unconvertible(
+            "the item stands under pseudonyms, which are made with its key: it would not be found once that is dropped. "
+            "Put it anew through EncryptedStore"
+        )
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------------------
+
+
+def _is_json(value: Any) -> bool:
+    """Says whether a value that was taken apart is JSON as it is; infinity and NaN have a form there too."""
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _is_json(part) for name, part in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _require_json(value: Any, integers: range | None = None) -> None:
+    """Refuses what would not come back from JSON as it is."""
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        for part in value.values():
+            _require_json(part, integers)
+    elif isinstance(value, list):
+        for part in value:
+            _require_json(part, integers)
+    elif not (
+        value is None
+        or type(value) in (bool, str)
+        or (type(value) is int and (integers is None or value in integers))
+        or (type(value) is float and math.isfinite(value))
+    ):
+        raise Unconvertible("something in it cannot be expressed in JSON")
+
+
+def _as_json(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text.encode()
+    except ValueError:  # a lone surrogate
+        raise Unconvertible("something in it cannot be expressed in JSON") from None
+    return text

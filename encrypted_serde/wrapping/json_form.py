@@ -1,0 +1,38 @@
+"""When two JSON values are equal, whoever wrote them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+
+def json_form(value: Any) -> tuple[str, Any]:
+    """Gives the normal form by which JSON values are equal: numbers by their decimal value, bool apart from numbers.
+
+    What JSON cannot hold has the text that describes it; infinity and NaN are null, as JSON encoders write them.
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "null", None
+    if isinstance(value, bool):
+        return "bool", value
+    if isinstance(value, (int, float)):
+        return "number", Decimal(int(value)) if isinstance(value, int) else Decimal(repr(float(value)))
+    if isinstance(value, str):
+        return "text", value
+    if isinstance(value, (list, tuple)):
+        return "list", [json_form(part) for part in value]
+    if isinstance(value, Mapping):
+        return "object", {_json_name(name): json_form(part) for name, part in value.items()}
+    return "text", describe(value)
+
+
+def _json_name(name: Any) -> str:
+    return name if isinstance(name, str) else json.dumps(name, default=describe)
+
+
+def describe(value: Any) -> str:
+    """Gives the text by which a store describes a value that JSON cannot hold."""
+    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
