@@ -113,11 +113,11 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """A minute for every target in ``fuzz/``; ``-- 3600`` gives each an hour."""
+    """A minute for every target in ``fuzz/``; ``-- --seconds 3600`` gives each an hour."""
     session.install("-e", ".[fuzz]")
     if session.run("python", "-c", "import atheris", success_codes=[0, 1], silent=True):
         session.skip("Atheris has no build for this Python or system")
-    session.run("python", "-m", "fuzz", "--seconds", *(session.posargs or ["60"]))
+    session.run("python", "-m", "fuzz", *session.posargs)
 
 
 @nox.session

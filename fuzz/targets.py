@@ -157,7 +157,7 @@ def cell(data: bytes) -> None:
         except (EncryptedSerdeError, ValueError, RecursionError):
             continue
         find_part(value)
-        for seen in in_metadata("column", value, ()):
+        for seen in in_metadata("column", value, ()) if decode is json.loads else ():
             repr(seen)
         for seen in in_document("column", value, "value") if isinstance(value, dict) else ():
             repr(seen)
