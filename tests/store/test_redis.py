@@ -1,4 +1,4 @@
-"""RedisStore, of a class whose filters were not measured: nothing readable, nothing movable, answers as `BaseStore` documents them.
+"""RedisStore, whose filters were not measured: nothing readable, nothing movable, answers as `BaseStore` documents them.
 
 Needs the extra ``test-redis`` (see tests/coverage/servers/redis.py); without it these tests say so and are left out.
 """
@@ -90,6 +90,18 @@ def test_a_store_on_redis_answers_as_the_plain_one(inner: BaseStore, url: str, k
             connection.delete(stored)
     found = answers(EncryptedStore(inner, key, **options))
     assert [sorted(one, key=repr) for one in found] == [sorted(one, key=repr) for one in expected]  # it has no order
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_conditions_that_redis_does_not_know_are_compared_after_opening(
+    inner: BaseStore, key: Key, options: dict[str, Any]
+) -> None:
+    ours = EncryptedStore(inner, key, **options)
+    for name, content in ITEMS.items():
+        ours.put(NAMESPACE, name, content)
+    assert {item.key for item in ours.search(NAMESPACE, filter={"n": {"$gt": 1}})} == {"two", "three"}
+    assert {item.key for item in ours.search(NAMESPACE, filter={"city": {"$ne": "Bonn"}})} == {"two"}
+    assert {item.key for item in ours.search(NAMESPACE, filter={"kind": {"$ne": "fact"}, "n": {"$lte": 3}})} == {"three"}
 
 
 @pytest.mark.parametrize(("options", "readable"), [({}, NAMES), ({"pseudonymous_names": True}, [])])
