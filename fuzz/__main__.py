@@ -18,9 +18,7 @@ def main() -> int:
     """Runs the command: 0 if no target failed."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description="Fuzzes every parser of the package.")
     parser.add_argument("--seconds", type=int, default=60, help="for each target (default 60)")
-    parser.add_argument(
-        "--runs", type=int, help="this many executions for each target, from a fixed seed, instead of a time"
-    )
+    parser.add_argument("--runs", type=int, help="this many executions for each target, from a fixed seed, instead of a time")
     parser.add_argument("--target", choices=NAMES, action="append", help="only this one; may be given again")
     parser.add_argument(
         "--corpus", type=Path, help="keep what was found here, and go on from it (default: a temporary directory)"
