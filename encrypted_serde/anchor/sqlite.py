@@ -34,11 +34,12 @@ _INSERT = (
     "INSERT INTO anchor_entries (thread, namespace, checkpoint, kind, task, batch, slots, epoch) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_MARKS = f"SELECT {_COLUMNS} FROM anchor_entries WHERE thread = ?1 AND namespace = x'' AND checkpoint = x''"  # noqa: S608
+_THREAD = f"SELECT {_COLUMNS} FROM anchor_entries WHERE thread = :thread"  # noqa: S608
+_PLACE = f"{_THREAD} AND namespace = x'' AND checkpoint = x'' UNION ALL {_THREAD} AND namespace = :namespace"
+"""The marks of a thread, and the entries of a namespace."""
 _NEWEST = (
-    f"{_MARKS} UNION ALL SELECT {_COLUMNS} FROM anchor_entries WHERE thread = ?1 AND namespace = ?2 AND checkpoint = "  # noqa: S608
-    f"(SELECT checkpoint FROM anchor_entries WHERE thread = ?1 AND namespace = ?2 AND kind = {int(Kind.CHECKPOINT)} "
-    "ORDER BY checkpoint DESC LIMIT 1)"
+    f"{_PLACE} AND checkpoint = (SELECT checkpoint FROM anchor_entries WHERE thread = :thread "  # noqa: S608
+    f"AND namespace = :namespace AND kind = {int(Kind.CHECKPOINT)} ORDER BY checkpoint DESC LIMIT 1)"
 )
 _BUSY_SECONDS = 30.0
 
@@ -96,16 +97,16 @@ class SqliteAnchor:
 
     def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
         """As `Anchor.newest`: one indexed read."""
-        return self._read(_NEWEST, thread, namespace)
+        return self._read(_NEWEST, thread=thread, namespace=namespace)
 
     def entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
         """As `Anchor.entries`."""
         if namespace is None:
-            return self._read(f"SELECT {_COLUMNS} FROM anchor_entries WHERE thread = ? ORDER BY number", thread)  # noqa: S608
-        place = f"SELECT {_COLUMNS} FROM anchor_entries WHERE thread = ?1 AND namespace = ?2"  # noqa: S608
+            return self._read(f"{_THREAD} ORDER BY number", thread=thread)
         if checkpoint is None:
-            return self._read(f"{_MARKS} UNION ALL {place}", thread, namespace)
-        return self._read(f"{_MARKS} UNION ALL {place} AND checkpoint = ?3", thread, namespace, checkpoint)
+            return self._read(_PLACE, thread=thread, namespace=namespace)
+        statement = f"{_PLACE} AND checkpoint = :checkpoint"
+        return self._read(statement, thread=thread, namespace=namespace, checkpoint=checkpoint)
 
     def threads(self) -> list[bytes]:
         """As `Anchor.threads`."""
@@ -123,7 +124,7 @@ class SqliteAnchor:
         if getattr(self, "_connection", None) is not None:
             self.close()
 
-    def _read(self, statement: str, *parameters: bytes) -> list[Entry]:
+    def _read(self, statement: str, **parameters: bytes) -> list[Entry]:
         with self._cursor() as connection:
             return [Entry(*row) for row in connection.execute(statement, parameters)]
 

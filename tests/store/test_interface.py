@@ -21,6 +21,9 @@ from encrypted_serde.store import EncryptedStore
 
 from .places import ASYNC, Rows, any_async_store, any_store
 
+# From Python 3.12 on, sqlite3 warns of dates that SqliteStore binds.
+sqlite_dates = pytest.mark.filterwarnings("ignore:The default datetime adapter is deprecated:DeprecationWarning")
+
 NOTES = ("notes",)
 FOLLOWED = ("setup", "sweep_ttl", "start_ttl_sweeper", "stop_ttl_sweeper", "__enter__", "__exit__", "__aenter__", "__aexit__")
 
@@ -174,6 +177,7 @@ def test_times_and_scores_are_those_of_the_inner_store(inner: BaseStore, key: Ke
     assert type(ours) is Item
 
 
+@sqlite_dates
 def test_expiry_is_that_of_the_inner_store(key: Key, store_place: Callable[[str], Any]) -> None:
     ttl = {"default_ttl": 5, "refresh_on_read": True}
     with any_store("Sqlite", store_place("Sqlite"), ttl=ttl) as inner:
@@ -185,6 +189,7 @@ def test_expiry_is_that_of_the_inner_store(key: Key, store_place: Callable[[str]
         assert expiries == {"default": 5.0, "never": None, "soon": 0.001}
 
 
+@sqlite_dates
 def test_a_search_pushes_back_the_expiry_of_what_it_returns_and_of_nothing_else(
     key: Key, store_place: Callable[[str], Any]
 ) -> None:
