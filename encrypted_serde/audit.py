@@ -82,6 +82,7 @@ class AuditedSealer:
         required_context: The sealer's.
         may_block: The sealer's.
         accepted_contexts: The sealer's.
+        require_context_to_read: The sealer's.
         listener: As given.
     """
 
@@ -93,6 +94,7 @@ class AuditedSealer:
         self.keys, self.cipher, self.may_block = sealer.keys, sealer.cipher, sealer.may_block
         self.compression, self.required_context = sealer.compression, sealer.required_context
         self.accepted_contexts = sealer.accepted_contexts
+        self.require_context_to_read = sealer.require_context_to_read
         self.listener = listener
         self._sealer = sealer
         self._told: WeakSet[EncryptedSerdeError] = WeakSet()  # a surface may hand on a refusal that was told here
@@ -198,16 +200,18 @@ def make_sealer(
     compression: str | None = None,
     required_context: Iterable[str] = (),
     accept_contexts: Iterable[Mapping[str, str]] = (),
+    require_context_to_read: bool = False,
     audit: AuditListener | None = None,
 ) -> Sealing:
     """Gives what a surface seals with: a `Sealer` around keys, or the one that it was given; with a listener, one that tells.
 
     Args:
         keys: A `Key`, any `KeyProvider`, or a `Sealer` or `AuditedSealer` that was built already.
-        cipher: As for `Sealer`, as are the next three.
+        cipher: As for `Sealer`, as are the next four.
         compression: See above.
         required_context: See above.
         accept_contexts: See above.
+        require_context_to_read: See above.
         audit: Told of everything.
 
     Raises:
@@ -221,8 +225,9 @@ def make_sealer(
             compression=compression,
             required_context=required_context,
             accept_contexts=accept_contexts,
+            require_context_to_read=require_context_to_read,
         )
-    elif (cipher, compression, [*required_context], [*accept_contexts]) != (DEFAULT, None, [], []):
+    elif (cipher, compression, [*required_context], [*accept_contexts]) != (DEFAULT, None, [], []) or require_context_to_read:
         raise ConfigurationError("cipher, compression and contexts belong to the Sealer: say them where it is built")
     elif audit is None:
         return keys

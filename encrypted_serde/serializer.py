@@ -46,6 +46,8 @@ class EncryptedSerializer(JsonPlusSerializer):
         required_context: Names that the `encryption_context` must have, or nothing is written: ``("tenant_id",)``.
         accept_contexts: Contexts that are read besides the current one, e.g. ``({},)`` for rows from before there were
             tenants. Every tenant can read them.
+        require_context_to_read: Refuse to read where no encryption context is set. Without it whoever forgets the tenant
+            reads the rows of all, each under the context that is stored with it.
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
 
     Raises:
@@ -70,6 +72,7 @@ class EncryptedSerializer(JsonPlusSerializer):
         legacy_keys: Iterable[bytes] = (),
         required_context: Iterable[str] = (),
         accept_contexts: Iterable[Mapping[str, str]] = (),
+        require_context_to_read: bool = False,
         audit: AuditListener | None = None,
     ) -> None:
         super().__init__()
@@ -85,6 +88,7 @@ class EncryptedSerializer(JsonPlusSerializer):
             compression=compression,
             required_context=required_context,
             accept_contexts=accept_contexts,
+            require_context_to_read=require_context_to_read,
             audit=audit,
         )
         self._open = self._sealer.open

@@ -45,6 +45,7 @@ def test_a_saver_describes_itself_for_a_health_page() -> None:
         "key_id": NEW.id.hex(),
         "decrypt_only": 1,
         "required_context": ["tenant_id"],
+        "require_context_to_read": False,
         "audit": False,
         "anchor": False,
         "readable_metadata": ["team"],

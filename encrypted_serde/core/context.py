@@ -112,6 +112,35 @@ def check_required_context(names: Iterable[str]) -> frozenset[str]:
     return required
 
 
+def check_names(required: frozenset[str], context: EncryptionContext) -> None:
+    """Refuses a context that lacks a required name.
+
+    Raises:
+        ConfigurationError: If one is missing.
+    """
+    if missing := sorted(required - context.pairs.keys()):
+        has = ", ".join(sorted(context.pairs)) or "nothing"
+        raise ConfigurationError(
+            f"the encryption context lacks {', '.join(missing)} (required_context) and has {has}; "
+            f"wrap the call in `with encryption_context({', '.join(f'{name}=...' for name in missing)}):`"
+        )
+
+
+def what_differs(stored: EncryptionContext, expected: EncryptionContext, *, show_values: bool = False) -> str:
+    """Says in which names the context of a value differs from the expected one, and the values only where that is asked for."""
+    parts = []
+    for name in sorted({*stored.pairs, *expected.pairs}):
+        found, wanted = stored.pairs.get(name), expected.pairs.get(name)
+        if found != wanted:
+            if show_values:
+                parts.append(f"{name}: {found!r} instead of {wanted!r}")
+            else:
+                parts.append(
+                    f"{name} ({'not expected' if wanted is None else 'it has none' if found is None else 'another value'})"
+                )
+    return f"sealed under another context than the expected one; what differs: {', '.join(parts)}"
+
+
 def check_accepted_contexts(contexts: Iterable[Mapping[str, str]]) -> frozenset[bytes]:
     """Checks the option ``accept_contexts`` and encodes each of the contexts.
 

@@ -46,7 +46,15 @@ from ..errors import (
 from .binding import Binding
 from .ciphers import DEFAULT, TAG_SIZE, Aead, get_cipher
 from .compression import check_compression, compress, decompress
-from .context import NO_CONTEXT, EncryptionContext, check_accepted_contexts, check_required_context, current
+from .context import (
+    NO_CONTEXT,
+    EncryptionContext,
+    check_accepted_contexts,
+    check_names,
+    check_required_context,
+    current,
+    what_differs,
+)
 from .encoding import lp
 from .format import FLAG_BOUND, FLAG_ZSTD, MAX_PLAINTEXT, Head, Sealed, split_type_tag
 from .keys import Key, KeyProvider, Keyring, as_key_provider
@@ -96,6 +104,11 @@ class Sealing(Protocol):
     @property
     def required_context(self) -> frozenset[str]:
         """Names without which nothing is sealed."""
+        ...
+
+    @property
+    def require_context_to_read(self) -> bool:
+        """Whether nothing is opened where no context is expected."""
         ...
 
     @property
@@ -164,6 +177,8 @@ class Sealer:
             not a value of nobody.
         accept_contexts: Contexts that are read besides the expected one, e.g. ``({},)`` for rows from before there were
             tenants. Every tenant can read them.
+        require_context_to_read: Refuse to open anything where no `encryption_context` is set, instead of believing the one
+            that is stored with the value.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -177,6 +192,7 @@ class Sealer:
         may_block: Whether the provider is another than `Keyring`, and may have to ask a service for a key.
         required_context: Names without which nothing is sealed.
         accepted_contexts: As given, encoded.
+        require_context_to_read: As given.
     """
 
     def __init__(
@@ -187,6 +203,7 @@ class Sealer:
         compression: str | None = None,
         required_context: Iterable[str] = (),
         accept_contexts: Iterable[Mapping[str, str]] = (),
+        require_context_to_read: bool = False,
     ) -> None:
         self.keys = as_key_provider(keys)
         self.cipher = get_cipher(cipher).NAME
@@ -201,6 +218,7 @@ class Sealer:
         self._compress = check_compression(compression)
         self.required_context = check_required_context(required_context)
         self.accepted_contexts = check_accepted_contexts(accept_contexts)
+        self.require_context_to_read = require_context_to_read
         self._writers: dict[bytes, Writer] = {}
         self._readers: dict[str, Readers] = {}
         self._aeads: dict[tuple[Head, bytes], Aead] = {}
@@ -259,6 +277,7 @@ class Sealer:
             MalformedEnvelope: If it has not the shape of a sealed value.
             WrongLocation: If it is bound to a place.
             WrongContext: If it was sealed under another context than the expected one, and that is not an accepted one.
+            ConfigurationError: If no context is expected, and ``require_context_to_read`` is on.
             UnknownKey: If the provider does not have its key.
             KeyErased: If its key was destroyed.
             KeyServiceError: If its key cannot be had now.
@@ -268,7 +287,10 @@ class Sealer:
         reader = readers.known.get(blob[: readers.usual]) or _find_reader(readers, type_tag, blob)
         head, aead = reader.head, reader.aead
         expected = current.get() if context is None else context
-        if expected is not None and expected.encoded != head.context.encoded:
+        if expected is None:
+            if self.require_context_to_read:
+                raise ConfigurationError(_NO_READER)
+        elif expected.encoded != head.context.encoded:
             self._check_context(head.context, expected)
         if aead is None or self._asks_again:
             key = self._key(head)
@@ -356,7 +378,10 @@ class Sealer:
         if not head.flags & FLAG_BOUND:
             raise WrongLocation("a value that is not bound to a place stands where only bound ones belong")
         expected = current.get() if context is None else context
-        if expected is not None and expected.encoded != head.context.encoded:
+        if expected is None:
+            if self.require_context_to_read:
+                raise ConfigurationError(_NO_READER)
+        elif expected.encoded != head.context.encoded:
             self._check_context(head.context, expected)
         rest = nonce + head.cipher.NONCE_PREFIX
         slot = (head, sealed.data[nonce:rest])
@@ -390,8 +415,8 @@ class Sealer:
         if context is None:
             context = current.get() or NO_CONTEXT
         writer = self._writers.get(context.encoded)
-        if writer is None and (missing := self.required_context - context.pairs.keys()):  # before a key is asked for
-            raise ConfigurationError(f"nothing is sealed without {', '.join(sorted(missing))} in the encryption_context")
+        if writer is None:  # before a key is asked for
+            check_names(self.required_context, context)
         key = self._encryption_key(context.pairs)
         if writer is None or writer.key_id != key.id:
             writer = Writer(key, self._cipher, context)
@@ -402,7 +427,7 @@ class Sealer:
 
     def _check_context(self, stored: EncryptionContext, expected: EncryptionContext) -> None:
         if stored.encoded not in self.accepted_contexts:
-            raise WrongContext(f"sealed under the context {stored!r}, expected was {expected!r} (names only are shown)")
+            raise WrongContext(what_differs(stored, expected))
 
     def _key(self, head: Head) -> Key:
         """Finds the key of a stored value, whose context was compared already."""
@@ -475,6 +500,10 @@ def _seal_large(head: bytes, aead: Aead, nonce: bytes, plaintext: bytes, data: b
     return buffer.getvalue()
 
 
+_NO_READER = (
+    "nothing is read where no encryption context is set (require_context_to_read); wrap the call in "
+    "`with encryption_context(...):`, which may be empty for what was stored without one"
+)
 _REFUSED = (InvalidTag, ValueError, OverflowError)
 """How an AEAD refuses: a nonce cut short is a ValueError, 2 GiB and more an OverflowError."""
 

@@ -9,7 +9,7 @@ from ..core import binding
 from ..core.binding import Binding, Place
 from ..core.ciphers import DEFAULT, get_cipher
 from ..core.compression import check_compression
-from ..core.context import NO_CONTEXT, EncryptionContext
+from ..core.context import NO_CONTEXT, EncryptionContext, what_differs
 from ..core.keys import Key, KeyProvider, Keyring
 from ..core.sealer import Sealer
 from ..errors import ConfigurationError, WrongContext
@@ -248,12 +248,7 @@ class Coder:
 
     def _wrong_context(self, stored: EncryptionContext) -> WrongContext:
         expected = NO_CONTEXT if self._expected is None else self._expected
-        parts = []
-        for name in sorted({*stored.pairs, *expected.pairs}):
-            found, wanted = stored.pairs.get(name), expected.pairs.get(name)
-            if found != wanted:
-                parts.append(f"{name}: {found!r} instead of {wanted!r}" if self._show_contexts else name)
-        return WrongContext(f"sealed under another context than the expected one; what differs: {', '.join(parts)}")
+        return WrongContext(what_differs(stored, expected, show_values=self._show_contexts))
 
     # --- sealing
 

@@ -85,8 +85,10 @@ class Lister:
         return opened
 
     def _answer(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
-        """Opens a row; None if it does not match."""
+        """Opens a row; None if it does not match, or is passed over."""
         semantics = self._wiring.habits.filters
+        if _passes_over_others(asked) and self._opener.is_of_others(found, asked.context):
+            return None
         self._opener.check_identity(asked.config, found, is_listed=True)
         if query.rest and not semantics.matches(self._opener.metadata(found, asked.context), query.rest):
             return None
@@ -110,7 +112,7 @@ class Lister:
         return plan(asked.wanted, wiring.readable_keys, tokens, wiring.habits.filters)
 
     def _fetch(self, asked: Asked, query: Plan) -> _Fetch:
-        limit = None if query.rest else asked.limit
+        limit = None if query.rest or _passes_over_others(asked) else asked.limit
         if len(query.pushed) > 1:
             return _Merged([self._query(asked, pushed, asked.before, limit) for pushed in query.pushed])
         one = self._query(asked, query.pushed[0], asked.before, limit)
@@ -122,6 +124,13 @@ class Lister:
 
     def _query(self, asked: Asked, pushed: dict[str, Any], before: RunnableConfig | None, limit: int | None) -> Query:
         return Query(self._wiring.gated, asked.config, asked.context, pushed or None, before, limit)
+
+
+def _passes_over_others(asked: Asked) -> bool:
+    """Says whether a list comes to the threads of other tenants, and passes over them. In one thread it refuses their rows."""
+    if asked.context is None and current.get() is None:
+        return False
+    return asked.config is None or asked.config.get("configurable", {}).get("thread_id") is None
 
 
 class _Streamed:

@@ -17,7 +17,7 @@ from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, Checkpoint
 from ..audit import tell_refused
 from ..core import binding
 from ..core.binding import Binding, Place, WriteClaims
-from ..core.context import EncryptionContext
+from ..core.context import EncryptionContext, current
 from ..core.format import Sealed, find_sealed, is_sealed
 from ..core.sealer import Opened
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, WrongLocation
@@ -90,6 +90,18 @@ class RowOpener:
                 error = WrongLocation(f"asked for {name} {wanted[name]!r}, the saver returned {got.get(name)!r}")
                 tell_refused(self._sealer, error)
                 raise error
+
+    def is_of_others(self, found: CheckpointTuple, context: EncryptionContext | None) -> bool:
+        """Says whether a row names a context that whoever asks may not read, before anything of it is authenticated."""
+        expected = current.get() if context is None else context
+        stored = found.metadata.get(KEY) if isinstance(found.metadata, Mapping) else None
+        try:
+            sealed = find_sealed(stored) if isinstance(stored, str) else None
+        except EncryptedSerdeError:  # opening it says what is wrong with it
+            return False
+        if expected is None or sealed is None or sealed.head.context.encoded == expected.encoded:
+            return False
+        return sealed.head.context.encoded not in self._sealer.accepted_contexts
 
     # --- a checkpoint
 

@@ -76,6 +76,8 @@ class EncryptedSaver(WiredSaver):
         required_context: Names that the encryption context must have, or nothing is written: ``("tenant_id",)``.
         accept_contexts: Contexts that are read besides the expected one, e.g. ``({},)`` for rows from before there were
             tenants. Every tenant can read them.
+        require_context_to_read: Refuse to read where no encryption context is set. Without it whoever forgets the tenant
+            reads the rows of all, each under the context that is stored with it.
         pass_config: Further keys of ``configurable`` that the inner saver needs. Their scalars become readable metadata.
         verify_delta_history: Rebuild delta channels from verified checkpoints, one by one, instead of the inner saver's
             faster way, which authenticates each write but not which checkpoints form the chain.
@@ -123,6 +125,7 @@ class EncryptedSaver(WiredSaver):
         context: ContextSource | None = None,
         required_context: Iterable[str] = (),
         accept_contexts: Iterable[Mapping[str, str]] = (),
+        require_context_to_read: bool = False,
         pass_config: Collection[str] = (),
         verify_delta_history: bool = False,
         audit: AuditListener | None = None,
@@ -147,6 +150,7 @@ class EncryptedSaver(WiredSaver):
             compression=compression,
             required_context=required_context,
             accept_contexts=accept_contexts,
+            require_context_to_read=require_context_to_read,
             audit=audit,
         )
         own = value_serde(inner.serde if serde is None else serde)
@@ -172,9 +176,9 @@ class EncryptedSaver(WiredSaver):
         Returns:
             ``saver`` (class of the inner one), ``cipher``, ``compression``, ``keys`` (class of the provider), ``key_id`` and
             ``decrypt_only`` (of a `Keyring`: id of the primary key in hex, number of keys only read; else None),
-            ``required_context``, ``audit``, ``anchor`` (whether there is one), ``readable_metadata`` and
-            ``searchable_metadata`` (what was named), ``switches`` (those that are on) and ``admitted`` (how many values of
-            each kind they let through).
+            ``required_context``, ``require_context_to_read``, ``audit`` and ``anchor`` (whether there is one),
+            ``readable_metadata`` and ``searchable_metadata`` (what was named), ``switches`` (those that are on) and
+            ``admitted`` (how many values of each kind they let through).
         """
         wiring = self._wiring
         return {

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..core.context import NO_CONTEXT, EncryptionContext, current, parse_context
+from ..core.context import NO_CONTEXT, EncryptionContext, check_names, current, parse_context
 from ..core.keys import Key, SearchKeyProvider
 from ..core.sealer import Sealing
-from ..errors import ConfigurationError
 
 ContextSource = Mapping[str, str] | Callable[[], Mapping[str, str] | None]
 
@@ -45,8 +44,7 @@ class Tenancy:
         else:
             given = found()
             context = current.get() if given is None else EncryptionContext.of(given)
-        if missing := self._required - (context or NO_CONTEXT).pairs.keys():
-            raise ConfigurationError(f"the encryption context lacks: {', '.join(sorted(missing))} (required_context)")
+        check_names(self._required, context or NO_CONTEXT)
         return context
 
     def reads(self, stored: EncryptionContext, expected: EncryptionContext | None) -> bool:

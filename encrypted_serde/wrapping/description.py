@@ -16,8 +16,8 @@ def description(sealer: Sealing, admission: Admission) -> dict[str, Any]:
     Returns:
         ``cipher``, ``compression`` (or None), ``keys`` (the class of the provider), ``key_id`` (that of a `Keyring`'s primary
         key, in hex; None for providers that would have to be asked), ``decrypt_only`` (how many keys a `Keyring` only reads),
-        ``required_context``, ``audit`` (whether there is a listener), ``switches`` (those that are on) and ``admitted`` (how
-        many values of each kind they let through).
+        ``required_context``, ``require_context_to_read``, ``audit`` (whether there is a listener), ``switches`` (those that
+        are on) and ``admitted`` (how many values of each kind they let through).
     """
     keys = sealer.keys
     ring = keys if isinstance(keys, Keyring) else None
@@ -28,6 +28,7 @@ def description(sealer: Sealing, admission: Admission) -> dict[str, Any]:
         "key_id": ring.primary.id.hex() if ring else None,
         "decrypt_only": len(ring.search_keys({})) - 1 if ring else None,
         "required_context": sorted(sealer.required_context),
+        "require_context_to_read": sealer.require_context_to_read,
         "audit": isinstance(sealer, AuditedSealer),
         "switches": switches(admission),
         "admitted": dict(admission.admitted),

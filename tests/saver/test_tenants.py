@@ -7,15 +7,19 @@ import contextlib
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from encrypted_serde import (
     ConfigurationError,
     EncryptedSaver,
+    EncryptedSerdeError,
     EncryptedSerializer,
     WrongContext,
     encryption_context,
 )
 from tests.saver.threads import make_checkpoint
+from tests.savers import ALL_SAVERS, any_saver
 
 ACME, GLOBEX = {"tenant_id": "acme"}, {"tenant_id": "globex"}
 
@@ -118,5 +122,111 @@ def test_a_list_of_all_threads_with_a_context_function_needs_an_ambient_context(
         saver.list(None)
     with encryption_context(GLOBEX):
         assert len(list(saver.list(None))) == 1
-    with encryption_context(ACME), pytest.raises(WrongContext):
-        list(saver.list(None))
+    with encryption_context(ACME):
+        assert list(saver.list(None)) == []
+
+
+async def _aput(saver, thread, step):
+    checkpoint = make_checkpoint(step, {"a": [step]}, {"a": 1})
+    arguments = _config(thread), checkpoint, {"source": "loop", "step": step}, {"a": 1}
+    if isinstance(saver.inner, (AsyncSqliteSaver, AsyncPostgresSaver)):
+        await saver.aput(*arguments)
+    else:
+        saver.put(*arguments)
+
+
+async def _listed(saver, config, **options):
+    if isinstance(saver.inner, (AsyncSqliteSaver, AsyncPostgresSaver)):
+        async for row in saver.alist(config, **options):
+            yield row
+    else:
+        for row in saver.list(config, **options):
+            yield row
+
+
+@pytest.mark.parametrize("kind", ALL_SAVERS)
+async def test_a_list_of_all_threads_passes_over_those_of_others(kind, saver_place, key):
+    async with any_saver(kind, saver_place(kind), None) as inner:
+        for number in range(4):
+            tenant = (ACME, GLOBEX)[number % 2]
+            saver = EncryptedSaver(inner, key, context=tenant)
+            await _aput(saver, f"thread-{number}", number + 1)
+        acme = EncryptedSaver(inner, key, context=ACME)
+        found = [row async for row in _listed(acme, None)]
+        assert sorted(row.config["configurable"]["thread_id"] for row in found) == ["thread-0", "thread-2"]
+        assert len([row async for row in _listed(acme, None, limit=2)]) == 2
+        assert len([row async for row in _listed(acme, None, limit=1)]) == 1
+        assert len([row async for row in _listed(acme, None, filter={"step": 3})]) == 1
+        assert [row async for row in _listed(acme, None, filter={"step": 2})] == []
+        assert len([row async for row in _listed(EncryptedSaver(inner, key), None)]) == 4
+        everybody = EncryptedSaver(inner, key, context=ACME, accept_contexts=[GLOBEX])
+        assert len([row async for row in _listed(everybody, None)]) == 4
+        with pytest.raises(WrongContext):  # in one thread nobody expects such a row
+            [row async for row in _listed(acme, _config("thread-1"))]
+
+
+def test_the_header_of_a_row_does_not_make_it_anothers_where_it_does_not_open(globex, key):
+    """What a list passes over is what its owner would be given; a row that was changed otherwise is refused."""
+    acme = EncryptedSaver(globex, key, context=ACME)
+    _put(acme, "acme-1")
+    rows = globex.storage["acme-1"][""]
+    (checkpoint_id,) = rows
+    checkpoint, (tag, metadata), parent = rows[checkpoint_id]
+    rows[checkpoint_id] = (checkpoint, (tag, metadata[:-8] + bytes(8)), parent)
+    with pytest.raises(EncryptedSerdeError):
+        list(acme.list(None))
+
+
+@pytest.mark.parametrize("read", _READS.values(), ids=_READS)
+def test_with_require_context_to_read_nothing_is_read_where_no_context_is_set(globex, key, read):
+    saver = EncryptedSaver(globex, key, require_context_to_read=True)
+    with pytest.raises(ConfigurationError, match="require_context_to_read"):
+        read(saver)
+    with encryption_context(GLOBEX):
+        assert read(saver)
+    with encryption_context(), pytest.raises(WrongContext):
+        read(saver)
+    assert read(EncryptedSaver(globex, key, require_context_to_read=True, context=GLOBEX))
+    assert read(EncryptedSaver(globex, key))
+
+
+def test_a_list_of_all_threads_is_refused_as_well(globex, key):
+    with pytest.raises(ConfigurationError, match="require_context_to_read"):
+        list(EncryptedSaver(globex, key, require_context_to_read=True).list(None))
+
+
+def test_a_serializer_requires_a_context_to_read_too(key):
+    serde = EncryptedSerializer(key, require_context_to_read=True)
+    with encryption_context(ACME):
+        stored = serde.dumps_typed({"a": 1})
+        assert serde.loads_typed(stored) == {"a": 1}
+    with pytest.raises(ConfigurationError, match="require_context_to_read"):
+        serde.loads_typed(stored)
+    nobodys = serde.dumps_typed({"b": 1})
+    with pytest.raises(ConfigurationError, match="require_context_to_read"):
+        serde.loads_typed(nobodys)
+    with encryption_context():
+        assert serde.loads_typed(nobodys) == {"b": 1}
+
+
+def test_an_error_says_which_names_differ_and_no_value(globex, key):
+    for expected, said in (
+        (ACME, r"what differs: tenant_id \(another value\) \(thread"),
+        ({}, r"what differs: tenant_id \(not expected\) \(thread"),
+        ({**GLOBEX, "user": "u1"}, r"what differs: user \(it has none\) \(thread"),
+    ):
+        with pytest.raises(WrongContext, match=said) as caught:
+            EncryptedSaver(globex, key, context=expected).get_tuple(_config("globex-1"))
+        reason = str(caught.value).partition(" (thread")[0]
+        assert "acme" not in reason
+        assert "globex" not in reason
+
+
+def test_a_context_that_lacks_a_name_is_told_what_it_lacks_and_what_it_has(key):
+    saver = EncryptedSaver(InMemorySaver(), key, required_context=["tenant_id"])
+    with pytest.raises(
+        ConfigurationError, match=r"lacks tenant_id .* has nothing; wrap .*encryption_context\(tenant_id=\.\.\.\)"
+    ):
+        _put(saver, "t")
+    with encryption_context(tenant="acme"), pytest.raises(ConfigurationError, match=r"lacks tenant_id .* has tenant;"):
+        _put(saver, "t")
