@@ -72,6 +72,9 @@ class EncryptedCache(BaseCache[Any]):
         self._gated: Any = _view(inner)
         self._sealer = make_sealer(keys, required_context=required_context, audit=audit)
 
+    def __repr__(self) -> str:
+        return f"<EncryptedCache of {type(self.inner).__name__}, {self._sealer.cipher}, {type(self._sealer.keys).__name__}>"
+
     # --- reading
 
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:

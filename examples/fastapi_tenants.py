@@ -105,7 +105,9 @@ async def sqlite_service(file: Path) -> AsyncIterator[FastAPI]:
         await inner.setup()
         # In production: a PostgresStore of its own, and the wrapper of a key service. See docs/keys.md.
         keys = await asyncio.to_thread(TenantKeyring, InMemoryStore(), LocalKeyWrapper(Key.generate()))
-        yield create_app(build_agent(EncryptedSaver(inner, keys, required_context=("tenant_id",))))
+        yield create_app(
+            build_agent(EncryptedSaver(inner, keys, required_context=("tenant_id",), require_context_to_read=True))
+        )
 
 
 async def main() -> None:

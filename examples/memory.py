@@ -106,6 +106,7 @@ def say(file: str, thread: str, *texts: str) -> None:
 
 def main() -> None:
     """What the first process does."""
+    os.environ.pop("ENCRYPTED_SERDE_KEY_FILE", None)
     os.environ["ENCRYPTED_SERDE_KEY"] = Key.generate().to_text()  # yours comes from a secret store
     with tempfile.TemporaryDirectory() as directory:
         file = str(Path(directory) / "memory.sqlite")

@@ -85,6 +85,7 @@ def open_agent(file: str) -> Iterator[CompiledStateGraph]:
 def main() -> None:
     """Runs it all, in a directory that is removed afterwards."""
     # An application gets its key from a secret store. Here it is drawn, and inherited by the second process.
+    os.environ.pop("ENCRYPTED_SERDE_KEY_FILE", None)  # this example has a key of its own
     os.environ["ENCRYPTED_SERDE_KEY"] = Key.generate().to_text()
     with tempfile.TemporaryDirectory() as directory:
         file = str(Path(directory, "agent.sqlite"))

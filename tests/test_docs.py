@@ -100,5 +100,6 @@ def test_the_web_application_of_the_readme_keeps_tenants_apart(web_application: 
         return web_application.post("/threads/1", params={"text": "hello"}, headers={"X-Tenant": tenant})
 
     assert [talk("acme").json(), talk("acme").json()] == ["message 1", "message 3"]
-    assert talk("globex").status_code == 404
+    assert talk("globex").status_code == 403
+    assert talk("").status_code == 422
     assert talk("acme").json() == "message 5"

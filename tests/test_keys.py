@@ -120,6 +120,43 @@ def test_key_text_with_two_characters_swapped_is_refused(first, second):
         Key.from_text("".join(text))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text[:40], "40 characters, not 53"),
+        (lambda text: text + "AAAA", "57 characters, not 53"),
+        (lambda text: f"'{text}'", "quotes or white space around it"),
+        (lambda text: f'"{text}"', "quotes or white space around it"),
+        (lambda text: text + "\n", "quotes or white space around it"),
+        (lambda text: text[:-1] + "*", "base64url"),
+        (lambda text: text.removeprefix("esk1-"), "base64url"),
+    ],
+)
+def test_what_is_wrong_with_a_key_text_is_said_and_never_the_text(change, said):
+    text = Key.generate().to_text()
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        Key.from_text(change(text))
+    assert text[5:25] not in str(caught.value)
+
+
+def test_a_keyring_says_how_to_make_what_it_takes():
+    key = Key.generate()
+    for make in (lambda: Keyring(primary=key.to_text()), lambda: keys.as_key_provider(key.to_text())):
+        with pytest.raises(TypeError, match=r"Key\.from_text\(\)") as caught:
+            make()
+        assert key.to_text() not in str(caught.value)
+    for one in (key, key.to_text()):
+        with pytest.raises(TypeError, match=r"write \[key\]"):
+            Keyring(primary=key, decrypt_only=one)
+
+
+def test_a_variable_for_a_file_that_holds_the_key_itself_is_named_and_the_key_is_not():
+    text = Key.generate().to_text()
+    with pytest.raises(ConfigurationError, match="ENCRYPTED_SERDE_KEY_FILE names a file that holds the key") as caught:
+        Keyring.from_env({"ENCRYPTED_SERDE_KEY_FILE": text})
+    assert text not in str(caught.value)
+
+
 def test_key_text_cut_or_lengthened_anywhere_is_refused():
     text = Key.from_bytes(SECRET).to_text()
     for other in (

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..core.keys import Keyring
-from ..errors import ConfigurationError
 from .exits import EXIT_FOUND, failures
 
 if TYPE_CHECKING:
@@ -27,6 +26,16 @@ PROBLEMS = ("plaintext", "legacy", "old-key", "unbound", "undecodable")
 
 _KEY_VARIABLES = ("ENCRYPTED_SERDE_KEY", "ENCRYPTED_SERDE_KEY_FILE")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _writable(path: Path | None) -> Path | None:
+    """Refuses a report that could not be written, before the work is done and not after."""
+    if path is not None:
+        place = path if path.exists() else path.parent
+        if path.is_dir() or not place.exists() or not os.access(place, os.W_OK):
+            raise typer.BadParameter(f"{path} cannot be written")
+    return path
+
 
 _Database = Annotated[
     str,
@@ -46,7 +55,8 @@ _Partition = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 _Report = Annotated[
-    Path | None, typer.Option("--report", metavar="FILE", help="Write the report to a file, as evidence (JSON).")
+    Path | None,
+    typer.Option("--report", metavar="FILE", callback=_writable, help="Write the report to a file, as evidence (JSON)."),
 ]
 _AnchorAt = Annotated[
     str | None,
@@ -55,11 +65,7 @@ _AnchorAt = Annotated[
 _Empty = Annotated[bool, typer.Option("--allow-empty", help=f"Finding no row at all is fine, not exit code {EXIT_FOUND}.")]
 _Readable = Annotated[
     list[str] | None,
-    typer.Option(
-        "--readable-metadata",
-        metavar="KEY",
-        help="A metadata key, or for scan a field of items, that is readable on purpose. May be repeated.",
-    ),
+    typer.Option("--readable-metadata", metavar="KEY", help="A metadata key that is readable on purpose. May be repeated."),
 ]
 _Plaintext = Annotated[
     bool, typer.Option("--allow-plaintext", help="Take values that were never encrypted for what they seem, but never pickle.")
@@ -99,7 +105,15 @@ def scan(
             help="Id of a key that is not old, 64 hex digits or the first 12. Default: that of ENCRYPTED_SERDE_KEY.",
         ),
     ] = None,
-    readable_metadata: _Readable = None,
+    readable_metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--readable-metadata",
+            "--readable-field",
+            metavar="KEY",
+            help="A metadata key, or a field of items, that is readable on purpose. May be repeated.",
+        ),
+    ] = None,
     by_context: Annotated[bool, typer.Option("--by-context", help="A line for each encryption context.")] = False,
     show_samples: Annotated[
         bool, typer.Option("--show-samples", help="Show a few values of each kind, shortened: plaintext in plaintext.")
@@ -212,6 +226,8 @@ def verify(
         show_tally(found)
         _show_admitted(found.admitted)
         show_rate(found, f"{found.opened:,} rows opened, {found.failed:,} failed,")
+        if anchor:
+            print(f"anchor: {found.incomplete or 'nothing'} missing of what it knows")
     finish(found, found.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
 
 
@@ -309,7 +325,7 @@ def reencrypt(
         _show_admitted(done.admitted)
         would = "would be " if dry_run else ""
         show_rate(done, f"{done.rewritten:,} rows {would}rewritten, {done.overtaken:,} changed by others meanwhile, all read")
-        if not done.left:
+        if not done.left and not done.is_empty:
             print("all rows are as asked for")
     finish(done, done.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
 
@@ -432,7 +448,7 @@ def _context(given: list[str]) -> Mapping[str, str]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ConfigurationError("--context is NAME=VALUE")
+            raise typer.BadParameter("NAME=VALUE, such as tenant_id=acme", param_hint="--context")
         pairs[name] = value
     return pairs
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import failures
+from .exits import fail, failures
 
 if TYPE_CHECKING:
     from .inspection import Inspection
@@ -53,6 +53,8 @@ def inspect(
     """
     from .inspection import inspect_value
 
+    if value.startswith("esk1-"):
+        fail("this is the text of a key, not a stored value: it should not be on a command line")
     with failures():
         found = inspect_value(_read(value), type_tag)
     if as_json:

@@ -21,6 +21,7 @@ from .exits import EXIT_FOUND, EXIT_INTERRUPTED, failures
 
 _SHOWN_GROUPS = 20
 _SHOWN_ROWS = 3  # of a group
+_WIDTH = 1000  # columns, where nobody looks: nothing is that wide
 _STYLES = {PLAINTEXT: "bold red", "legacy": "yellow", "undecodable": "bold magenta", UNVOUCHED: "yellow", SEALED: "green"}
 
 
@@ -113,14 +114,9 @@ def show_failures(report: Report) -> None:
 
 def show_tally(report: Report) -> None:
     """Prints how values are stored, as a table."""
-    console = Console(highlight=False)
-    rows = ", ".join(f"{number:,} {table}" for table, number in report.rows.items())
-    table = Table(
-        title=escape(f"{report.database} ({report.server})"),
-        caption=f"rows: {rows}; encryption contexts: {report.tally.contexts:,}",
-        title_justify="left",
-        caption_justify="left",
-    )
+    console = _console()
+    console.print(f"{report.database} ({report.server})", style="italic", markup=False)
+    table = Table()
     for heading in ("where", "what", "stored as"):
         table.add_column(heading, overflow="fold")
     for heading in ("values", "size"):
@@ -135,12 +131,15 @@ def show_tally(report: Report) -> None:
         for sample in line.samples:
             table.add_row("", "", f"[dim]{escape(printable(sample))}[/]", "", "")
         column = line.column
-    console.print(table)
+    if table.row_count:
+        console.print(table)
+    rows = ", ".join(f"{number:,} {table}" for table, number in report.rows.items())
+    console.print(f"rows: {rows}; encryption contexts: {report.tally.contexts:,}", style="dim italic")
 
 
 def show_problems(problems: Mapping[str, int | None], has_values: bool) -> None:
     """Prints what was found of what nobody wants to find."""
-    console = Console(highlight=False)
+    console = _console()
     found = [f"{number:,} {kind}" for kind, number in problems.items() if number]
     if found:
         console.print(f"found: {', '.join(found)}", style="bold")
@@ -155,7 +154,12 @@ def show_rate(report: Report, what: str) -> None:
     seconds = max(report.seconds, 1e-6)
     rows = sum(report.rows.values())
     speed = f"{rows / seconds:,.0f} rows/s, {report.bytes / seconds / 1e6:,.1f} MB/s"
-    Console(highlight=False).print(f"{what} in {report.seconds:,.1f} s ({speed})")
+    _console().print(f"{what} in {report.seconds:,.1f} s ({speed})")
+
+
+def _console() -> Console:
+    """Gives what prints to a terminal in its width, and to a file or a pipe without breaking lines."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
 
 
 def printable(text: str) -> str:

@@ -32,6 +32,8 @@ _PRINTABLE = frozenset(string.printable.encode("ascii"))
 _MIN_DISTINCT = 17
 _TEXT_PREFIX = "esk1-"
 _TEXT_LENGTH = len(_TEXT_PREFIX) + 48
+_AROUND = " \t\r\n\"'`"  # what files of settings leave around a text
+_HOW_TO_MAKE = "; make one with Key.from_text(), Key.from_bytes() or Keyring.from_env()"
 _CHECK_SIZE = 4
 _ENV = "ENCRYPTED_SERDE_KEY"
 _ENV_DECRYPT = "ENCRYPTED_SERDE_DECRYPT_KEYS"
@@ -136,8 +138,12 @@ class Key:
             ConfigurationError: If it is not exactly such a text. The message never repeats it.
         """
         _require_text(text)
+        if text.strip(_AROUND) != text:
+            raise ConfigurationError("the key text has quotes or white space around it: take them away")
+        if text.startswith(_TEXT_PREFIX) and len(text) != _TEXT_LENGTH:
+            raise ConfigurationError(f"the key text has {len(text)} characters, not {_TEXT_LENGTH}: it was cut or lengthened")
         data = b64url_decode(text[len(_TEXT_PREFIX) :]) if text.startswith(_TEXT_PREFIX) else None
-        if len(text) != _TEXT_LENGTH or data is None:
+        if data is None:
             raise ConfigurationError(
                 f"a key text is '{_TEXT_PREFIX}' and 48 characters of base64url; make one with: encrypted-serde keygen"
             )
@@ -252,10 +258,12 @@ class Keyring:
         return super().__new__(cls)
 
     def __init__(self, *, primary: Key, decrypt_only: Iterable[Key] = ()) -> None:
+        if isinstance(decrypt_only, (Key, str, bytes)):
+            raise TypeError("decrypt_only takes several keys: write [key]")
         keys = [primary, *decrypt_only]
         for key in keys:
             if not isinstance(key, Key):
-                raise TypeError(f"a Keyring holds Key objects, not {type(key).__name__}")
+                raise TypeError(f"a Keyring holds Key objects, not {type(key).__name__}{_HOW_TO_MAKE}")
         self.primary = primary
         self._by_id = {key.id: key for key in keys}
 
@@ -294,7 +302,11 @@ class Keyring:
         """
         key = self._by_id.get(key_id)
         if key is None:
-            raise UnknownKey(f"sealed under key {key_id.hex()}, which this keyring does not hold", key_id)
+            raise UnknownKey(
+                f"sealed under key {key_id.hex()}, which this keyring does not hold; an older key of yours belongs into "
+                "decrypt_only (ENCRYPTED_SERDE_DECRYPT_KEYS)",
+                key_id,
+            )
         return key
 
     def search_keys(self, context: Mapping[str, str]) -> list[Key]:
@@ -311,10 +323,13 @@ def _keys_from_env(environ: Mapping[str, str], name: str) -> list[Key]:
     if text and file:
         raise ConfigurationError(f"set {name} or {name}_FILE, not both")
     if file:
+        name = f"{name}_FILE"
+        if file.startswith(_TEXT_PREFIX):
+            raise ConfigurationError(f"{name} names a file that holds the key; it is the key itself")
         try:
             text = Path(file).read_text(encoding="utf-8-sig")  # some editors put a byte order mark before it
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{name}_FILE: cannot read the file ({type(error).__name__})") from None
+            raise ConfigurationError(f"{name}: cannot read the file ({type(error).__name__})") from None
     parts = [part for part in re.split(r"[\s,]+", text or "") if part]
     try:
         return [Key.from_text(part) for part in parts]
@@ -331,8 +346,5 @@ def as_key_provider(keys: Key | KeyProvider) -> KeyProvider:
     if isinstance(keys, Key):
         return Keyring(primary=keys)
     if isinstance(keys, type) or not isinstance(keys, KeyProvider):
-        raise TypeError(
-            f"keys must be a Key or a KeyProvider such as Keyring, not {type(keys).__name__}; "
-            "raw bytes go through Key.from_bytes()"
-        )
+        raise TypeError(f"keys must be a Key or a KeyProvider such as Keyring, not {type(keys).__name__}{_HOW_TO_MAKE}")
     return keys

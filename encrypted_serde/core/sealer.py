@@ -276,8 +276,8 @@ class Sealer:
             UnsupportedFormat: If the version or a flag is unknown, or zstd is needed and not installed.
             MalformedEnvelope: If it has not the shape of a sealed value.
             WrongLocation: If it is bound to a place.
-            WrongContext: If it was sealed under another context than the expected one, and that is not an accepted one.
-            ConfigurationError: If no context is expected, and ``require_context_to_read`` is on.
+            WrongContext: If it was sealed under another context than the expected one, and that is not an accepted one; or none
+                is expected, and ``require_context_to_read`` is on.
             UnknownKey: If the provider does not have its key.
             KeyErased: If its key was destroyed.
             KeyServiceError: If its key cannot be had now.
@@ -289,7 +289,7 @@ class Sealer:
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:
-                raise ConfigurationError(_NO_READER)
+                raise WrongContext(_NO_READER)
         elif expected.encoded != head.context.encoded:
             self._check_context(head.context, expected)
         if aead is None or self._asks_again:
@@ -380,7 +380,7 @@ class Sealer:
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:
-                raise ConfigurationError(_NO_READER)
+                raise WrongContext(_NO_READER)
         elif expected.encoded != head.context.encoded:
             self._check_context(head.context, expected)
         rest = nonce + head.cipher.NONCE_PREFIX

@@ -46,6 +46,8 @@ def parse_address(database: str | Path) -> Address:
         ConfigurationError: If it is none of them. The message shows none of it but the kind.
     """
     text = str(database).strip()
+    if not text:
+        raise ConfigurationError(f"no database is named, the text is empty: is the variable set? Give {KNOWN}")
     if isinstance(database, Path) or _exists(text):
         return Address(SQLITE, text, text)
     if match := _URL.match(text):
@@ -70,7 +72,9 @@ def _exists(text: str) -> bool:
 
 
 def _of_sqlite_url(rest: str) -> Address:
-    path = rest[3:].partition("?")[0] if rest.startswith("///") else ""
+    path, _, options = rest[3:].partition("?") if rest.startswith("///") else ("", "", "")
+    if options:
+        raise ConfigurationError("options of a sqlite:/// URL are not understood: leave out what begins with '?'")
     if not path or path == ":memory:":
         raise ConfigurationError("sqlite:/// is followed by the path of a file: sqlite:///app.db, sqlite:////srv/app.db")
     return Address(SQLITE, path, path)

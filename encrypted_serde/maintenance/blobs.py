@@ -39,7 +39,7 @@ class Blobs(Table):
         self._place: tuple[str, str] = ("", "")
         self._unvouched: set[tuple[str, str]] | None = None
 
-    def look(self, row: Row, readable_keys: Collection[str]) -> Iterator[Seen]:
+    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the value is stored; a row that stands for no value has none."""
         cells = self.checked(row)
         if cells["type"] != "empty":
@@ -54,11 +54,6 @@ class Blobs(Table):
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
         found = find_typed(cells["type"], cells["blob"] or b"", row.size)
         return out_of_snapshot(coder.open(found, channel(place, cells["channel"], cells["version"])))
-
-    def opened(self, opened: Opened | None) -> Iterator[Seen]:
-        """Says how the value was stored."""
-        if opened is not None:
-            yield Seen("checkpoint_blobs.blob", "channel value", opened.form, len(opened.data))
 
     def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives type and value in the form that is asked for."""

@@ -142,18 +142,6 @@ class Checkpoints(Table):
             sends.append(coder.open(found, lambda _, where=where: where, is_proven=is_proven))  # type: ignore[misc]
         return Checkpoint(parts, manifest, form, values, sends)
 
-    def opened(self, opened: Checkpoint) -> Iterator[Seen]:
-        """Says how the values in a row were stored."""
-        parts = opened.parts
-        if parts.whole.kind == PLAINTEXT:
-            kind = Form(UNVOUCHED) if opened.manifest is None else opened.manifest_form
-            yield Seen(CHECKPOINT if opened.manifest is None else METADATA, "manifest", kind, 0)
-        else:
-            yield Seen(CHECKPOINT, WHOLE, parts.whole, sum(len(value.data) for value in opened.values.values()))
-            return
-        for value in (*opened.values.values(), *opened.sends):
-            yield Seen(CHECKPOINT, "channel value", value.form, len(value.data))
-
     def _manifest(self, parts: Parts, coder: Coder) -> tuple[Manifest | None, Form]:
         found = find_part(parts.metadata.get(KEY))
         if found.sealed is None and found.error is None:
@@ -352,7 +340,7 @@ class PackedCheckpoints(Checkpoints):
             Column("is_cut", (int,), sql=database.is_cut(), reading=VERIFY),
         )
 
-    def look(self, row: Row, readable_keys: Collection[str]) -> Iterator[Seen]:
+    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the values are stored."""
         cells = self.checked(row)
         packed = cells["checkpoint"] or b""
@@ -451,7 +439,7 @@ class JsonCheckpoints(Checkpoints):
             Column("is_cut", (int, bool), sql="0" if is_shallow else database.is_cut(), reading=VERIFY),
         )
 
-    def look(self, row: Row, readable_keys: Collection[str]) -> Iterator[Seen]:
+    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the values are stored."""
         cells = self.checked(row)
         inside = [*in_metadata(METADATA, parse_json(cells["metadata"]), readable_keys)]

@@ -197,8 +197,13 @@ class Table(ABC):
         return not isinstance(fenced(self, row, lambda: self.recode(row, coder, metadata_keys)), Failure)
 
     @abstractmethod
-    def look(self, row: Row, readable_keys: Collection[str]) -> Iterator[Seen]:
-        """Says how the values in a row are stored."""
+    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
+        """Says how the values in a row are stored.
+
+        Args:
+            row: The row.
+            readable_keys: Keys of metadata, or fields of items, that may be readable; None where nobody asks about them.
+        """
 
     @abstractmethod
     def open(self, row: Row, coder: Coder) -> Any:
@@ -207,10 +212,6 @@ class Table(ABC):
         Raises:
             EncryptedSerdeError: If something does not open, does not hold, or is not admitted.
         """
-
-    @abstractmethod
-    def opened(self, opened: Any) -> Iterator[Seen]:
-        """Says how the values in a row were stored, given what `open` gave."""
 
     @abstractmethod
     def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:

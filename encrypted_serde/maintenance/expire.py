@@ -9,7 +9,7 @@ thread that is gone some seconds after its checkpoints, so that an application t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -45,7 +45,7 @@ class Expiration(Report):
         older_than: The time before which checkpoints are old.
         threads: Threads that lost checkpoints, or would have.
         gone: Those of them of which nothing is left.
-        deleted: Rows that were deleted, by table; in a dry run, checkpoints that would have been.
+        deleted: Rows that were deleted, by table; in a dry run, that would have been.
         deleted_bytes: How large their values were.
         delta_threads: Threads with delta channels that are old and were left whole: the first thousand.
         delta_thread_count: How many these are.
@@ -191,11 +191,14 @@ class _Run:
                 if rows and is_delta:
                     self._name(thread)
                     return
-                if rows and not report.dry_run:
-                    self._delete(thread, rows)
+                for start_of_page in range(0, len(rows), PAGE_ROWS):
+                    self._delete(thread, rows[start_of_page : start_of_page + PAGE_ROWS])
                 is_last = report.dry_run or len(rows) < PAGE_ROWS
-                if rows and is_last and not report.dry_run and order.keep_latest and self._blobs is not None:
-                    self._delete_unreferenced(self._blobs, thread)
+                if rows and is_last and self._blobs is not None:
+                    if order.keep_latest:
+                        self._delete_unreferenced(self._blobs, thread, {row[-3:-1] for row in rows})
+                    elif report.dry_run:
+                        self._delete_values(self._blobs, self._values(self._blobs, thread))
             deleted += len(rows)
             if is_last:
                 break
@@ -265,14 +268,14 @@ class _Run:
         return parent or None, root if isinstance(root, str) else None
 
     def _delete(self, thread: Any, rows: list[tuple[Any, ...]]) -> None:
-        """Deletes checkpoints, and the pending writes of them."""
+        """Deletes checkpoints, and the pending writes of them; counts them in a dry run."""
         database, report, mark = self._database, self._report, self._database.mark
         by_namespace: dict[Any, list[str]] = {}
         for *_, namespace, checkpoint_id, size in rows:
             by_namespace.setdefault(namespace, []).append(checkpoint_id)
             report.deleted_bytes += int(size)
         for namespace, ids in by_namespace.items():
-            if self._order.announce is not None:
+            if self._order.announce is not None and not report.dry_run:
                 self._order.announce(str(thread), str(namespace), ids)
             where = f"{self._thread} AND t.checkpoint_ns = {mark} AND t.checkpoint_id IN ({', '.join([mark] * len(ids))})"
             value = database.size(f"t.{database.quoted(self._writes.value)}")
@@ -282,23 +285,27 @@ class _Run:
             )
             report.deleted[self._writes.name] += int(number)
             report.deleted_bytes += int(size)
-            database.execute(f"DELETE FROM {self._writes.name} WHERE {where.replace('t.', '')}", (thread, namespace, *ids))  # noqa: S608
-        database.delete(self._checkpoints, [row[:-3] for row in rows])
+            if not report.dry_run:
+                database.execute(f"DELETE FROM {self._writes.name} WHERE {where.replace('t.', '')}", (thread, namespace, *ids))  # noqa: S608
+        if not report.dry_run:
+            database.delete(self._checkpoints, [row[:-3] for row in rows])
 
     # --- values in rows of their own
 
-    def _delete_unreferenced(self, blobs: Blobs, thread: Any) -> None:
-        """Deletes values of a thread that none of its checkpoints refers to.
+    def _delete_unreferenced(self, blobs: Blobs, thread: Any, gone: Collection[tuple[Any, ...]]) -> None:
+        """Deletes values of a thread that none of its checkpoints refers to, but for those that are gone or would be.
 
         Values are read before checkpoints: one that is written meanwhile is not among them, or its checkpoint is.
         """
         found = self._values(blobs, thread)
         versions = self._database.execute(
-            f"SELECT t.checkpoint_ns, {self._database.versions('t')} FROM checkpoints AS t WHERE {self._thread}",  # noqa: S608
+            f"SELECT t.checkpoint_ns, {self._id}, {self._database.versions('t')} FROM checkpoints AS t WHERE {self._thread}",  # noqa: S608
             (thread,),
         )
         referenced: set[tuple[Any, ...]] = set()
-        for namespace, text in versions:
+        for namespace, checkpoint_id, text in versions:
+            if (namespace, checkpoint_id) in gone:
+                continue
             try:
                 named = check_document({"channel_values": {}, "channel_versions": parse_json(text)})["channel_versions"]
             except EncryptedSerdeError as error:  # what it refers to cannot be told: all stays
@@ -332,7 +339,8 @@ class _Run:
         )
 
     def _delete_values(self, blobs: Blobs, rows: list[tuple[Any, ...]]) -> None:
-        self._database.delete(blobs, [row[:-4] for row in rows])
+        if not self._report.dry_run:
+            self._database.delete(blobs, [row[:-4] for row in rows])
         self._report.deleted[blobs.name] += len(rows)
         self._report.deleted_bytes += sum(int(row[-1]) for row in rows)
 

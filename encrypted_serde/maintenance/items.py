@@ -66,12 +66,14 @@ class StoreItems(Table):
         value = Column("value", self.types, sql=database.json_text("t.value"))  # whole: the head of JSON is no JSON
         self.columns = (Column("prefix"), Column("key"), value)
 
-    def look(self, row: Row, readable_keys: Collection[str]) -> Iterator[Seen]:
+    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the item is stored, and which fields of a sealed one are readable."""
         stored = self._stored(row)
         found = _find(stored)
         yield Seen(ITEM_VALUE, ITEM, found.form, row.size, row.cells["value"])
-        for name, copy in _beside(stored).items() if found.form.kind != PLAINTEXT else ():
+        if readable_keys is None or found.form.kind == PLAINTEXT:
+            return
+        for name, copy in _beside(stored).items():
             if not _is_token(copy) and name not in readable_keys:
                 yield Seen(ITEM_VALUE, f"readable field {name}", Form(PLAINTEXT), len(_as_json(copy)), copy)
 
@@ -87,10 +89,6 @@ class StoreItems(Table):
         if value is None:
             return OpenedItem(opened, None, stored, frozenset(name for name, copy in beside.items() if _is_token(copy)))
         return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, coder))
-
-    def opened(self, opened: OpenedItem) -> Iterator[Seen]:
-        """Says how the value was stored."""
-        yield Seen(ITEM_VALUE, ITEM, opened.opened.form, len(opened.opened.data))
 
     def weight(self, row: Row) -> int:
         """Gives the size of the value as `recode` would write it."""

@@ -173,13 +173,13 @@ def _foreign(packed: bytes) -> Found:
 # --- what is in the parts of a checkpoint -----------------------------------------------------------------------------
 
 
-def in_metadata(column: str, metadata: object, readable_keys: Collection[str]) -> Iterator[Seen]:
+def in_metadata(column: str, metadata: object, readable_keys: Collection[str] | None) -> Iterator[Seen]:
     """Says what is in the metadata of a checkpoint: its manifest, and keys that are readable and need not be.
 
     Args:
         column: Its table and column.
         metadata: As JSON gave it.
-        readable_keys: Keys that may be readable, besides those that LangGraph needs.
+        readable_keys: Keys that may be readable, besides those that LangGraph needs; None where nobody asks about keys.
     """
     if not isinstance(metadata, Mapping):
         yield Seen(column, "metadata", Form(UNDECODABLE), 0, metadata)
@@ -189,6 +189,8 @@ def in_metadata(column: str, metadata: object, readable_keys: Collection[str]) -
     has_manifest = found is not None
     if found is not None:
         yield Seen(column, "manifest", found.form, len(found.data), manifest)
+    if readable_keys is None:
+        return
     for name, value in metadata.items():
         if name in LANGGRAPH_KEYS or name in readable_keys or (name == KEY and has_manifest):
             continue

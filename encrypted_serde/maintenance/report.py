@@ -125,7 +125,7 @@ class Tally:
     def add(self, seen: Seen) -> Line:
         """Counts one value, and gives its line."""
         context = seen.form.context
-        if context is not None and len(self._contexts) < MAX_CONTEXTS:
+        if context is not None and context.pairs and len(self._contexts) < MAX_CONTEXTS:
             self._contexts.add(context.encoded)
         shown = context if self._by_context else None
         what = seen.what
@@ -150,7 +150,7 @@ class Tally:
 
     @property
     def contexts(self) -> int:
-        """How many different encryption contexts there were, at most `MAX_CONTEXTS`."""
+        """How many different encryption contexts there were, at most `MAX_CONTEXTS`; the empty one is none."""
         return len(self._contexts)
 
     def totals(self, name: str) -> dict[str, int]:

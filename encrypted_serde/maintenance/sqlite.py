@@ -14,6 +14,7 @@ from .address import Address
 from .checkpoints import PackedCheckpoints
 from .database import HEAD, PAGE_BYTES, SEALED_HEAD, Database, Paging, Row, Table, part_of
 from .items import SqliteItems
+from .report import DatabaseFailed
 from .writes import SqliteWrites
 
 logger = logging.getLogger(__name__)
@@ -39,8 +40,15 @@ class SqliteDatabase(Database):
     @classmethod
     @contextmanager
     def connect(cls, address: Address, write: bool) -> Iterator[sqlite3.Connection]:
-        """Opens a file that exists."""
-        uri = f"{Path(address.target).absolute().as_uri()}?mode={'rw' if write else 'ro'}"
+        """Opens a file that exists.
+
+        Raises:
+            DatabaseFailed: If there is none.
+        """
+        path = Path(address.target)
+        if not path.is_file():
+            raise DatabaseFailed(f"{address.label}: {'it is a directory' if path.is_dir() else 'there is no such file'}")
+        uri = f"{path.absolute().as_uri()}?mode={'rw' if write else 'ro'}"
         with closing(sqlite3.connect(uri, uri=True, timeout=LOCK_NOTICE, isolation_level=None)) as connection:
             connection.text_factory = _text
             connection.create_function("es_part", 2, part_of, deterministic=True)

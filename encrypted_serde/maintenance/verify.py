@@ -152,12 +152,13 @@ class _Run:
             fresh = self._database.again(table, row, VERIFY)
             if fresh is None:
                 return
-            opened = fenced(table, fresh, lambda: table.open(fresh, self._coder))
+            row = fresh
+            opened = fenced(table, row, lambda: table.open(row, self._coder))
         if isinstance(opened, Failure):
             self._report.fail(opened)
             return
         self._report.opened += 1
-        for seen in table.opened(opened):
+        for seen in table.look(row, None):
             if seen.form.kind != NONE:
                 self._report.tally.add(seen)
         if self._witness is not None:

@@ -58,7 +58,7 @@ class Writes(Table):
         return f"""EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = t.thread_id AND c.{database.namespace} =
             t.{database.namespace} AND {checkpoint_id} = t.checkpoint_id AND {database.has_metadata(KEY, "c")})"""  # noqa: S608
 
-    def look(self, row: Row, readable_keys: Collection[str]) -> Iterator[Seen]:
+    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the value is stored."""
         found = self._found(row)
         yield Seen(f"{self.name}.{self.value}", "pending write", found.form, row.size, found.data)
@@ -71,10 +71,6 @@ class Writes(Table):
         found = self._found(row)
         # Beside a manifest nothing but bound writes is read, under every switch.
         return coder.open(found, lambda _: where, is_proven=coder.form == SAVER and bool(cells["is_vouched"]))
-
-    def opened(self, opened: Opened) -> Iterator[Seen]:
-        """Says how the value was stored."""
-        yield Seen(f"{self.name}.{self.value}", "pending write", opened.form, len(opened.data))
 
     def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives type and value in the form that is asked for."""

@@ -18,6 +18,7 @@ from ..core.keys import Key, KeyProvider, SearchKeyProvider
 from ..core.sealer import Sealing
 from ..errors import ConfigurationError
 from ..wrapping.admission import Admission
+from ..wrapping.description import summary
 from ..wrapping.offload import LARGE, is_large
 from ..wrapping.stored_item import KEY, RESERVED
 from .asking import aask, ask
@@ -120,6 +121,9 @@ class EncryptedStore(BaseStore):
     def admitted_reads(self) -> Counter[str]:
         """How many items the switch for moving in let through: by ``plaintext``."""
         return self._admission.admitted
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {type(self.inner).__name__}, {summary(self._sealer, self._admission)}>"
 
     @property
     def ttl_config(self) -> TTLConfig | None:  # type: ignore[override]  # an attribute there

@@ -53,6 +53,8 @@ class LegacyReader:
     def __init__(self, keys: Iterable[bytes], *, allowlist_from: object = None) -> None:
         self._aeads: list[Aead] = []
         self._by_key_id: dict[bytes, Aead] = {}
+        if isinstance(keys, (bytes, str)):
+            raise TypeError("legacy_keys takes several keys: write [key]")
         for key in keys:
             if not isinstance(key, bytes):
                 raise TypeError(f"legacy_keys are raw AES keys as bytes, not {type(key).__name__}")

@@ -327,7 +327,8 @@ def test_verify_with_an_anchor_misses_what_was_deleted_and_expire_tells_it_what_
     anchored = {"configurable": {"thread_id": "one"}}
     with open_saver(place) as plain, closing(SqliteAnchor(file)) as anchor:
         counting_graph(EncryptedSaver(plain, NEW_KEY, anchor=anchor)).invoke({"log": ["a"]}, anchored)
-    assert run("verify", place, "--anchor", file).code == 0
+    complete = run("verify", place, "--anchor", file)
+    assert (complete.code, "anchor: nothing missing of what it knows" in complete.out) == (0, True)
     assert run("verify", place, "--anchor", file, "--thread", "one").code == 2
     sql.run(place, "DELETE FROM checkpoints WHERE parent_checkpoint_id IS NULL")
     result = run("verify", place, "--anchor", file)
@@ -337,6 +338,52 @@ def test_verify_with_an_anchor_misses_what_was_deleted_and_expire_tells_it_what_
     assert run("expire", place, "--older-than", now, "--keep-latest", "--anchor", file).code == 0
     missing = run("verify", place, "--anchor", file).err
     assert missing.count("thread_id=") == 1  # what was deleted behind its back stays missing, and nothing else is
+
+
+@pytest.mark.parametrize(
+    ("database", "said"),
+    [
+        ("", "is the variable set?"),
+        ("  ", "is the variable set?"),
+        (".", "it is a directory"),
+        ("no-such.db", "there is no such file"),
+        ("sqlite:///no-such.db", "there is no such file"),
+        ("sqlite:///app.db?mode=ro", "options of a sqlite:/// URL are not understood"),
+    ],
+)
+def test_a_database_that_is_none_is_told_what_it_is(run, keys: None, database: str, said: str) -> None:
+    for command in ("scan", "verify"):
+        result = run(command, database)
+        assert result.code == 1
+        assert said in result.err
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work_is_done(run, keys: None, tmp_path: Path) -> None:
+    place = str(tmp_path / "app.sqlite")
+    write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
+    for file in (tmp_path, tmp_path / "none" / "report.json"):
+        result = run("verify", place, "--report", str(file))
+        assert (result.code, result.out) == (2, "")
+        assert "cannot be written" in result.err
+    assert run("verify", place, "--report", str(tmp_path / "report.json")).code == 0
+    assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "passed"
+
+
+def test_where_nobody_looks_no_line_is_broken(run, keys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    place = str(tmp_path / "app.sqlite")
+    write_every_form(place)
+    shown = run("scan", place).out
+    assert "checkpoints.metadata" in shown
+    assert any(line.startswith("rows: ") and "encryption contexts: " in line for line in shown.splitlines())
+    nothing = run("reencrypt", place, "--thread", "no such thread")
+    assert nothing.code == LEFT
+    assert "all rows are as asked for" not in nothing.out
+    assert "no row was found" in nothing.err
+
+
+def test_a_context_without_a_value_is_wrong_usage(run, keys: None, tmp_path: Path) -> None:
+    assert run("verify", str(tmp_path / "app.sqlite"), "--context", "tenant_id").code == 2
 
 
 def test_items_of_a_store_move_in_and_out_by_command(run, keys: None, tmp_path: Path) -> None:
@@ -351,6 +398,7 @@ def test_items_of_a_store_move_in_and_out_by_command(run, keys: None, tmp_path: 
     assert run("verify", place).code == 0
     assert run("scan", place, "--fail-on", "plaintext").code == LEFT
     assert run("scan", place, "--fail-on", "plaintext,old-key", "--readable-metadata", "kind").code == 0
+    assert run("scan", place, "--fail-on", "plaintext,old-key", "--readable-field", "kind").code == 0
     with SqliteStore.from_conn_string(place) as store:
         found = EncryptedStore(store, NEW_KEY, searchable=["city"], readable=["kind"]).search((), filter={"city": "Bonn"})
         assert [item.key for item in found] == ["ann"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -26,8 +27,6 @@ CUTOFF = NOW - timedelta(days=30)
 @pytest.fixture(autouse=True)
 def no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody writes meanwhile: what checkpoints leave behind can go at once."""
-    import sys
-
     monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.expire"], "SETTLE", 0.0)
 
 
@@ -68,15 +67,20 @@ def test_a_thread_that_nobody_wrote_to_since_goes_with_all_that_belongs_to_it(pl
     assert (again.threads, set(again.deleted.values())) == (0, {0})
 
 
-def test_a_dry_run_says_the_same_and_deletes_nothing(place: str) -> None:
+@pytest.mark.parametrize("keep_latest", [False, True])
+def test_a_dry_run_says_the_same_and_deletes_nothing(place: str, keep_latest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.expire"], "PAGE_ROWS", 5)  # several pages of each thread
     write(place, "a", "b")
     later = datetime.now(timezone.utc)
+    write(place, "c")
     before = counts(place, "a")
-    dry = expire(place, later, dry_run=True)
+    dry = expire(place, later, keep_latest=keep_latest, dry_run=True)
     assert counts(place, "a") == before
-    assert (dry.threads, dry.deleted["checkpoints"]) == (2, 16)
-    done = expire(place, later)
-    assert (done.threads, done.deleted["checkpoints"]) == (2, 16)
+    assert dry.deleted["checkpoints"] == (12 if keep_latest else 16)
+    assert min(dry.deleted.values()) > 0
+    done = expire(place, later, keep_latest=keep_latest)
+    assert (dry.threads, dry.gone, dry.deleted) == (done.threads, done.gone, done.deleted)
+    assert dry.deleted_bytes == done.deleted_bytes > 0
 
 
 def test_keep_latest_shortens_histories_and_every_thread_goes_on(place: str) -> None:

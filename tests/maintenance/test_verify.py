@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from encrypted_serde import ConfigurationError, EncryptedSaver, encryption_context
-from encrypted_serde.maintenance import Failure, Selection, Verification, verify
+from encrypted_serde.maintenance import Failure, Selection, Verification, scan, verify
 from tests.maintenance import sql
 from tests.maintenance.forms import (
     EVERYTHING,
@@ -41,6 +41,13 @@ def test_what_encrypted_saver_wrote_opens_all_of_it(place: str) -> None:
     assert found.opened == sum(found.rows.values()) >= 60
     assert found.tally.totals("key_id").keys() == {OLD_KEY.id.hex()}
     assert found.document()["verdict"] == "passed"
+
+
+def test_it_counts_values_by_the_names_and_sizes_of_a_scan(place: str) -> None:
+    write_every_form(place, SEALED)
+    scanned, verified = scan(place).tally.lines, verify(place, OLD_KEY).tally.lines
+    assert verified == [line for line in scanned if line.kind != "none" and not line.what.startswith("metadata key ")]
+    assert min(line.bytes for line in verified) > 0
 
 
 def test_a_flipped_bit_is_found_wherever_it_is(place: str) -> None:

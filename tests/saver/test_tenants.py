@@ -180,7 +180,7 @@ def test_the_header_of_a_row_does_not_make_it_anothers_where_it_does_not_open(gl
 @pytest.mark.parametrize("read", _READS.values(), ids=_READS)
 def test_with_require_context_to_read_nothing_is_read_where_no_context_is_set(globex, key, read):
     saver = EncryptedSaver(globex, key, require_context_to_read=True)
-    with pytest.raises(ConfigurationError, match="require_context_to_read"):
+    with pytest.raises(WrongContext, match="require_context_to_read"):
         read(saver)
     with encryption_context(GLOBEX):
         assert read(saver)
@@ -191,7 +191,7 @@ def test_with_require_context_to_read_nothing_is_read_where_no_context_is_set(gl
 
 
 def test_a_list_of_all_threads_is_refused_as_well(globex, key):
-    with pytest.raises(ConfigurationError, match="require_context_to_read"):
+    with pytest.raises(WrongContext, match="require_context_to_read"):
         list(EncryptedSaver(globex, key, require_context_to_read=True).list(None))
 
 
@@ -200,10 +200,10 @@ def test_a_serializer_requires_a_context_to_read_too(key):
     with encryption_context(ACME):
         stored = serde.dumps_typed({"a": 1})
         assert serde.loads_typed(stored) == {"a": 1}
-    with pytest.raises(ConfigurationError, match="require_context_to_read"):
+    with pytest.raises(WrongContext, match="require_context_to_read"):
         serde.loads_typed(stored)
     nobodys = serde.dumps_typed({"b": 1})
-    with pytest.raises(ConfigurationError, match="require_context_to_read"):
+    with pytest.raises(WrongContext, match="require_context_to_read"):
         serde.loads_typed(nobodys)
     with encryption_context():
         assert serde.loads_typed(nobodys) == {"b": 1}
