@@ -114,7 +114,8 @@ def test_errors_and_the_run_after_them(store):
         graph = builder.compile(checkpointer=saver())
         with pytest.raises(ValueError, match="it broke"):
             graph.invoke({"log": []}, config)
-        error = [found.error for found in graph.get_state(config).tasks]
+        # The other one may be done by then, or cancelled.
+        error = [found.error for found in graph.get_state(config).tasks if found.name == "fragile"]
         return error, builder.compile(checkpointer=saver()).invoke(None, config), len(_history(graph, config))
 
     plain, sealed = _twice(store, scenario)
