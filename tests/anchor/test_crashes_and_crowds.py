@@ -51,11 +51,12 @@ def test_several_processes_run_one_thread_at_once(anchored, tmp_path):
 
 
 @needs_fork
-def test_processes_that_die_between_row_and_entry_lock_nobody_out(anchored, tmp_path):
-    out = _finished(_start(anchored, tmp_path, "die", "50"))
+@pytest.mark.parametrize("times", [24, pytest.param(50, marks=pytest.mark.soak)])  # 24: before and after each of 12 entries
+def test_processes_that_die_between_row_and_entry_lock_nobody_out(anchored, tmp_path, times):
+    out = _finished(_start(anchored, tmp_path, "die", str(times)))
     late = [int(line.split()[1]) for line in out.splitlines() if line.startswith("unanchored")]
-    assert len(late) == 50
-    assert sum(late) >= 10  # rows without an entry were there, were read, and were entered
+    assert len(late) == times
+    assert sum(late) >= times // 5  # rows without an entry were there, were read, and were entered
 
 
 def test_threads_that_run_one_thread_at_once(anchored):
