@@ -5,14 +5,21 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from Crypto.Cipher import AES
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from encrypted_serde import ConfigurationError, Key, PlaintextRefused, Sealer
+from encrypted_serde import ConfigurationError, EncryptedSerdeError, Key, PlaintextRefused, Sealer, encryption_context
+from encrypted_serde.audit import AuditedSealer, AuditEvent
 from encrypted_serde.core import binding, compression, randomness
 from encrypted_serde.core.ciphers import CIPHERS
+from encrypted_serde.core.context import EncryptionContext, acting
 from encrypted_serde.core.encoding import lp
-from encrypted_serde.core.format import SEALED_MAGIC, sealed_text, sealed_text_prefixes
+from encrypted_serde.core.format import SEALED_MAGIC, Sealed, nonce_size, sealed_text, sealed_text_prefixes
+from encrypted_serde.errors import AuthenticationFailed, MalformedEnvelope, WrongLocation
 from encrypted_serde.wrapping.admission import Admission
 
 KEY = Key.generate()
@@ -122,3 +129,142 @@ def test_sealed_text_of_a_key_begins_as_the_database_is_told(cipher: str, compre
     unbound = sealed_text(SEALED_MAGIC + lp(tag.encode()) + blob)
     assert not unbound.startswith(tuple(sealed_text_prefixes(KEY.id, "msgpack")))
     assert len({*sealed_text_prefixes(KEY.id, "msgpack")}) == 2 * len(CIPHERS)
+
+
+def events_of(act: Callable[[AuditedSealer], object]) -> list[AuditEvent]:
+    """Gives what an audit hears."""
+    heard: list[AuditEvent] = []
+    act(AuditedSealer(Sealer(KEY), heard.append))
+    return heard
+
+
+def test_the_audit_hears_the_size_and_the_cipher_of_what_is_admitted_and_refused() -> None:
+    legacy = bytes(range(32))
+    cipher = AES.new(legacy, AES.MODE_EAX)
+    sealed, tag = cipher.encrypt_and_digest(b"\x80")
+    stored = cipher.nonce + tag + sealed
+
+    def plain(sealer: AuditedSealer) -> None:
+        Admission(sealer, plaintext=True).admit("msgpack", b"\x81\xa1a\x01")
+
+    def foreign(sealer: AuditedSealer) -> None:
+        admission = Admission(sealer, legacy_keys=[legacy])
+        assert admission.loads(JsonPlusSerializer(), admission.admit("msgpack+aes", stored)) == {}
+
+    def refused(sealer: AuditedSealer) -> None:
+        for type_tag in ("msgpack", "msgpack+a+b"):
+            with pytest.raises(EncryptedSerdeError):
+                Admission(sealer).admit(type_tag, b"12345")
+
+    assert [(event.outcome, event.size) for event in events_of(plain)] == [("plaintext", 4)]
+    assert [(event.cipher, event.size) for event in events_of(foreign)] == [("aes", len(stored))]
+    assert [(event.cipher, event.size) for event in events_of(refused)] == [(None, 5), ("b", 5)]
+
+
+def test_plaintext_is_read_with_the_serializer_as_configured_and_legacy_values_strictly() -> None:
+    class Own(JsonPlusSerializer):
+        def loads_typed(self, data: tuple[str, bytes]) -> str:
+            return f"mine: {data[0]}"
+
+    admission = Admission(Sealer(KEY), plaintext=True)
+    assert admission.loads(Own(), admission.admit("msgpack", b"\x80")) == "mine: msgpack"
+
+
+def test_what_opened_once_is_remembered_and_what_did_not_is_not() -> None:
+    tag, blob = Sealer(KEY).seal("msgpack", b"\x80")
+    sealer = Sealer(KEY)
+    with pytest.raises(AuthenticationFailed):
+        sealer.open(tag, blob[:-1] + bytes([blob[-1] ^ 1]))
+    assert not sealer._readers[tag].known
+    sealer.open(tag, blob)
+    (reader,) = sealer._readers[tag].known.values()
+    assert reader.is_proven
+
+
+@pytest.mark.parametrize("cipher", CIPHERS.values(), ids=CIPHERS)
+def test_encrypt_into_says_how_much_it_wrote(cipher: Any) -> None:
+    aead = cipher.aead(bytes(range(32)), bytes(cipher.NONCE_PREFIX))
+    nonce, buffer = bytes(cipher.NONCE_REST), bytearray(16 + 5)
+    assert aead.encrypt_into(nonce, b"plain", b"ad", buffer) == len(buffer)
+    assert bytes(buffer) == aead.encrypt(nonce, b"plain", b"ad")
+
+
+def test_a_nonce_is_its_prefix_and_its_fresh_part() -> None:
+    assert {name: nonce_size(cipher) for name, cipher in CIPHERS.items()} == {
+        "xaes-256-gcm": 24,
+        "aes-256-gcm": 12,
+        "aes-256-eax": 16,
+    }
+
+
+def test_a_context_shows_its_names_apart_and_no_value() -> None:
+    assert repr(EncryptionContext.of({"tenant_id": "acme", "area": "eu"})) == "EncryptionContext(area, tenant_id)"
+
+
+@pytest.mark.parametrize("actor", ["a", "a" * 1024])
+def test_an_actor_has_1_to_1024_characters(actor: str) -> None:
+    with encryption_context(tenant_id="acme", actor=actor):
+        assert acting.get() == actor
+    for wrong in ("", actor.ljust(1025, "a")):
+        with (
+            pytest.raises(ConfigurationError, match=r"^actor must be 1 to 1024 characters long$"),
+            encryption_context(actor=wrong),
+        ):
+            pass
+    with pytest.raises(TypeError, match=r"^actor is a str, not int$"), encryption_context(actor=5):  # type: ignore[arg-type]
+        pass
+
+
+def test_a_compressed_value_of_nothing_but_its_length_does_not_decompress() -> None:
+    with pytest.raises(MalformedEnvelope, match=r"^a compressed value is not one zstd frame of the stated length$"):
+        compression.decompress(bytes(8))
+    with pytest.raises(MalformedEnvelope, match=r"^a compressed value states a length over the limit"):
+        compression.decompress(bytes(7))
+
+
+def sealed_pair() -> tuple[bytes, tuple[str, bytes]]:
+    """Gives a bound and an unbound value."""
+    sealer = Sealer(KEY)
+    return sealer.seal_bound("msgpack", b"\x80", binding.item(("a",), "b")), sealer.seal("msgpack", b"\x80")
+
+
+def bound_as_unbound() -> None:
+    sealed = Sealed.of_bytes(sealed_pair()[0])
+    Sealer(KEY).open(sealed.head.type_tag, sealed.data[sealed.start :])
+
+
+def cut_inside_its_tag() -> None:
+    tag, blob = sealed_pair()[1]
+    Sealer(KEY).open(tag, blob[:-2])
+
+
+def changed() -> None:
+    tag, blob = sealed_pair()[1]
+    Sealer(KEY).open(tag, blob[:-1] + bytes([blob[-1] ^ 1]))
+
+
+SAYS: list[tuple[Callable[[], object], type[EncryptedSerdeError], str]] = [
+    (cut_inside_its_tag, MalformedEnvelope, "the value ends inside its nonce or tag, or is larger than any that is written"),
+    (changed, AuthenticationFailed, "the value was changed, or stands in a place it was not sealed for"),
+    (
+        bound_as_unbound,
+        WrongLocation,
+        "a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong",
+    ),
+    (lambda: Sealed.of_bytes(b"nothing"), MalformedEnvelope, "not a sealed value"),
+    (lambda: binding.WriteClaims.read({}), MalformedEnvelope, "a write without the claims that every write has"),
+    (lambda: compression.decompress(bytes(7) + b"\1???"), MalformedEnvelope, "a compressed value does not decompress"),
+    (
+        lambda: Admission(Sealer(KEY)).admit(*sealed_pair()[1]),
+        WrongLocation,
+        "a value that is not bound to its place stands where only bound ones belong",
+    ),
+]
+
+
+@pytest.mark.parametrize(("act", "error", "text"), SAYS, ids=[text for _, _, text in SAYS])
+def test_an_error_says_what_it_is(act: Callable[[], object], error: type[EncryptedSerdeError], text: str) -> None:
+    with pytest.raises(error) as caught:
+        act()
+    assert type(caught.value) is error
+    assert str(caught.value) == text

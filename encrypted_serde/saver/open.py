@@ -372,7 +372,7 @@ class RowOpener:
         if isinstance(value, Foreign):
             admitted = value.admit(context, is_proven=is_proven)
             return Waiting(lambda: self._admission.loads(self._serde, admitted))
-        self._admission.admit_plain(type(value).__name__, is_proven=is_proven)
+        self._admission.admit_plain(type(value).__name__, "a value", is_proven=is_proven)
         if type(value) in _SCALARS or isinstance(value, bytes):
             return Waiting.holding(value)
         return Waiting(lambda: loads_unauthenticated(self._serde, "msgpack", pack_inert(value)))

@@ -120,7 +120,7 @@ class Admission:
         self.settle(admitted, len(data), is_proven=is_proven)
         return admitted
 
-    def admit_plain(self, inner_type: str, what: str = "a value", *, is_proven: bool = False) -> None:
+    def admit_plain(self, inner_type: str, what: str, *, is_proven: bool) -> None:
         """Lets a value through that a database keeps as it is, without a type, such as JSON.
 
         Raises:
@@ -156,7 +156,7 @@ class Admission:
             raise WrongLocation("a value that is not bound to its place stands where only bound ones belong")
         return Admitted(UNBOUND, *self._sealer.open(type_tag, data, context=context))
 
-    def settle(self, admitted: Admitted, size: int | None, *, is_proven: bool = False) -> None:
+    def settle(self, admitted: Admitted, size: int | None, *, is_proven: bool) -> None:
         """Says the last word about what `open` gave, and counts it; the first of its kind is logged, all are audited.
 
         Raises:

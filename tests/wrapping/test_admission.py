@@ -59,7 +59,7 @@ def test_every_door_starts_closed(sealer):
             closed.admit(*value)
         assert type(caught.value) is error
     with pytest.raises(PlaintextRefused):
-        closed.admit_plain("str")
+        closed.admit_plain("str", "a value", is_proven=False)
     assert not closed.admitted
 
 
@@ -92,7 +92,7 @@ def test_beside_proof_nothing_is_admitted_and_nothing_counted(sealer, kind, capl
     with caplog.at_level(logging.WARNING), pytest.raises(PlaintextRefused, match="no switch admits it"):
         admission.admit(*value, is_proven=True)
     with pytest.raises(PlaintextRefused, match="no switch admits it"):
-        admission.admit_plain("str", is_proven=True)
+        admission.admit_plain("str", "a value", is_proven=True)
     assert not admission.admitted
     assert not caplog.records
 
