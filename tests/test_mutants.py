@@ -16,10 +16,25 @@ from encrypted_serde import ConfigurationError, EncryptedSerdeError, Key, Plaint
 from encrypted_serde.audit import AuditedSealer, AuditEvent
 from encrypted_serde.core import binding, compression, randomness
 from encrypted_serde.core.ciphers import CIPHERS
-from encrypted_serde.core.context import EncryptionContext, acting
-from encrypted_serde.core.encoding import lp
-from encrypted_serde.core.format import SEALED_MAGIC, Sealed, nonce_size, sealed_text, sealed_text_prefixes
-from encrypted_serde.errors import AuthenticationFailed, MalformedEnvelope, WrongLocation
+from encrypted_serde.core.context import EncryptionContext, acting, what_differs
+from encrypted_serde.core.encoding import decode_pairs, lp, lps
+from encrypted_serde.core.format import (
+    SEALED_MAGIC,
+    Sealed,
+    nonce_size,
+    sealed_text,
+    sealed_text_prefixes,
+    split_type_tag,
+)
+from encrypted_serde.errors import (
+    AuthenticationFailed,
+    MalformedEnvelope,
+    UnsupportedCipher,
+    UnsupportedFormat,
+    WrongContext,
+    WrongLocation,
+)
+from encrypted_serde.saver.manifest import Found, Manifest, digest
 from encrypted_serde.wrapping.admission import Admission
 
 KEY = Key.generate()
@@ -238,12 +253,89 @@ def cut_inside_its_tag() -> None:
     Sealer(KEY).open(tag, blob[:-2])
 
 
+def of_blob(begins: bytes) -> None:
+    Sealed.of_blob("msgpack+xaes-256-gcm", begins.ljust(2, b"\0") + bytes(100))
+
+
+def test_what_cannot_be_digested_was_changed() -> None:
+    with pytest.raises(WrongLocation, match=r"^the readable part of the checkpoint or of its metadata was changed$"):
+        MANIFEST.verify(found(readable={"x": object()}))
+
+
+def test_the_names_that_differ_are_told_apart_and_values_only_where_that_is_asked_for() -> None:
+    stored, expected = (
+        EncryptionContext.of({"a": "1", "b": "2", "d": "4"}),
+        EncryptionContext.of({"b": "3", "c": "4", "d": "4"}),
+    )
+    begins = "sealed under another context than the expected one; what differs: "
+    assert what_differs(stored, expected) == f"{begins}a (not expected), b (another value), c (it has none)"
+    shown = what_differs(stored, expected, show_values=True)
+    assert shown == f"{begins}a: '1' instead of None, b: '2' instead of '3', c: None instead of '4'"
+
+
 def changed() -> None:
     tag, blob = sealed_pair()[1]
     Sealer(KEY).open(tag, blob[:-1] + bytes([blob[-1] ^ 1]))
 
 
+CHECKPOINT = {"v": 4, "id": "c1", "channel_versions": {}}
+MANIFEST = Manifest("c1", "c0", ["a"], ["n"], ("null", b""), digest(CHECKPOINT, {}))
+
+
+def found(**changed: Any) -> Found:
+    """Gives what a row looks like."""
+    return Found(**{"checkpoint_id": "c1", "parent_id": "c0", "checkpoint": CHECKPOINT, "readable": {}, **changed})
+
+
+def without_a_reader() -> None:
+    sealed, unbound = sealed_pair()
+    sealer = Sealer(KEY, require_context_to_read=True)
+    with pytest.raises(WrongContext, match=r"^nothing is read where no encryption context is set"):
+        sealer.open_bound(sealed, binding.item(("a",), "b"))
+    sealer.open(*unbound)
+
+
 SAYS: list[tuple[Callable[[], object], type[EncryptedSerdeError], str]] = [
+    (
+        without_a_reader,
+        WrongContext,
+        "nothing is read where no encryption context is set (require_context_to_read); wrap the call in "
+        "`with encryption_context(...):`, which may be empty for what was stored without one",
+    ),
+    (lambda: split_type_tag("msgpack"), MalformedEnvelope, "a type tag is <inner type>+<cipher>, 1 to 32 of a-z 0-9 + . _ -"),
+    (
+        lambda: split_type_tag("msgpack+rot13"),
+        UnsupportedCipher,
+        "cipher 'rot13' is not one of: xaes-256-gcm, aes-256-gcm, aes-256-eax",
+    ),
+    (lambda: of_blob(b"\0"), MalformedEnvelope, "not a sealed value: it is empty or begins with version 0"),
+    (lambda: of_blob(b"\1\x80"), UnsupportedFormat, "unknown flags 0x80: written by a newer release of encrypted-serde"),
+    (lambda: decode_pairs(lps(("b", "1", "a", "2"))), MalformedEnvelope, "names are not strictly ascending"),
+    (lambda: decode_pairs(lps(("a\0", "1"))), MalformedEnvelope, "U+0000 in a name or value"),
+    (lambda: decode_pairs(lp(b"\xff") + lp(b"1")), MalformedEnvelope, "a name or value is not UTF-8"),
+    (lambda: Manifest.unpack(b"\x90"), MalformedEnvelope, "the manifest has an unknown form"),
+    (
+        lambda: MANIFEST.verify(found(checkpoint_id="c2")),
+        WrongLocation,
+        "the checkpoint in this row is another one than the row says",
+    ),
+    (
+        lambda: MANIFEST.verify(found(readable={"source": "x"})),
+        WrongLocation,
+        "the readable part of the checkpoint or of its metadata was changed",
+    ),
+    (
+        lambda: MANIFEST.verify(found(parent_id="c9")),
+        WrongLocation,
+        "the checkpoint has another parent than it was written with",
+    ),
+    (lambda: MANIFEST.check_channels([], ["n"], []), WrongLocation, "the value of channel 'a' is missing"),
+    (lambda: MANIFEST.check_channels(["a"], [], []), WrongLocation, "channel 'n' was written as None, and is not"),
+    (
+        lambda: MANIFEST.check_channels(["a", "b"], ["n"], []),
+        WrongLocation,
+        "channel 'b' had no value when the checkpoint was written",
+    ),
     (cut_inside_its_tag, MalformedEnvelope, "the value ends inside its nonce or tag, or is larger than any that is written"),
     (changed, AuthenticationFailed, "the value was changed, or stands in a place it was not sealed for"),
     (
