@@ -128,7 +128,7 @@ def test_a_circle_is_not_digested():
 
 @pytest.mark.parametrize(
     "value",
-    ["text", "", True, None, 0, -5, 2**53, 0.5, [1, "a", None], (1, 2), {"a": [0.25]}, {}],
+    ["text", "", True, None, 0, -5, 2**53, -(2**53), 0.5, [1, "a", None], (1, 2), {"a": [0.25]}, {}],
 )
 def test_what_json_gives_back_may_be_readable(value):
     assert survives_json(value)
@@ -157,8 +157,14 @@ def test_what_json_gives_back_may_be_readable(value):
     ],
 )
 def test_what_json_changes_is_sealed_although_it_should_be_readable(value):
-    readable, private = split_metadata({"step": value, "other": 1}, {"step"})
-    assert (readable, list(private)) == ({}, ["step", "other"])
+    readable, private = split_metadata({"note": value, "other": 1}, {"note"})
+    assert (readable, list(private)) == ({}, ["note", "other"])
+
+
+@pytest.mark.parametrize("value", ["3", 0.5, True, None, [3]])
+def test_a_step_is_readable_only_as_the_integer_that_it_is(value):
+    assert split_metadata({"step": value}, {"step"}) == ({}, {"step": value})
+    assert split_metadata({"note": value}, {"note"}) == ({"note": value}, {})
 
 
 def test_metadata_is_divided_by_key():
