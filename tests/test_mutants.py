@@ -15,12 +15,16 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from encrypted_serde import ConfigurationError, EncryptedSerdeError, Key, PlaintextRefused, Sealer, encryption_context
 from encrypted_serde.audit import AuditedSealer, AuditEvent
 from encrypted_serde.core import binding, compression, randomness
+from encrypted_serde.core import sealer as sealer_module
 from encrypted_serde.core.ciphers import CIPHERS
-from encrypted_serde.core.context import EncryptionContext, acting, what_differs
+from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext, acting, what_differs
 from encrypted_serde.core.encoding import decode_pairs, lp, lps
 from encrypted_serde.core.format import (
+    FLAG_ZSTD,
     SEALED_MAGIC,
     Sealed,
+    find_sealed,
+    is_sealed,
     nonce_size,
     sealed_text,
     sealed_text_prefixes,
@@ -360,3 +364,78 @@ def test_an_error_says_what_it_is(act: Callable[[], object], error: type[Encrypt
         act()
     assert type(caught.value) is error
     assert str(caught.value) == text
+
+
+LONG = EncryptionContext.of({f"name_{number}": "v" * 200 for number in range(4)})  # its encoding needs both bytes of a length
+
+
+def test_a_long_context_and_a_long_type_are_found_and_opened() -> None:
+    sealer, place = Sealer(KEY), binding.item(("a",), "b")
+    longest = "t" * (32 - len("+xaes-256-gcm"))
+    for inner_type, context in (("msgpack", LONG), (longest, NO_CONTEXT)):
+        stored = sealer.seal_bound(inner_type, b"\x80", place, context=context)
+        sealed = find_sealed(stored)
+        assert is_sealed(stored)
+        assert sealed is not None
+        assert sealed.head.context.pairs == context.pairs
+        assert sealer.open_bound(sealed, place, context=context)[:2] == (inner_type, b"\x80")
+        tag, blob = sealer.seal(inner_type, b"\x80", context=context)
+        assert Sealed.of_blob(tag, blob).head.type_tag == tag
+        assert Sealed.of_blob(tag, blob).start == 0
+
+
+def test_sealed_bytes_that_end_inside_their_header_are_broken_and_nothing_else() -> None:
+    stored = Sealer(KEY).seal_bound("msgpack", b"\x80", binding.item(("a",), "b"), context=LONG)
+    tag_ends = stored.index(b"gcm") + 3
+    for size in range(tag_ends, stored.index(b"vvv")):
+        with pytest.raises(MalformedEnvelope):
+            find_sealed(stored[:size])
+    assert {find_sealed(stored[:size]) for size in range(4, tag_ends)} == {None}
+
+
+def test_a_bound_value_is_compressed_where_that_makes_it_smaller() -> None:
+    sealer, place = Sealer(KEY, compression="zstd"), binding.item(("a",), "b")
+    packed = sealer.seal_bound("msgpack", bytes(5000), place)
+    assert len(packed) < 1000
+    assert sealer.open_bound(packed, place).plaintext == bytes(5000)
+    kept = sealer.seal_bound("msgpack", b"\x80", place)
+    assert not Sealed.of_bytes(kept).head.flags & FLAG_ZSTD
+
+
+def test_a_batch_seals_under_the_context_it_was_given_and_draws_its_nonces_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def random(size: int) -> bytes:
+        drawn.append(size)
+        return os.urandom(size)
+
+    monkeypatch.setattr(sealer_module, "random_bytes", random)
+    batch = Sealer(KEY).batch(3, context=LONG)
+    place = binding.item(("a",), "b")
+    sealed = [Sealed.of_bytes(batch.seal("msgpack", b"\x80", place)) for _ in range(4)]
+    assert {one.head.context.encoded for one in sealed} == {LONG.encoded}
+    assert len({one.data[one.nonce :] for one in sealed}) == 4
+    assert drawn == [8 + 3 * 12, 12]  # its id and three nonces, and one more than was said
+
+
+def test_bound_values_that_opened_are_remembered_by_head_and_prefix() -> None:
+    place = binding.item(("a",), "b")
+    stored = Sealer(KEY).seal_bound("msgpack", b"\x80", place)
+    sealer = Sealer(KEY)
+    with pytest.raises(AuthenticationFailed):
+        sealer.open_bound(stored[:-1] + bytes([stored[-1] ^ 1]), place)
+    assert not sealer._aeads
+    sealer.open_bound(stored, place)
+    [aead] = sealer._aeads.values()
+    sealer.open_bound(stored, place)
+    assert [*sealer._aeads.values()] == [aead]
+
+
+@pytest.mark.parametrize("make", [binding.value, binding.delta])
+def test_a_channel_claims_its_version_and_nothing_without_one(make: Callable[..., binding.Binding]) -> None:
+    place = binding.Place.of("t", "")
+    assert make(place, "c", 2.0).claims == make(place, "c", "2").claims == {"version": "2"}
+    assert make(place, "c").claims == {}
+    assert make(place, "c", "2").location == make(place, "c").location
+    with pytest.raises(ConfigurationError):
+        make(place, "c", "1\0")
