@@ -165,9 +165,11 @@ def _foreign(packed: bytes) -> Found:
     """Finds a value that was not sealed and that an inner saver packed again."""
     try:
         type_tag, data = unpack(packed)
-        return find_typed(type_tag, bytes(data), len(data))
+        if isinstance(type_tag, str) and isinstance(data, bytes):
+            return find_typed(type_tag, data, len(data))
     except (EncryptedSerdeError, TypeError, ValueError):
-        return _broken("", packed, MalformedEnvelope("a value that was kept as it was is nothing that we wrote"))
+        pass
+    return _broken("", packed, MalformedEnvelope("a value that was kept as it was is nothing that we wrote"))
 
 
 # --- what is in the parts of a checkpoint -----------------------------------------------------------------------------

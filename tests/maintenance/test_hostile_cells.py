@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from encrypted_serde import EncryptedSaver
 from encrypted_serde.maintenance import expire, reencrypt, scan, verify
+from encrypted_serde.maintenance.recognise import find_part
+from encrypted_serde.wrapping.inert import FOREIGN, Inert
 from tests.maintenance import sql
 from tests.maintenance.forms import BOTH, EVERYTHING, NEW_KEY, OLD_KEY, config_of, open_saver
 from tests.maintenance.worker import counting_graph
@@ -36,6 +38,15 @@ CELLS: dict[str, Any] = {
     "packed depth": b"\x91" * 100_000 + b"\xc0",
     "no header": b"\xc1ES1\x00\x14msgpack+xaes-256-gcm\x01",
 }
+
+
+@pytest.mark.parametrize("kept", [["msgpack", 1 << 40], ["msgpack", 3], [1, b"x"], ["a"], 5, None, [[], []], ["msgpack", "x"]])
+def test_what_stands_for_a_value_that_was_kept_as_it_was_takes_no_memory_and_ends_nothing(kept: Any) -> None:
+    found = find_part(Inert(FOREIGN, ormsgpack.packb(kept)))
+    assert found.form.kind == "undecodable"
+    assert len(found.data) < 100
+
+
 COLUMNS = {
     "checkpoints": ("thread_id", "checkpoint_ns", "checkpoint_id", "parent_checkpoint_id", "type", "checkpoint", "metadata"),
     "writes": ("thread_id", "checkpoint_ns", "checkpoint_id", "task_id", "task_path", "idx", "channel", "type", "value"),
