@@ -416,6 +416,8 @@ def test_a_batch_seals_under_the_context_it_was_given_and_draws_its_nonces_at_on
     assert {one.head.context.encoded for one in sealed} == {LONG.encoded}
     assert len({one.data[one.nonce :] for one in sealed}) == 4
     assert drawn == [8 + 3 * 12, 12]  # its id and three nonces, and one more than was said
+    Sealer(KEY).batch(1000)
+    assert drawn[-1] <= 256  # what the kernel gives in one piece
 
 
 def test_bound_values_that_opened_are_remembered_by_head_and_prefix() -> None:
