@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..core.keys import Keyring
-from .exits import EXIT_FOUND, failures
+from .exits import EXIT_FOUND, failures, writable
 
 if TYPE_CHECKING:
     from ..maintenance import Selection
@@ -26,16 +26,6 @@ PROBLEMS = ("plaintext", "legacy", "old-key", "unbound", "undecodable")
 
 _KEY_VARIABLES = ("ENCRYPTED_SERDE_KEY", "ENCRYPTED_SERDE_KEY_FILE")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def _writable(path: Path | None) -> Path | None:
-    """Refuses a report that could not be written, before the work is done and not after."""
-    if path is not None:
-        place = path if path.exists() else path.parent
-        if path.is_dir() or not place.exists() or not os.access(place, os.W_OK):
-            raise typer.BadParameter(f"{path} cannot be written")
-    return path
-
 
 _Database = Annotated[
     str,
@@ -56,7 +46,7 @@ _Partition = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 _Report = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE", callback=_writable, help="Write the report to a file, as evidence (JSON)."),
+    typer.Option("--report", metavar="FILE", callback=writable, help="Write the report to a file, as evidence (JSON)."),
 ]
 _AnchorAt = Annotated[
     str | None,

@@ -12,7 +12,7 @@ import typer
 
 from ..core.keys import KeyProvider, Keyring
 from ..errors import ConfigurationError
-from .exits import failures
+from .exits import failures, writable
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +41,8 @@ def prove_erased(
         ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write the report to a file, as evidence (JSON).")
+        Path | None,
+        typer.Option("--report", metavar="FILE", callback=writable, help="Write the report to a file, as evidence (JSON)."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Finding no row at all is fine, not exit code 3.")] = False,

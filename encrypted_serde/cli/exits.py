@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -36,6 +38,15 @@ def fail(message: str) -> NoReturn:
     """Prints a message to standard error and exits with `EXIT_REFUSED`."""
     print(f"encrypted-serde: {message}", file=sys.stderr)
     raise typer.Exit(EXIT_REFUSED)
+
+
+def writable(path: Path | None) -> Path | None:
+    """Refuses the file of a report that could not be written, before the work is done and not after."""
+    if path is not None:
+        place = path if path.exists() else path.parent
+        if path.is_dir() or not place.exists() or not os.access(place, os.W_OK):
+            raise typer.BadParameter(f"{path} cannot be written")
+    return path
 
 
 @contextmanager

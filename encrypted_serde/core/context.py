@@ -126,18 +126,24 @@ def check_names(required: frozenset[str], context: EncryptionContext) -> None:
         )
 
 
+def may_read(stored: EncryptionContext, expected: EncryptionContext | None, accepted: frozenset[bytes]) -> bool:
+    """Says whether what is stored under a context may be read where another is expected; None expects the stored one."""
+    return expected is None or stored.encoded == expected.encoded or stored.encoded in accepted
+
+
 def what_differs(stored: EncryptionContext, expected: EncryptionContext, *, show_values: bool = False) -> str:
     """Says in which names the context of a value differs from the expected one, and the values only where that is asked for."""
     parts = []
     for name in sorted({*stored.pairs, *expected.pairs}):
         found, wanted = stored.pairs.get(name), expected.pairs.get(name)
-        if found != wanted:
-            if show_values:
-                parts.append(f"{name}: {found!r} instead of {wanted!r}")
-            else:
-                parts.append(
-                    f"{name} ({'not expected' if wanted is None else 'it has none' if found is None else 'another value'})"
-                )
+        if found == wanted:
+            continue
+        if show_values:
+            parts.append(f"{name}: {found!r} instead of {wanted!r}")
+        elif wanted is None:
+            parts.append(f"{name} (not expected)")
+        else:
+            parts.append(f"{name} ({'it has none' if found is None else 'another value'})")
     return f"sealed under another context than the expected one; what differs: {', '.join(parts)}"
 
 

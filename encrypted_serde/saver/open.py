@@ -17,7 +17,7 @@ from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, Checkpoint
 from ..audit import tell_refused
 from ..core import binding
 from ..core.binding import Binding, Place, WriteClaims
-from ..core.context import EncryptionContext, current
+from ..core.context import EncryptionContext, current, may_read
 from ..core.format import Sealed, find_sealed, is_sealed
 from ..core.sealer import Opened
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, WrongLocation
@@ -99,9 +99,7 @@ class RowOpener:
             sealed = find_sealed(stored) if isinstance(stored, str) else None
         except EncryptedSerdeError:  # opening it says what is wrong with it
             return False
-        if expected is None or sealed is None or sealed.head.context.encoded == expected.encoded:
-            return False
-        return sealed.head.context.encoded not in self._sealer.accepted_contexts
+        return sealed is not None and not may_read(sealed.head.context, expected, self._sealer.accepted_contexts)
 
     # --- a checkpoint
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..core.context import NO_CONTEXT, EncryptionContext, check_names, current, parse_context
+from ..core.context import NO_CONTEXT, EncryptionContext, check_names, current, may_read, parse_context
 from ..core.keys import Key, SearchKeyProvider
 from ..core.sealer import Sealing
 
@@ -49,7 +49,7 @@ class Tenancy:
 
     def reads(self, stored: EncryptionContext, expected: EncryptionContext | None) -> bool:
         """Says whether a request may read what is sealed under a context. Without a context of its own it may read all."""
-        return expected is None or stored.encoded == expected.encoded or stored.encoded in self._accepted
+        return may_read(stored, expected, self._accepted)
 
     def contexts(self, context: EncryptionContext | None) -> list[EncryptionContext]:
         """Gives the contexts that a request may find items under, the one it writes under first."""

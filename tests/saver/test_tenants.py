@@ -11,9 +11,9 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from encrypted_serde import (
+    AuthenticationFailed,
     ConfigurationError,
     EncryptedSaver,
-    EncryptedSerdeError,
     EncryptedSerializer,
     WrongContext,
     encryption_context,
@@ -172,8 +172,10 @@ def test_the_header_of_a_row_does_not_make_it_anothers_where_it_does_not_open(gl
     rows = globex.storage["acme-1"][""]
     (checkpoint_id,) = rows
     checkpoint, (tag, metadata), parent = rows[checkpoint_id]
-    rows[checkpoint_id] = (checkpoint, (tag, metadata[:-8] + bytes(8)), parent)
-    with pytest.raises(EncryptedSerdeError):
+    at = metadata.index(b"es1.") + 200  # inside the ciphertext of the manifest
+    changed = metadata[:at] + (b"A" if metadata[at : at + 1] != b"A" else b"B") + metadata[at + 1 :]
+    rows[checkpoint_id] = (checkpoint, (tag, changed), parent)
+    with pytest.raises(AuthenticationFailed):
         list(acme.list(None))
 
 

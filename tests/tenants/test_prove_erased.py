@@ -154,3 +154,11 @@ def test_the_command_says_what_is_wrong_with_an_option(
     done = command("app.db", *arguments)
     assert done.returncode == 1
     assert done.stderr.startswith("encrypted-serde: ConfigurationError: ")
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work_is_done(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = command("app.db", "--key-id", "00" * 32, "--keys", "app_keys:keys", "--report", "none/report.json")
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
