@@ -84,9 +84,9 @@ async def test_a_refusal_is_told_in_words_without_the_tenant(server: AgentServer
             await other.threads.get_state(thread)
     response = caught.value.response
     assert (response.status_code, "another encryption context" in response.json()["detail"]) == (403, True)
-    assert "9183" not in response.text + json.dumps(dict(response.headers))
+    assert "acme-9183" not in response.text + json.dumps(dict(response.headers))
     assert "WrongContext: " in server.printed
-    assert "9183" not in server.printed
+    assert "acme-9183" not in server.printed
 
 
 def two_keyrings(directory: Path) -> None:

@@ -21,7 +21,7 @@ def test_the_record_says_what_was_destroyed_and_not_whose_it_was(keyring: Tenant
     assert record.time.utcoffset() == timedelta(0)
     written = json.loads(json.dumps(record.as_dict()))
     assert set(written["key_ids"]) == {key_id.hex() for key_id in ids}
-    assert "9183" not in repr(record) + json.dumps(written)
+    assert "acme-9183" not in repr(record) + json.dumps(written)
 
 
 def test_a_second_erasure_knows_the_keys_of_the_first(keyring: TenantKeyring) -> None:
