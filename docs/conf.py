@@ -102,7 +102,7 @@ def _indented(code: str) -> str:
     return "".join(f"    {line}" if line.strip() else line for line in code.splitlines(keepends=True))
 
 
-PYTHON = {**{name: "functions" for name in dir(builtins)}, "pathlib": "pathlib", "collections": "collections.abc"}
+PYTHON = {**dict.fromkeys(dir(builtins), "functions"), "pathlib": "pathlib", "collections": "collections.abc"}
 TYPES = {"int": "functions", "str": "stdtypes", "bytes": "stdtypes", "bool": "functions", "float": "functions"}
 
 
