@@ -14,6 +14,7 @@ from ..audit import AuditListener
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError
 from ..maintenance.coder import Switches
+from ..maintenance.database import first_id
 from .changes import Change, compare
 from .execution import ERROR, INTERRUPT, is_internal, next_nodes
 from .finding import Findings, find
@@ -56,18 +57,25 @@ class Search:
 
     Attributes:
         text: A part of the id.
-        since: Not older than this id of a checkpoint.
-        until: Older than this id of a checkpoint.
+        tenant: A value of the encryption context.
+        since: With a checkpoint that is not older, as far as their ids tell a time.
+        until: With none that is newer.
     """
 
     text: str = ""
-    since: str = ""
-    until: str = ""
+    tenant: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
 
     def conditions(self) -> dict[str, str]:
-        """Returns what is said."""
-        named = {"text": self.text, "since": self.since, "until": self.until}
-        return {name: text for name, text in named.items() if text}
+        """Returns what the database is to look for."""
+        times = {"since": self.since, "until": self.until}
+        found = {name: first_id(moment) for name, moment in times.items() if moment is not None}
+        return {**found, "text": self.text} if self.text else found
+
+    def holds(self, line: ThreadLine) -> bool:
+        """Says whether a thread belongs to the tenant that is meant."""
+        return not self.tenant or self.tenant in (line.context or {}).values()
 
 
 def open_view(
@@ -158,7 +166,7 @@ class View:
         """
         self.looker.look({"list": "threads"})
         conditions = search.conditions()
-        total = None if after or self._context is not None else self._count(conditions)
+        total = None if after or search.tenant or self._context is not None else self._count(conditions)
         place: Sequence[str] = _split(after)
         lines: list[ThreadLine] = []
         left = _SCANNED
@@ -167,7 +175,7 @@ class View:
             left -= len(found)
             for name, count, newest in found[:limit]:
                 place = (newest, name)
-                if (line := self._thread_line(name, count, newest)) is not None:
+                if (line := self._thread_line(name, count, newest)) is not None and search.holds(line):
                     lines.append(line)
                 if len(lines) == limit:
                     break
@@ -333,6 +341,17 @@ class Thread:
         old = {} if before is None else self._state(self.checkpoint(before))
         return compare(old, self._state(self.checkpoint(after)))
 
+    def changes_since_parent(self, found: Checkpoint) -> tuple[Change, ...]:
+        """Returns what a step changed: what differs between a checkpoint and its parent, if that opens."""
+        parent = next(
+            (each for each in self.spots if (each.namespace, each.id) == (found.line.spot.namespace, found.line.spot.parent)),
+            None,
+        )
+        before = None if parent is None else self._read(parent)
+        if found.line.refused is not None or (before is not None and before.line.refused is not None):
+            return ()
+        return compare({} if before is None else self._state(before), self._state(found))
+
     @staticmethod
     def _state(checkpoint: Checkpoint) -> dict[str, Value]:
         return {each.name: each.value for each in checkpoint.channels if each.value is not None and not is_internal(each.name)}
@@ -389,6 +408,9 @@ def _line(spot: Spot, head: Head | Refused | None, writes: Iterable[StoredWrite]
         str(source.value) if isinstance(source, Scalar) else "",
         step.value if isinstance(step, Scalar) and isinstance(step.value, int) else None,
         tuple(str(name) for name in head.document.get("updated_channels") or () if not is_internal(str(name))),
+        next_nodes(
+            head.document, {name: value.read() if is_internal(name) else None for name, value in head.inside.items()}, ()
+        ),
         sum(write.channel == INTERRUPT for write in opened),
         sum(write.channel == ERROR for write in opened),
         head.form.context.pairs if head.form.context else None,
