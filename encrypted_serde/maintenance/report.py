@@ -45,6 +45,10 @@ class Unconvertible(EncryptedSerdeError):
     """A value that opens, but cannot be written in the form that was asked for. It stays as it is."""
 
 
+class HiddenMetadata(EncryptedSerdeError):
+    """Metadata are sealed that LangGraph reads in the database: filters do not find the row, and retention cannot judge it."""
+
+
 class Form(NamedTuple):
     """How one value is stored, as its type and header say. Nothing of it is authenticated.
 
