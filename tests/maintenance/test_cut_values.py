@@ -72,7 +72,7 @@ def test_sqlite_hands_over_beginning_and_end() -> None:
     connection = sqlite3.connect(":memory:")
     part, size = SqliteDatabase.head(SqliteDatabase.__new__(SqliteDatabase), "v")
     for value in VALUES:
-        [row] = connection.execute(f"SELECT {part}, {size} FROM (SELECT ? AS v)", (value,))  # noqa: S608
+        [row] = connection.execute(f"SELECT {part}, {size} FROM (SELECT ? AS v)", (value,))
         assert row == (cut(value), len(value))
 
 
@@ -80,7 +80,7 @@ def test_postgres_hands_over_beginning_and_end(postgres_database: str) -> None:
     part, size = PostgresDatabase.head(PostgresDatabase.__new__(PostgresDatabase), "v")
     with psycopg.connect(postgres_database) as connection:
         for value in VALUES:
-            [row] = connection.execute(f"SELECT {part}, {size} FROM (SELECT %b::bytea AS v) AS t", (value,))  # noqa: S608
+            [row] = connection.execute(f"SELECT {part}, {size} FROM (SELECT %b::bytea AS v) AS t", (value,))
             assert row == (cut(value), len(value))
 
 
@@ -88,5 +88,5 @@ def test_mariadb_hands_over_beginning_and_end(mysql_url: str) -> None:
     part, size = MysqlDatabase.head(MysqlDatabase.__new__(MysqlDatabase), "v")
     with MysqlDatabase.connect(parse_address(mysql_url), False) as connection, connection.cursor() as cursor:
         for value in VALUES:
-            cursor.execute(f"SELECT {part}, {size} FROM (SELECT CAST(%s AS BINARY) AS v) AS t", (value,))  # noqa: S608
+            cursor.execute(f"SELECT {part}, {size} FROM (SELECT CAST(%s AS BINARY) AS v) AS t", (value,))
             assert cursor.fetchall() == ((cut(value), len(value)),)
