@@ -240,7 +240,7 @@ def test_a_context_that_no_writer_writes_is_malformed_even_when_it_is_authentic(
     reader.refuses((TAG, blob), MalformedEnvelope)
 
 
-# rule F-49
+# rule F-12
 @pytest.mark.parametrize("claims", [pytest.param(claims, id=name) for name, claims in malformed_claims().items()])
 def test_claims_that_no_writer_writes_are_malformed_even_when_they_are_authentic(claims):
     place = at("value", "thread")

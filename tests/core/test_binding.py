@@ -167,7 +167,7 @@ def test_claims_that_are_not_those_of_a_write_are_malformed(claims):
         WriteClaims.read(claims)
 
 
-# rule F-49
+# rule F-12
 @pytest.mark.parametrize(
     "wrong",
     [
