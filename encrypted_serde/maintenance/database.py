@@ -195,6 +195,10 @@ class Table(ABC):
         """Gives the size of what `recode` gives anew."""
         return row.size
 
+    def mended(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
+        """Returns what a row that is sealed as it should be needs changed nevertheless; None if it may stay."""
+        return None
+
     def converts(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> bool:
         """Says whether a row can be written in the form that is asked for."""
         return not isinstance(fenced(self, row, lambda: self.recode(row, coder, metadata_keys)), Failure)

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from ..core.format import SEALED_MAGIC, sealed_text_prefixes
 from ..core.keys import Key
 from ..errors import ConfigurationError
-from ..saver.manifest import KEY
+from ..saver.manifest import ALWAYS_READABLE, KEY
 from .address import Address
 from .blobs import Blobs
 from .checkpoints import JsonCheckpoints
@@ -165,6 +165,7 @@ class PostgresDatabase(Database):
             return "", ()
         if isinstance(table, JsonCheckpoints):
             done = f"EXISTS (SELECT FROM unnest(%s::text[]) AS p WHERE starts_with(t.metadata ->> '{KEY}', p))"
+            done += "".join(f" AND {self.has_metadata(name)}" for name in sorted(ALWAYS_READABLE))
             return (f"NOT coalesce({done}, false)", (sealed_text_prefixes(key.id, "msgpack"),)) if target == SAVER else ("", ())
         if target == SAVER:
             done = (

@@ -121,7 +121,10 @@ class SqliteDatabase(Database):
 
     def has_metadata(self, key: str, alias: str = "t") -> str:
         """Gives SQL that says whether a checkpoint has a metadata key."""
-        return f"""CAST({alias}.metadata AS TEXT) LIKE '%"{key}"%'"""
+        text = f"CAST({alias}.metadata AS TEXT)"
+        # What is no JSON by SQLite's rules (NaN, a thousand levels) is judged by its text: better a key too many.
+        proper = f"""json_type({text}, '$."{key}"') IS NOT NULL"""
+        return f"""(CASE WHEN json_valid({text}) THEN {proper} ELSE {text} LIKE '%"{key}"%' END)"""
 
     def partitioned(self, owner: str, number: int, parts: int) -> str:
         """Gives SQL for the rows of a part, given the column that says whose they are."""
