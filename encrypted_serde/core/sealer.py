@@ -60,6 +60,7 @@ from .format import FLAG_BOUND, FLAG_ZSTD, MAX_PLAINTEXT, Head, Sealed, split_ty
 from .keys import Key, KeyProvider, Keyring, as_key_provider
 from .prepared import Reader, Readers, Writer, associated_data, make_aead, remember
 from .randomness import AT_ONCE, random_bytes
+from .waiting import PromptKeyProvider
 
 _LARGE = 1 << 13  # from here on assembling in place is cheaper than joining
 _BATCH_ID_SIZE = 8
@@ -113,7 +114,7 @@ class Sealing(Protocol):
 
     @property
     def may_block(self) -> bool:
-        """Whether a key may have to be fetched, so that nothing of this may be called on an event loop."""
+        """Whether the provider makes its callers wait for a key, even those that `waiting.promptly` calls."""
         ...
 
     @property
@@ -189,7 +190,7 @@ class Sealer:
         keys: The key provider.
         cipher: Name of the cipher that is written with.
         compression: ``"zstd"`` or None.
-        may_block: Whether the provider is another than `Keyring`, and may have to ask a service for a key.
+        may_block: Whether the provider makes its callers wait for a key, even those that `waiting.promptly` calls.
         required_context: Names without which nothing is sealed.
         accepted_contexts: As given, encoded.
         require_context_to_read: As given.
@@ -208,7 +209,7 @@ class Sealer:
         self.keys = as_key_provider(keys)
         self.cipher = get_cipher(cipher).NAME
         self.compression = compression
-        self.may_block = not isinstance(self.keys, Keyring)
+        self.may_block = not isinstance(self.keys, (Keyring, PromptKeyProvider))
         self._encryption_key = self.keys.encryption_key
         self._decryption_key = self.keys.decryption_key
         # The keys of a Keyring never change, so who has opened a value once need not ask for its key again.
