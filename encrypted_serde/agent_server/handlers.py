@@ -7,7 +7,6 @@ may: a write needs a context that was vouched for; a read takes the context that
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from ..core.ciphers import DEFAULT
 from ..core.context import NO_CONTEXT, EncryptionContext, check_required_context
 from ..core.keys import Key, KeyProvider
 from ..core.sealer import Sealing
+from ..core.waiting import aside
 from ..errors import ConfigurationError, WrongContext
 from ..wrapping.admission import Admission
 from .codec import Codec, HandlerError
@@ -207,9 +207,7 @@ class _Handlers:
 
     async def _call(self, function: Callable[..., _T], *arguments: Any) -> _T:
         try:
-            if self._codec.sealer.may_block:
-                return await asyncio.to_thread(function, *arguments)
-            return function(*arguments)
+            return await aside(self._codec.sealer.may_block, function, *arguments)
         except WrongContext as error:
             tell_refused(self._codec.sealer, error)
             raise
