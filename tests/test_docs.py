@@ -112,6 +112,12 @@ def test_every_public_name_is_in_the_reference(module: str) -> None:
     assert [name for name in names if name not in listed and not hasattr(errors, name)] == []
 
 
+def test_the_first_page_of_the_reference_lists_every_name_of_the_package() -> None:
+    page = (ROOT / "docs" / "reference" / "index.md").read_text()
+    listed = re.findall(r"^   (\w+)$", page, re.MULTILINE)
+    assert sorted(listed) == sorted({*importlib.import_module("encrypted_serde").__all__} - {"Habits"})
+
+
 def test_every_error_has_its_paragraph_in_troubleshooting() -> None:
     errors = vars(importlib.import_module("encrypted_serde.errors"))
     names = {name for name, one in errors.items() if isinstance(one, type) and issubclass(one, Exception)}
