@@ -43,7 +43,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def vouched(tenant: str, key: Key = NEW) -> dict[str, str]:
-    return Trust(Keyring(primary=key)).vouch(EncryptionContext.of({"tenant_id": tenant}))
+    return Trust(Keyring(primary=key)).carried(EncryptionContext.of({"tenant_id": tenant}))
 
 
 def sealed_blob(key: Key, tenant: str | None) -> bytes:
@@ -104,7 +104,7 @@ def test_a_blob_under_an_old_key_comes_with_its_replacement(service: Service) ->
         (sealed_blob(Key.generate(), "acme"), "does not hold"),
         (b"never encrypted, and long enough for nonce and tag", "none of the legacy keys"),
         (Sealer(NEW).seal_bound("json", BLOB, at("json", "k"), context=NO_CONTEXT), "was changed"),
-        (Sealer(NEW).seal_bound("json", BLOB, at("blob"), context=NO_CONTEXT), "stands where"),
+        (Sealer(NEW).seal_bound("json", BLOB, at("blob"), context=NO_CONTEXT), "is stored where"),
     ],
     ids=["other tenant", "tampered", "missing key", "plaintext", "a JSON value", "another inner type"],
 )
