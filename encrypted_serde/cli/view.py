@@ -11,7 +11,8 @@ import typer
 from ..core.keys import Keyring
 from ..errors import ConfigurationError
 from .exits import failures
-from .looking import Actor, AuditTo, Contexts, DatabaseArgument, Looking, Masks, Plaintext, Reason, Unbound, require_right_keys
+from .looking import Actor, AuditTo, Looking, Masks, Reason, require_right_keys
+from .options import Contexts, Database, DatabaseName, Keys, Plaintext, Unbound
 
 
 def register(app: typer.Typer) -> None:
@@ -20,12 +21,14 @@ def register(app: typer.Typer) -> None:
 
 
 def view(
-    database: DatabaseArgument,
+    database: Database,
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Default: a free one.")] = 0,
     host: Annotated[
         str, typer.Option("--host", metavar="H", help="Address to listen at. Others than loopback show plaintext to a network.")
     ] = "127.0.0.1",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")] = False,
+    keys: Keys = None,
+    database_name: DatabaseName = None,
     context: Contexts = None,
     actor: Actor = None,
     reason: Reason = None,
@@ -47,7 +50,7 @@ def view(
 
     Exit codes: 0 stopped, 1 the database, a key, the port or an option failed, 2 wrong usage.
     """
-    looking = Looking(context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
+    looking = Looking(keys, database_name, context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
     with failures():
         with looking.open(database) as opened:
             require_right_keys([line.refused for line in opened.threads(limit=5).lines])
@@ -57,7 +60,7 @@ def view(
                 "actor": opened.looker.actor,
                 "reason": opened.looker.reason or "",
                 "is_audited": audit is not None,
-                "keys": [Keyring.from_env().primary.id.hex()],
+                "keys": [provider.primary.id.hex()] if isinstance(provider := looking.provider(), Keyring) else [],
             }
         server = _server()(lambda: looking.open(database), database, facts, host, port)
     print(f"{server.address}\nOpens once. Ctrl-C stops it.", flush=True)

@@ -26,8 +26,9 @@ from ..messages import as_message
 from ..model import Checkpoint, HistoryPage
 from ..printable import one_line, printable, size_text
 from ..text import MAX_PARTS, MAX_TEXT, cut, pairs_text, short, text_size, time_text
+from ..thread import PAGE, NotFound, Thread
 from ..values import Value, as_json
-from ..view import PAGE, NotFound, Search, Thread, View
+from ..view import Search, View
 from .desk import Desk, Summary
 from .picture import ROW, draw, width_of
 
