@@ -70,6 +70,8 @@ class StoreItems(Table):
     has_checkpoint_id = False
     owner = "prefix"
     required = frozenset({"prefix", "key", "value"})
+    # A record of a key, which the store makes anew where it needs it, is no item.
+    selects = "NOT (coalesce(length(t.prefix), 0) = 37 AND substr(t.prefix, 1, 5) = 'es1.k')"
     types: tuple[type, ...] = (str,)
     has_paths = False
 

@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+import getpass
+import hashlib
+import json
+import os
+import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -38,6 +43,10 @@ class DatabaseFailed(EncryptedSerdeError):
 
 class Unconvertible(EncryptedSerdeError):
     """A value that opens, but cannot be written in the form that was asked for. It stays as it is."""
+
+
+class HiddenMetadata(EncryptedSerdeError):
+    """Metadata are sealed that LangGraph reads in the database: filters do not find the row, and retention cannot judge it."""
 
 
 class Form(NamedTuple):
@@ -296,7 +305,7 @@ class Report:
             exit_code: Of the command line; 3 where there are reasons, when None.
         """
         why = [*(self.reasons() if reasons is None else reasons)]
-        return {
+        document = {
             "schema": SCHEMA,
             "command": self.command,
             "verdict": "failed" if why else "passed",
@@ -305,6 +314,7 @@ class Report:
             "started": self.started.isoformat(timespec="seconds"),
             "finished": self.finished and self.finished.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 3),
+            "run_by": {"user": _account(), "host": socket.gethostname()},
             "software": {"encrypted-serde": __version__, "format": VERSION},
             "database": {"name": self.database, "server": self.server},
             "options": self.options,
@@ -331,3 +341,21 @@ class Report:
             "not_compared": self.not_compared,
             "result": self.result(),
         }
+        return {**document, "sha256": digest(document)}
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of a report as 64 hex digits: of its JSON without ``sha256``, with sorted keys and no spaces.
+
+    It shows that a report was cut or edited by accident. It is no signature: who edits a report can compute it anew, so keep
+    the digest apart from the report.
+    """
+    covered = {name: part for name, part in document.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that no account has
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"

@@ -24,6 +24,7 @@ from .completeness import RowReader, where_of
 from .copying import copy_steps, spot_of
 from .inner import Habits, overrides
 from .listing import Asked
+from .optional import require_judgeable
 from .steps import Call, Give, Page, Query, Step, Steps, Work, arun, run
 from .whole_history import WholeLister
 
@@ -240,6 +241,7 @@ def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], strategy: str) -> 
     if strategy == "delete":
         yield from _delete_steps(self, thread_ids, call)
         return
+    yield from require_judgeable(self, thread_ids)
     kept: dict[str, list[Spot]] = {}
     for thread_id in thread_ids:  # pruning may take anything but the newest checkpoint of the root graph
         where = _where(self, thread_id)

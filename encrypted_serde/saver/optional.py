@@ -13,10 +13,12 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
+from ..errors import ConfigurationError
 from .base import WiredSaver
 from .copying import copy_steps
 from .inner import overrides
-from .steps import Call, Give, Steps, Work, arun, run
+from .manifest import hides_metadata
+from .steps import Call, Give, Query, Steps, Stream, Work, arun, run
 
 
 def class_for(
@@ -56,14 +58,43 @@ async def adelete_thread(self: WiredSaver, thread_id: str) -> None:
     await self._wiring.gated.adelete_thread(thread_id)
 
 
-def prune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-    """Prunes threads, as the inner saver does."""
-    self._wiring.gated.prune(thread_ids, strategy=strategy)
+def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Any:
+    """Prunes threads, as the inner saver does. Arguments and result are those of the inner saver.
+
+    Raises:
+        ConfigurationError: If metadata of a thread are sealed that tell the inner saver which threads it must not prune.
+    """
+    [result] = run(_prune_steps(self, thread_ids, named))
+    return result
 
 
-async def aprune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-    """Prunes threads, as the inner saver does."""
-    await self._wiring.gated.aprune(thread_ids, strategy=strategy)
+async def aprune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Any:
+    """Prunes threads, as `prune` does."""
+    [result] = [found async for found in arun(_prune_steps(self, thread_ids, named))]
+    return result
+
+
+def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], named: Mapping[str, Any]) -> Steps:
+    if named.get("strategy") != "delete":
+        yield from require_judgeable(self, thread_ids)
+    result = yield Call(self._wiring.gated, "prune", (thread_ids,), None, named)
+    yield Give(result)
+
+
+def require_judgeable(self: WiredSaver, thread_ids: Sequence[str]) -> Steps:
+    """Refuses to prune threads of which the inner saver cannot tell whether they have delta channels: it would cut them.
+
+    Raises:
+        ConfigurationError: If metadata that it reads are sealed.
+    """
+    for thread_id in [] if isinstance(thread_ids, str) else thread_ids:
+        rows = Stream(Query(self._wiring.gated, {"configurable": {"thread_id": thread_id}}, None))
+        while found := (yield rows):
+            if hides_metadata(found[0].metadata or {}):
+                raise ConfigurationError(
+                    f"metadata of thread {thread_id!r} are sealed, so nobody can tell whether it has delta channels; "
+                    "reencrypt mends them"
+                )
 
 
 def delete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:

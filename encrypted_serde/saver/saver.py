@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from ..anchor.entries import Anchor
 from ..audit import AuditListener, make_sealer
 from ..core.ciphers import DEFAULT
 from ..core.context import EncryptionContext
-from ..core.keys import Key, KeyProvider
+from ..core.keys import Key, KeyProvider, Keyring
 from ..core.sealer import Sealing
 from ..errors import ConfigurationError
 from ..wrapping import upstream
@@ -41,7 +40,8 @@ from .manifest import KEY, LANGGRAPH_KEYS, survives_json
 from .open import IDENTITY
 from .optional import class_for
 from .steps import ambient, arun, run
-from .wiring import Wiring
+from .stored import Listed
+from .wiring import At, Wiring
 
 
 class EncryptedSaver(WiredSaver):
@@ -223,8 +223,14 @@ class EncryptedSaver(WiredSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
-        asked, sealed, sealed_metadata = self._seal(config, checkpoint, metadata, new_versions)
-        return self._wiring.gated.put(asked, sealed, sealed_metadata, new_versions)
+        asked, at = self._asked(config)
+        if self._needs_parent(at, checkpoint, new_versions):
+            with ambient(at.context):
+                self._note_parent(asked, at, self._wiring.gated.get_tuple(asked))
+        sealed, sealed_metadata, listed = self._seal(at, config, checkpoint, metadata, new_versions)
+        stored = self._wiring.gated.put(asked, sealed, sealed_metadata, new_versions)
+        self._remember(at, checkpoint, listed)
+        return stored
 
     async def aput(
         self,
@@ -235,15 +241,24 @@ class EncryptedSaver(WiredSaver):
     ) -> RunnableConfig:
         """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
         habits, values = self._wiring.habits, checkpoint["channel_values"]
-        asked, sealed, sealed_metadata = await self._aside(
-            not habits.asks_serde, self._seal, config, checkpoint, metadata, new_versions
+        asked, at = await self._aside(False, self._asked, config)
+        if self._needs_parent(at, checkpoint, new_versions):
+            with ambient(at.context):
+                found = await self._wiring.gated.aget_tuple(asked)
+            await self._aside(False, self._note_parent, asked, at, found)
+        sealed, sealed_metadata, listed = await self._aside(
+            not habits.asks_serde, self._seal, at, config, checkpoint, metadata, new_versions
         )
         if habits.asks_serde:
-            blocks = self._wiring.sealer.may_block
-            stored = values if habits.stores_all_values else new_versions
-            later = [sealed["channel_values"].get(name) for name in stored if blocks or is_large(values.get(name))]
-            await self._aside(bool(later), seal_now, later)
-        return await self._wiring.gated.aput(asked, sealed, sealed_metadata, new_versions)
+            # What the inner saver would seal on its loop must have its key: a keyring in memory always has.
+            is_remote = not isinstance(self._wiring.sealer.keys, Keyring)
+            asks_for = values if habits.stores_all_values else new_versions
+            large = {name for name in asks_for if is_large(values.get(name))}
+            later = [sealed["channel_values"].get(name) for name in asks_for if is_remote or name in large]
+            await self._aside(bool(large), seal_now, later)
+        stored = await self._wiring.gated.aput(asked, sealed, sealed_metadata, new_versions)
+        self._remember(at, checkpoint, listed)
+        return stored
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
@@ -267,25 +282,44 @@ class EncryptedSaver(WiredSaver):
         """Does it, and gives the id that was sealed into them."""
         asks = self._wiring.habits.asks_serde
         asked, sealed, batch = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
-        if asks and (self._wiring.sealer.may_block or any(is_large(value) for _, value in writes)):
-            await asyncio.to_thread(seal_now, [value for _, value in sealed])
+        is_heavy = asks and any(is_large(value) for _, value in writes)
+        if asks and (is_heavy or not isinstance(self._wiring.sealer.keys, Keyring)):
+            await self._aside(is_heavy, seal_now, [value for _, value in sealed])
         await self._wiring.gated.aput_writes(asked, sealed, task_id, task_path)
         return batch
 
+    def _needs_parent(self, at: At, checkpoint: Checkpoint, new_versions: ChannelVersions) -> bool:
+        """Says whether the parent has to be read to know which of its values this checkpoint shares with it."""
+        wiring = self._wiring
+        if at.checkpoint_id is None or wiring.habits.stores_all_values:
+            return False
+        shares_none = checkpoint["channel_versions"].keys() <= new_versions.keys()
+        return not shares_none and not wiring.remembered.knows(at.place, at.checkpoint_id)
+
+    def _note_parent(self, asked: RunnableConfig, at: At, found: CheckpointTuple | None) -> None:
+        """Verifies the parent, and remembers what its manifest lists."""
+        if found is not None:
+            self._opener.check_identity(asked, found)
+            self._opener.listed(found, at.context)
+
+    def _remember(self, at: At, checkpoint: Checkpoint, listed: Listed) -> None:
+        if not self._wiring.habits.stores_all_values:
+            self._wiring.remembered.note(at.place, checkpoint["id"], listed, checkpoint["channel_versions"])
+
     def _seal(
         self,
+        at: At,
         config: RunnableConfig,
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> tuple[RunnableConfig, Checkpoint, CheckpointMetadata]:
-        asked, at = self._asked(config)
+    ) -> tuple[Checkpoint, CheckpointMetadata, Listed]:
         whole = cast("Mapping[str, Any]", get_checkpoint_metadata(config, metadata))
         for name in self._passed_keys[len(IDENTITY) :]:  # the inner saver will store it readable, whatever we do
             if name in whole and not survives_json(whole[name]):
                 raise ConfigurationError(f"pass_config: {name!r} has a value that JSON columns change; pass it as text")
-        sealed, sealed_metadata = self._rows.checkpoint(at, checkpoint, whole, new_versions)
-        return asked, sealed, cast("CheckpointMetadata", sealed_metadata)
+        sealed, sealed_metadata, listed = self._rows.checkpoint(at, checkpoint, whole, new_versions)
+        return sealed, cast("CheckpointMetadata", sealed_metadata), listed
 
     def _seal_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str

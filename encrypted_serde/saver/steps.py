@@ -6,7 +6,6 @@ caller is to get. `run` and `arun` do what is yielded, each in its way.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from ..core.context import EncryptionContext, encryption_context
+from ..core.waiting import aside
 
 
 def ambient(context: EncryptionContext | None) -> AbstractContextManager[None]:
@@ -51,8 +51,8 @@ class Work(NamedTuple):
         return self.function()
 
     async def later(self) -> Any:
-        """Computes, in a thread if it is heavy."""
-        return await asyncio.to_thread(self.function) if self.is_heavy else self.function()
+        """Computes, in a thread if it is heavy. It may be done twice, if a key must be fetched for it."""
+        return await aside(self.is_heavy, self.function)
 
 
 class Call(NamedTuple):

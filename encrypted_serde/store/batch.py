@@ -6,6 +6,7 @@ and what they found is opened. A batch that is refused has written nothing. Then
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
@@ -43,6 +44,10 @@ class Plan(Protocol):
 
     def take(self, answers: Sequence[Any]) -> None:
         """Takes the answers to what was asked."""
+        ...
+
+    def fork(self) -> Plan:
+        """Returns a copy that goes on by itself: to take answers may have to be done again, once a key is there."""
         ...
 
     def result(self) -> Any:
@@ -88,6 +93,10 @@ class Get:
                 )
                 return
 
+    def fork(self) -> Get:
+        """See `Plan`."""
+        return copy.copy(self)
+
     def result(self) -> Item | None:
         """Returns the item."""
         return self._answer
@@ -112,6 +121,10 @@ class Put:
         """Takes nothing: there is nothing to know."""
         self.done = True
 
+    def fork(self) -> Put:
+        """See `Plan`."""
+        return self
+
     def result(self) -> None:
         """Returns nothing."""
         return
@@ -125,21 +138,26 @@ def run(plans: Sequence[Plan], inner: BaseStore, *, may_block: bool) -> Steps[li
         inner: The inner store.
         may_block: Whether opening may ask a service for a key.
     """
-    reads = [plan for plan in plans if not isinstance(plan, Put)]
-    while reads:
-        asked = [(plan, plan.asks()) for plan in reads]
+    current = Hidden(plans)
+    while reads := [number for number, plan in enumerate(current) if not isinstance(plan, Put) and not plan.done]:
+        asked = Hidden((current[number], current[number].asks()) for number in reads)
         answers = Hidden((yield Ask(inner, [op for _, ops in asked for op in ops])))
-        yield Work(partial(_take, asked, answers), partial(_is_heavy, answers, may_block=may_block))
-        reads = [plan for plan in reads if not plan.done]
+        taken = yield Work(partial(_taken, asked, answers), partial(_is_heavy, answers, may_block=may_block))
+        for number, plan in zip(reads, taken, strict=True):
+            current[number] = plan
     if writes := [op for plan in plans if isinstance(plan, Put) for op in plan.asks()]:
         yield Ask(inner, writes)
-    return Hidden(plan.result() for plan in plans)
+    return Hidden(plan.result() for plan in current)
 
 
-def _take(asked: Sequence[tuple[Plan, Sequence[Op]]], answers: Sequence[Any]) -> None:
+def _taken(asked: Sequence[tuple[Plan, Sequence[Op]]], answers: Sequence[Any]) -> Hidden:
     found = iter(answers)
+    taken = Hidden()
     for plan, ops in asked:
-        plan.take(Hidden(islice(found, len(ops))))
+        fork = plan.fork()
+        fork.take(Hidden(islice(found, len(ops))))
+        taken.append(fork)
+    return taken
 
 
 def _is_heavy(answers: Sequence[Any], *, may_block: bool) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 from langgraph.store.base import GetOp, Item, ListNamespacesOp, Op, SearchOp
@@ -49,6 +50,10 @@ class ListNamespaces:
             self._answer = self._answer[self._op.offset :][: self._op.limit]
         self.done = True
 
+    def fork(self) -> ListNamespaces:
+        """Returns a copy that goes on by itself."""
+        return copy.copy(self)
+
     def result(self) -> list[Namespace]:
         """Returns the answer."""
         return self._answer
@@ -89,7 +94,7 @@ class ListPseudonyms:
         ]
         self._asked: list[Op] = []
         self._answers: list[Any] = []
-        self._take: Callable[[], None] = self._take_namespaces
+        self._take = ListPseudonyms._take_namespaces
         self._stored: list[Namespace] = []
         self._named: set[Namespace] = set()
         self.done = False
@@ -104,9 +109,16 @@ class ListPseudonyms:
         self._answers += answers
         self._next = self._next[_AT_ONCE:]
         if not self._next:
-            self._take()
+            self._take(self)
             self._asked, self._answers = [], []
         self.done = not self._next
+
+    def fork(self) -> ListPseudonyms:
+        """Returns a copy that goes on by itself."""
+        fork = copy.copy(self)
+        fork._asked, fork._answers = [*self._asked], [*self._answers]
+        fork._stored, fork._named = [*self._stored], {*self._named}
+        return fork
 
     def result(self) -> list[Namespace]:
         """Returns the answer."""
@@ -125,9 +137,9 @@ class ListPseudonyms:
         self._stored = [namespace for namespace in self._stored if foreign.keys().isdisjoint(namespace)]
         unknown = dict.fromkeys(token for namespace in self._stored for token in namespace if token not in known)
         self._next = [GetOp(DICTIONARY, token, refresh_ttl=False) for token in unknown]
-        self._take = self._take_entries
+        self._take = ListPseudonyms._take_entries
         if not self._next:
-            self._take()
+            self._take_entries()
 
     def _take_entries(self) -> None:
         for op, entry in zip(self._asked, self._answers, strict=True):
@@ -142,7 +154,7 @@ class ListPseudonyms:
             elif foreign.keys().isdisjoint(namespace):
                 missing.append(namespace)
         self._next = [SearchOp(namespace, limit=1, refresh_ttl=False) for namespace in missing]
-        self._take = self._take_items
+        self._take = ListPseudonyms._take_items
 
     def _take_entry(self, token: str, entry: Item) -> None:
         sealed = find_item(entry)

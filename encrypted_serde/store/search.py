@@ -8,6 +8,7 @@ passed over unopened, and so are rows of other namespaces that a store returns b
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
@@ -142,6 +143,14 @@ class Search:
     def done(self) -> bool:
         """Whether the answer is there."""
         return self._state is State.DONE
+
+    def fork(self) -> Search:
+        """Returns a copy that goes on by itself."""
+        fork = copy.copy(self)
+        fork._looks = [*map(copy.copy, self._looks)]
+        fork._sources = [source.fork() for source in self._sources]
+        fork._places = dict(self._places)
+        return fork
 
     def asks(self) -> list[Op]:
         """Returns what to ask the inner store next."""
