@@ -86,6 +86,12 @@ class Source:
         self._seen: set[Place] = set()
         self.known = 0
 
+    def fork(self) -> Source:
+        """Returns a copy that goes on by itself."""
+        fork = copy.copy(self)
+        fork.found, fork._seen = [*self.found], {*self._seen}
+        return fork
+
     def read(
         self, page: Sequence[SearchItem], open_row: Callable[[Source, SearchItem], SearchItem | None], needed: int
     ) -> None:
