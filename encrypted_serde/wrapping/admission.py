@@ -68,6 +68,7 @@ class Admission:
 
     Attributes:
         admitted: How many values of each kind were let through.
+        passed_over: How many rows lists left out, by the class of the refusal: ``KeyErased``.
         plaintext_types: How many plaintext values of each inner type.
         legacy: Opens legacy values; falsy without keys.
         plaintext: As given.
@@ -88,6 +89,7 @@ class Admission:
         self.unbound = bool(unbound)
         self.legacy = LegacyReader(legacy_keys, allowlist_from=allowlist_from)
         self.admitted: Counter[str] = Counter()
+        self.passed_over: Counter[str] = Counter()
         self.plaintext_types: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
