@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, Op, PutOp, SearchOp
 
+from ..audit import BatchSealing
 from ..core.context import EncryptionContext
-from ..core.sealer import BatchSealing
 from ..wrapping.stored_item import DICTIONARY
 from .batch import Get, Plan, Put, Steps, run
 from .embedding import NOT_INDEXED, Index

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from ..audit import Sealing
 from ..core.context import NO_CONTEXT, EncryptionContext, check_names, current, may_read, parse_context
 from ..core.keys import Key, SearchKeyProvider
-from ..core.sealer import Sealing
 
 ContextSource = Mapping[str, str] | Callable[[], Mapping[str, str] | None]
 
