@@ -152,6 +152,7 @@ class Table(ABC):
         has_checkpoint_id: Whether it has a column of that name, which tells the time.
         owner: The column that says which part of a partitioned run a row belongs to.
         required: Columns without which a table of that name is somebody else's.
+        selects: SQL that its rows must meet; all of them where it is empty.
     """
 
     name: ClassVar[str]
@@ -161,6 +162,7 @@ class Table(ABC):
     has_checkpoint_id = True
     owner: ClassVar[str] = THREAD
     required: ClassVar[frozenset[str]] = frozenset()
+    selects: ClassVar[str] = ""
 
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         self.database = database
@@ -426,7 +428,7 @@ class Database(ABC):
 
     def selected(self, table: Table, selection: Selection) -> tuple[str, tuple[Any, ...]]:
         """Gives SQL for the rows that are meant, and its parameters."""
-        where: list[str] = []
+        where: list[str] = [table.selects] if table.selects else []
         parameters: list[Any] = []
         if not table.has_threads and (selection.threads or selection.since is not None):
             return "1 = 0", ()
