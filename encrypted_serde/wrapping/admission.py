@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ..audit import AuditedSealer, AuditEvent, tell
+from ..audit import AuditedSealer, AuditEvent, Sealing, tell
 from ..core.context import EncryptionContext
 from ..core.format import split_type_tag
-from ..core.sealer import Sealing
 from ..errors import EncryptedSerdeError, PlaintextRefused, WrongLocation
 from .legacy import CIPHER as LEGACY_CIPHER
 from .legacy import LegacyReader

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..audit import AuditedSealer
+from ..audit import AuditedSealer, Sealing
 from ..core.keys import Keyring
-from ..core.sealer import Sealing
 from .admission import Admission
 
 
