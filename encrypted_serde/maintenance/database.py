@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ..errors import ConfigurationError, KeyServiceError, MalformedEnvelope
+from ..errors import ConfigurationError, MalformedEnvelope
 from .report import DatabaseFailed, Failure, Seen
 
 if TYPE_CHECKING:
@@ -586,12 +586,11 @@ def fenced(table: Table, row: Row, run: Callable[[], Any]) -> Any:
         What it gave, or the failure.
 
     Raises:
-        KeyServiceError: A key cannot be had now: that concerns every row.
         Exception: What the driver raises.
     """
     try:
         return run()
-    except (KeyServiceError, DatabaseFailed, table.database.errors):
+    except (DatabaseFailed, table.database.errors):
         raise
     except Exception as error:  # noqa: BLE001  # a row holds what somebody chose, and there is no list of what that can break
         return Failure.of(table.name, table.key_of(row), error)
