@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, Op, PutOp, SearchOp
 from langgraph.store.base.batch import AsyncBatchedBaseStore
 
+from ..core.opaque import opaque
+
 
 class _Call(NamedTuple):
     """The method that an operation stands for; its asynchronous twin has an "a" before its name."""
@@ -21,6 +23,9 @@ class _Call(NamedTuple):
     method: str
     arguments: tuple[Any, ...]
     options: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 def ask(inner: BaseStore, request: Sequence[Op]) -> list[Any]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from langgraph.store.base import BaseStore, Embeddings, PutOp, get_text_at_path, tokenize_path
 
+from ..core.opaque import opaque
 from ..errors import ConfigurationError
 from ..wrapping.stored_item import HANDLES
 
@@ -69,6 +70,9 @@ class Indexed(NamedTuple):
     paths: Literal[False] | list[str]
     handles: dict[str, str]
     texts: dict[str, str]
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 NOT_INDEXED = Indexed(False, {}, {})

@@ -18,6 +18,7 @@ from ..core import binding
 from ..core.context import EncryptionContext
 from ..core.encoding import lps, take_field
 from ..core.format import Sealed, find_sealed, sealed_text
+from ..core.opaque import opaque
 from ..core.sealer import BatchSealing, Sealing
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..wrapping import serialize
@@ -58,6 +59,9 @@ class Found(NamedTuple):
     key: str
     value: dict[str, Any]
     sealed: bool
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class Items:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from langgraph.store.base import BaseStore, GetOp, Item, Op, SearchItem, SearchOp
 
 from ..core.context import EncryptionContext
+from ..core.opaque import opaque
 from ..errors import WrongLocation
 from ..wrapping.search import is_searchable, search_token
 from ..wrapping.stored_item import DICTIONARY
@@ -37,6 +38,9 @@ class Pushed(NamedTuple):
     exact: bool
     tokens: frozenset[str] = frozenset()
     trusted: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 def push_down(
