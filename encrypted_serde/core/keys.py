@@ -372,6 +372,11 @@ def _keys_from_env(environ: Mapping[str, str], name: str) -> list[Key]:
         raise ConfigurationError(f"{form}: {error}") from None
 
 
+def current_key_id(keys: KeyProvider, context: Mapping[str, str]) -> bytes | None:
+    """Returns the id of the key that a context writes with; None if it has none."""
+    return keys.current_key_id(context) if isinstance(keys, CurrentKeyProvider) else keys.encryption_key(context).id
+
+
 def as_key_provider(keys: Key | KeyProvider) -> KeyProvider:
     """Accepts what a user passes as ``keys``: one `Key`, or any `KeyProvider`.
 

@@ -10,6 +10,7 @@
 """
 
 from .database import Progress, Selection
+from .erased import ErasedRows, expire_erased
 from .erasure import ErasureProof, prove_erased
 from .expire import Expiration, expire
 from .reencrypt import Reencryption, reencrypt
@@ -26,6 +27,8 @@ __all__ = [
     "Reencryption",
     "expire",
     "Expiration",
+    "expire_erased",
+    "ErasedRows",
     "prove_erased",
     "ErasureProof",
     "Selection",

@@ -11,7 +11,7 @@ from ..core.ciphers import DEFAULT, get_cipher
 from ..core.claims import NO_CLAIMS, Claims
 from ..core.compression import check_compression
 from ..core.context import NO_CONTEXT, EncryptionContext, what_differs
-from ..core.keys import Key, KeyProvider, Keyring
+from ..core.keys import Key, KeyProvider, Keyring, as_key_provider, current_key_id
 from ..core.opaque import opaque
 from ..core.sealer import Sealer
 from ..errors import ConfigurationError, WrongContext
@@ -19,6 +19,7 @@ from ..wrapping.admission import Admission
 from ..wrapping.inert import Inert, pack, unpack
 from ..wrapping.stored_item import RESERVED
 from ..wrapping.upstream import DELTA_SNAPSHOT
+from .asked_keys import AskedKeys
 from .recognise import Found
 from .report import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen, Unconvertible
 
@@ -169,8 +170,9 @@ class Coder:
             check_compression(target.compression)
         self.form, self.cipher, self.compression, self._context, self.fields = target
         self.dry_run = dry_run
-        self._opener = Sealer(keys)
-        self.keys = self._opener.keys
+        provider = as_key_provider(keys)
+        self.keys: KeyProvider = provider if isinstance(provider, Keyring) else AskedKeys(provider)
+        self._opener = Sealer(self.keys)
         self._sealers: dict[tuple[str, bool], Sealer] = {}
         self._show_contexts = show_contexts
         self._expected = None if expected is None else EncryptionContext.of(expected)
@@ -220,8 +222,8 @@ class Coder:
         return self.form != PLAINTEXT and form.kind == SEALED and self.compression == "zstd" and not form.compressed
 
     def _is_current(self, form: Form) -> bool:
-        key = self.keys.encryption_key((form.context or NO_CONTEXT).pairs)
-        if key.id != form.key_id or self.cipher not in (None, form.cipher):
+        current = current_key_id(self.keys, (form.context or NO_CONTEXT).pairs)
+        if current != form.key_id or self.cipher not in (None, form.cipher):
             return False
         return not (form.compressed and self.compression == NO_COMPRESSION)
 

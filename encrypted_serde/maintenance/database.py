@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ..errors import ConfigurationError, KeyServiceError, MalformedEnvelope
+from ..errors import ConfigurationError, MalformedEnvelope
 from .report import DatabaseFailed, Failure, Seen
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ class Table(ABC):
         has_checkpoint_id: Whether it has a column of that name, which tells the time.
         owner: The column that says which part of a partitioned run a row belongs to.
         required: Columns without which a table of that name is somebody else's.
+        selects: SQL that its rows must meet; all of them where it is empty.
     """
 
     name: ClassVar[str]
@@ -161,6 +162,7 @@ class Table(ABC):
     has_checkpoint_id = True
     owner: ClassVar[str] = THREAD
     required: ClassVar[frozenset[str]] = frozenset()
+    selects: ClassVar[str] = ""
 
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         self.database = database
@@ -426,7 +428,7 @@ class Database(ABC):
 
     def selected(self, table: Table, selection: Selection) -> tuple[str, tuple[Any, ...]]:
         """Gives SQL for the rows that are meant, and its parameters."""
-        where: list[str] = []
+        where: list[str] = [table.selects] if table.selects else []
         parameters: list[Any] = []
         if not table.has_threads and (selection.threads or selection.since is not None):
             return "1 = 0", ()
@@ -584,12 +586,11 @@ def fenced(table: Table, row: Row, run: Callable[[], Any]) -> Any:
         What it gave, or the failure.
 
     Raises:
-        KeyServiceError: A key cannot be had now: that concerns every row.
         Exception: What the driver raises.
     """
     try:
         return run()
-    except (KeyServiceError, DatabaseFailed, table.database.errors):
+    except (DatabaseFailed, table.database.errors):
         raise
     except Exception as error:  # noqa: BLE001  # a row holds what somebody chose, and there is no list of what that can break
         return Failure.of(table.name, table.key_of(row), error)

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from ..core import binding
 from ..core.binding import Binding
-from ..core.context import NO_CONTEXT
+from ..core.context import NO_CONTEXT, EncryptionContext
 from ..core.encoding import take_field
 from ..core.format import sealed_text
-from ..core.keys import Key
+from ..core.keys import Key, SearchKeyProvider
 from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
 from ..wrapping.inert import unpack
@@ -24,7 +24,19 @@ from ..wrapping.json_form import json_form
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.search import is_searchable, search_token
 from ..wrapping.serialize import JSON
-from ..wrapping.stored_item import DICTIONARY, HANDLES, KEY, NAMED
+from ..wrapping.stored_item import (
+    ABSENT,
+    DICTIONARY,
+    HANDLES,
+    KEY,
+    MARK,
+    NAMED,
+    NO_MARK,
+    at_path,
+    context_mark,
+    path_name,
+    path_of,
+)
 from .checkpoints import parse_json
 from .coder import ITEM, ITEM_VALUE, Coder, Opened
 from .database import Column, Database, MetadataKeys, Row, Table
@@ -32,7 +44,6 @@ from .recognise import Found, find_part
 from .report import PLAINTEXT, Form, Seen, Unconvertible
 
 _INTEGERS = range(-(1 << 63), 1 << 64)  # beyond these SqliteStore reads floats
-_ABSENT = object()
 
 
 class OpenedItem(NamedTuple):
@@ -63,7 +74,10 @@ class StoreItems(Table):
     has_checkpoint_id = False
     owner = "prefix"
     required = frozenset({"prefix", "key", "value"})
+    # A record of a key, which the store makes anew where it needs it, is no item.
+    selects = "NOT (coalesce(length(t.prefix), 0) = 37 AND substr(t.prefix, 1, 5) = 'es1.k')"
     types: tuple[type, ...] = (str,)
+    has_paths = False
 
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         super().__init__(database, columns)
@@ -78,7 +92,7 @@ class StoreItems(Table):
         if readable_keys is None or found.form.kind == PLAINTEXT:
             return
         for name, copy in _beside(stored).items():
-            if not _is_token(copy) and name not in readable_keys:
+            if not _is_token(copy) and _field(name) not in readable_keys:
                 yield Seen(ITEM_VALUE, f"readable field {name}", Form(PLAINTEXT), len(_as_json(copy)), copy)
 
     def open(self, row: Row, coder: Coder) -> OpenedItem:
@@ -90,6 +104,7 @@ class StoreItems(Table):
             return OpenedItem(opened, stored, stored, frozenset())
         value = _taken_apart(*_without_names(opened))
         beside = _beside(stored)
+        _check_mark(stored, row, opened.form, coder)
         if value is None:
             return OpenedItem(opened, None, stored, frozenset(name for name, copy in beside.items() if _is_token(copy)))
         return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, coder))
@@ -108,15 +123,24 @@ class StoreItems(Table):
             _require_readable_names(item, row)
         if key is None:
             return (self._plain(item, row),)
-        stored = {KEY: sealed_text(coder.seal(item.opened, _place(row), context)), **_kept(item)}
+        stored = _mark(row, key, context, coder)
+        stored |= {KEY: sealed_text(coder.seal(item.opened, _place(row), context)), **_kept(item)}
         if item.value is not None:
-            stored |= {name: item.value[name] for name in coder.fields.readable & item.value.keys()}
-            for name in (item.tokens | coder.fields.searchable) - coder.fields.readable:
-                if is_searchable(value := item.value.get(name)):
-                    stored[name] = search_token(key, name, context, value)
+            for name in coder.fields.readable:
+                if (value := self._part(item.value, name)) is not ABSENT:
+                    stored[self._stored_name(name)] = value
+            for name in ({*map(_field, item.tokens)} | coder.fields.searchable) - coder.fields.readable:
+                if is_searchable(value := self._part(item.value, name)):
+                    stored[self._stored_name(name)] = search_token(key, name, context, value)
         elif item.tokens:
             raise Unconvertible("a search token stands beside a value that only the application's serializer can read")
         return (self._written(self.encoded(stored), row),)
+
+    def _part(self, value: Mapping[Any, Any], name: str) -> Any:
+        return at_path(value, name) if self.has_paths else value.get(name, ABSENT)
+
+    def _stored_name(self, name: str) -> str:
+        return path_name(name) if self.has_paths and "." in name else name
 
     def encoded(self, value: Any) -> str:
         """Gives JSON as the store could have written it.
@@ -147,6 +171,7 @@ class SqliteItems(StoreItems):
     """Items in SQLite, whose column of values takes JSON as bytes or as text."""
 
     types = (bytes, str)
+    has_paths = True
 
     def encoded(self, value: Any) -> str:
         """As `StoreItems.encoded`; SqliteStore reads no integers beyond 64 bits."""
@@ -168,7 +193,41 @@ def _find(stored: dict[str, Any]) -> Found:
 
 
 def _beside(stored: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: copy for name, copy in stored.items() if name not in (KEY, HANDLES)}
+    return {name: copy for name, copy in stored.items() if name not in (KEY, HANDLES, MARK)}
+
+
+def _field(name: str) -> str:
+    """Returns the field that a copy or token is of."""
+    return path_of(name) or name
+
+
+def _has_marks(coder: Coder) -> bool:
+    return isinstance(coder.keys, SearchKeyProvider)
+
+
+def _mark(row: Row, key: Key, context: EncryptionContext, coder: Coder) -> dict[str, Any]:
+    """Makes the mark by which the store finds items of one context, as it would write it."""
+    if not _has_marks(coder):
+        return {}
+    return {MARK: NO_MARK if _is_reserved(row) else context_mark(key, context.encoded)}
+
+
+def _is_reserved(row: Row) -> bool:
+    return str(row.cells["prefix"]).split(".")[0] == DICTIONARY[0]
+
+
+def _check_mark(stored: Mapping[str, Any], row: Row, form: Form, coder: Coder) -> None:
+    """Verifies the mark beside a sealed item; rows of earlier releases have none.
+
+    Raises:
+        WrongLocation: If it is that of another context.
+    """
+    if MARK not in stored or form.key_id is None:
+        return
+    context = form.context or NO_CONTEXT
+    key = coder.keys.decryption_key(form.key_id, context.pairs)
+    if stored[MARK] != (NO_MARK if _is_reserved(row) else context_mark(key, context.encoded)):
+        raise WrongLocation("the mark beside a sealed item is not that of its context")
 
 
 def _is_token(copy: object) -> bool:
@@ -186,7 +245,7 @@ def _kept(item: OpenedItem) -> dict[str, Any]:
     """Gives what stays beside the sealed value: readable copies and handles."""
     if item.opened.form.kind == PLAINTEXT:
         return {}
-    return {name: copy for name, copy in item.stored.items() if name != KEY and name not in item.tokens}
+    return {name: copy for name, copy in item.stored.items() if name not in (KEY, MARK) and name not in item.tokens}
 
 
 # --- what was sealed ----------------------------------------------------------------------------------------------------
@@ -225,15 +284,15 @@ def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, cod
     tokens: set[str] = set()
     key: Key | None = None
     for name, copy in beside.items():
-        sealed = value.get(name, _ABSENT)
-        if sealed is _ABSENT:
-            raise WrongLocation(f"the field {name!r} beside a sealed item is none of it")
+        sealed = value.get(name, ABSENT) if path_of(name) is None else at_path(value, _field(name))
+        if sealed is ABSENT:
+            raise WrongLocation(f"the field {_field(name)!r} beside a sealed item is none of it")
         is_json = _is_json(sealed)
         if is_json and json_form(copy) == json_form(sealed):
             continue
         if _is_token(copy):
             key = key or coder.keys.decryption_key(form.key_id, context.pairs)
-            if not is_searchable(sealed) or copy != search_token(key, name, context, sealed):
+            if not is_searchable(sealed) or copy != search_token(key, _field(name), context, sealed):
                 raise WrongLocation(f"the search token of field {name!r} is not that of the sealed item")
             tokens.add(name)
         elif is_json:

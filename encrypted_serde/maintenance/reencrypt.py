@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.keys import Key, KeyProvider
-from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError
+from ..errors import ConfigurationError, EncryptedSerdeError
 from .blobs import Blobs
 from .coder import SAVER, Blocked, Coder, ContextOf, ItemFields, Switches, Target
 from .database import OPEN, Database, MetadataKeys, Paging, Progress, ProgressListener, Row, Selection, Table, fenced
@@ -123,7 +123,6 @@ def reencrypt(
         TypeError: If an argument is of the wrong type.
         ConfigurationError: If an argument cannot be used.
         DatabaseFailed: If the database fails. What was committed stays; run it again.
-        KeyServiceError: If a key cannot be had now. What was committed stays; run it again.
     """
     selection.check()
     if page_rows < 1 or (rate is not None and rate <= 0):
@@ -260,11 +259,9 @@ class _Run:
         scan_opened(self._database, scanned, self._selection, self._metadata_keys[0], how)
         report.tally, report.rows, report.bytes = scanned.tally, scanned.rows, scanned.bytes
 
-    def _count_left(self, found: list[Seen]) -> None:
+    def _count_left(self, table: Table, row: Row, found: list[Seen]) -> None:
         try:
             is_done = all(self._coder.is_done(seen) for seen in found)
-        except KeyServiceError:
-            raise
-        except EncryptedSerdeError:  # the key of a context was erased
+        except EncryptedSerdeError:  # the key of a context was erased, or cannot be had
             is_done = False
         self._report.left += not is_done

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -129,13 +129,13 @@ class Tally:
     def __init__(self, *, by_context: bool = False) -> None:
         self._by_context = by_context
         self._lines: dict[tuple[Any, ...], Line] = {}
-        self._contexts: set[bytes] = set()
+        self._contexts: dict[bytes, EncryptionContext] = {}
 
     def add(self, seen: Seen) -> Line:
         """Counts one value, and gives its line."""
         context = seen.form.context
-        if context is not None and context.pairs and len(self._contexts) < MAX_CONTEXTS:
-            self._contexts.add(context.encoded)
+        if context is not None and len(self._contexts) < MAX_CONTEXTS:
+            self._contexts[context.encoded] = context
         shown = context if self._by_context else None
         what = seen.what
         slot = (seen.column, what, *seen.form[:5], shown and shown.encoded)
@@ -160,7 +160,11 @@ class Tally:
     @property
     def contexts(self) -> int:
         """How many different encryption contexts there were, at most `MAX_CONTEXTS`; the empty one is none."""
-        return len(self._contexts)
+        return len(self._contexts) - (b"" in self._contexts)
+
+    def seen_contexts(self) -> list[EncryptionContext]:
+        """Returns the contexts of all sealed values, the empty one too; at most `MAX_CONTEXTS`."""
+        return [*self._contexts.values()]
 
     def totals(self, name: str) -> dict[str, int]:
         """Adds up values by an attribute of their lines."""
@@ -180,7 +184,8 @@ class Tally:
         Returns:
             For each of `PROBLEMS` how many there are. A value may count for several.
         """
-        current = tuple(current_keys)
+        current = (*current_keys,)
+        known = {key_id: is_current(key_id, current) for key_id in {line.key_id for line in self._lines.values()}}
         counts: dict[str, int | None] = dict.fromkeys(PROBLEMS, 0)
         old = 0
         for line in self._lines.values():
@@ -193,9 +198,14 @@ class Tally:
             }
             for problem, is_one in found.items():
                 counts[problem] = (counts[problem] or 0) + line.values * is_one
-            old += line.values * (sealed and not line.key_id.startswith(current))
+            old += line.values * (sealed and not known[line.key_id])
         counts["old-key"] = old if current else None
         return counts
+
+
+def is_current(key_id: str, current_keys: Sequence[str]) -> bool:
+    """Says whether a key is one of those that are written with, each named by its id or by the first 12 digits of it."""
+    return key_id.startswith(tuple(current_keys))
 
 
 class Failure(NamedTuple):

@@ -77,7 +77,6 @@ def verify(
     Raises:
         DatabaseFailed: If the database cannot be read, or is none of a checkpointer or a store.
         ConfigurationError: If an argument cannot be used, or the driver is not installed.
-        KeyServiceError: If a key cannot be had now.
     """
     selection.check()
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))

@@ -10,9 +10,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
 from ..core.context import NO_CONTEXT, EncryptionContext, current
-from ..core.keys import Key, SearchKeyProvider
+from ..core.keys import Key, Keyring, SearchKeyProvider
 from ..core.opaque import opaque
-from ..errors import WrongLocation
+from ..errors import KeyErased, WrongLocation
 from ..wrapping.offload import is_heavy
 from .filters import LARGEST_PAGE, Pager, Plan, Tokens, merge, plan
 from .open import RowOpener
@@ -48,6 +48,9 @@ class Lister:
         wiring: The parts of the wrapper.
         opener: Verifies and opens what the inner saver returns.
     """
+
+    passes_over_erased = True
+    """Whether rows under destroyed keys are passed over: a tenant that starts anew is not blocked by its old rows."""
 
     def __init__(self, wiring: Wiring, opener: RowOpener) -> None:
         self._wiring = wiring
@@ -90,6 +93,15 @@ class Lister:
 
     def _answer(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
         """Opens a row; None if it does not match, or is passed over."""
+        try:
+            return self._opened(asked, query, found)
+        except KeyErased:
+            if not self.passes_over_erased:
+                raise
+        self._wiring.admission.passed_over[KeyErased.__name__] += 1
+        return None
+
+    def _opened(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
         semantics = self._wiring.habits.filters
         if _passes_over_others(asked) and self._opener.is_of_others(found, asked.context):
             return None
@@ -116,7 +128,8 @@ class Lister:
         return plan(asked.wanted, wiring.readable_keys, tokens, wiring.habits.filters)
 
     def _fetch(self, asked: Asked, query: Plan) -> _Fetch:
-        limit = None if query.rest or _passes_over_others(asked) else asked.limit
+        may_pass = query.rest or _passes_over_others(asked) or not isinstance(self._wiring.sealer.keys, Keyring)
+        limit = None if may_pass else asked.limit
         if len(query.pushed) > 1:
             return _Merged([self._query(asked, pushed, asked.before, limit) for pushed in query.pushed])
         one = self._query(asked, query.pushed[0], asked.before, limit)

@@ -232,7 +232,7 @@ class RowOpener:
             return
         found = checkpoint["channel_values"]
         apart = [name for name in values if not self._stands_in_row(found[name])]
-        listed = Listed(apart, () if self._habits.inlines_scalars else nones)
+        listed = Listed(apart, [] if self._habits.inlines_scalars else [*nones])
         self._remembered.note(at.place, at.checkpoint_id, listed, checkpoint["channel_versions"])
 
     def _is_by_version(self, checkpoint: Mapping[str, Any], channel: str) -> bool:

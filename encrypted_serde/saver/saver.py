@@ -21,11 +21,10 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..anchor.entries import Anchor
-from ..audit import AuditListener, make_sealer
+from ..audit import AuditListener, Sealing, make_sealer
 from ..core.ciphers import DEFAULT
 from ..core.context import EncryptionContext
 from ..core.keys import Key, KeyProvider, Keyring
-from ..core.sealer import Sealing
 from ..errors import ConfigurationError
 from ..wrapping import upstream
 from ..wrapping.admission import Admission

@@ -33,6 +33,8 @@ class WholeLister(Lister):
         listed: Namespace and id of every row that counts.
     """
 
+    passes_over_erased = False  # whoever writes rows could make any row name a destroyed key
+
     def __init__(self, wiring: Wiring, opener: RowOpener, keeper: Keeper) -> None:
         super().__init__(wiring, opener)
         self._keeper = keeper

@@ -9,9 +9,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..anchor.keeper import Keeper
+from ..audit import Sealing
 from ..core.binding import Place
 from ..core.context import EncryptionContext
-from ..core.sealer import Sealing
 from ..wrapping.admission import Admission
 from .inner import Habits
 from .stored import Remembered

@@ -89,6 +89,7 @@ class HistoryLine:
         source: What made it: ``input``, ``loop``, ``update``, ``fork``.
         step: The step of the graph.
         updated: The channels that it changed.
+        next: The nodes that run next, as far as its row tells.
         interrupts: How many interrupts wait at it.
         errors: How many of its tasks failed.
         context: Its encryption context.
@@ -100,6 +101,7 @@ class HistoryLine:
     source: str = ""
     step: int | None = None
     updated: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
     interrupts: int = 0
     errors: int = 0
     context: Mapping[str, str] | None = None

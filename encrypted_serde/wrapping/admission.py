@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ..audit import AuditedSealer, AuditEvent, tell
+from ..audit import AuditedSealer, AuditEvent, Sealing, tell
 from ..core.context import EncryptionContext
 from ..core.format import split_type_tag
-from ..core.sealer import Sealing
 from ..errors import EncryptedSerdeError, PlaintextRefused, WrongLocation
 from .legacy import CIPHER as LEGACY_CIPHER
 from .legacy import LegacyReader
@@ -71,6 +70,7 @@ class Admission:
 
     Attributes:
         admitted: How many values of each kind were let through.
+        passed_over: How many rows lists left out, by the class of the refusal: ``KeyErased``.
         plaintext_types: How many plaintext values of each inner type.
         legacy: Opens legacy values; falsy without keys.
         plaintext: As given.
@@ -91,6 +91,7 @@ class Admission:
         self.unbound = bool(unbound)
         self.legacy = LegacyReader(legacy_keys, allowlist_from=allowlist_from)
         self.admitted: Counter[str] = Counter()
+        self.passed_over: Counter[str] = Counter()
         self.plaintext_types: Counter[str] = Counter()
 
     def __bool__(self) -> bool:

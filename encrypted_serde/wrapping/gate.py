@@ -33,16 +33,18 @@ class Deferred:
     Savers pass over values they have stored already; those are then never serialized at all.
     """
 
-    __slots__ = ("_seal", "_sealed")
+    __slots__ = ("_arguments", "_seal", "_sealed")
 
-    def __init__(self, seal: Callable[[], bytes]) -> None:
-        self._seal: Callable[[], bytes] | None = seal
-        self._sealed = b""
+    def __init__(self, seal: Callable[..., bytes], *arguments: Any) -> None:
+        self._seal, self._arguments = seal, arguments
+        self._sealed: bytes | None = None
 
     def sealed(self) -> bytes:
-        """Gives the sealed bytes."""
-        if (seal := self._seal) is not None:
-            self._sealed, self._seal = seal(), None
+        """Returns the sealed bytes."""
+        arguments = self._arguments  # another thread may seal it meanwhile, and let them go
+        if self._sealed is None:
+            self._sealed = self._seal(*arguments)
+            self._arguments = ()
         return self._sealed
 
 

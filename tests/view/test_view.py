@@ -160,7 +160,8 @@ def test_a_changed_checkpoint_stays_hidden_with_the_reason_in_its_place(written:
 def test_a_changed_write_stays_hidden(written: str) -> None:
     table, column = sql.writes_of(written)
     [(value,)] = sql.run(written, f"SELECT {column} FROM {table} WHERE channel = '__interrupt__'")
-    flipped = bytes(value)[:-1] + bytes([bytes(value)[-1] ^ 1])
+    middle = len(value) // 2
+    flipped = bytes(value)[:middle] + bytes([bytes(value)[middle] ^ 1]) + bytes(value)[middle + 1 :]
     sql.run(written, f"UPDATE {table} SET {column} = ? WHERE channel = '__interrupt__'", flipped)
     with open_view(written, OLD_KEY) as view:
         [write] = view.thread(ASKED).latest().writes
