@@ -38,6 +38,7 @@ PUBLIC = (
     "encrypted_serde.anchor",
     "encrypted_serde.errors",
     "encrypted_serde.maintenance",
+    "encrypted_serde.view",
 )
 
 
