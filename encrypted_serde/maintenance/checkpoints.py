@@ -17,6 +17,7 @@ from ..core import binding
 from ..core.binding import Place
 from ..core.context import EncryptionContext
 from ..core.format import sealed_text
+from ..core.opaque import opaque
 from ..errors import Incomplete, MalformedEnvelope, PlaintextRefused, WrongLocation
 from ..saver import manifest as manifests
 from ..saver.manifest import KEY, LANGGRAPH_KEYS, Manifest, digest, hides_metadata, split_metadata
@@ -63,6 +64,9 @@ class Parts(NamedTuple):
     elsewhere: Mapping[str, str]
     sends: list[Found]
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
     def version(self, channel_name: str) -> object:
         """Gives the version of a channel, or None."""
         return self.document["channel_versions"].get(channel_name)
@@ -94,6 +98,9 @@ class Checkpoint(NamedTuple):
     manifest_form: Form
     values: dict[str, Opened]
     sends: list[Opened]
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class Checkpoints(Table):

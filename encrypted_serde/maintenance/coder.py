@@ -12,6 +12,7 @@ from ..core.claims import NO_CLAIMS, Claims
 from ..core.compression import check_compression
 from ..core.context import NO_CONTEXT, EncryptionContext, what_differs
 from ..core.keys import Key, KeyProvider, Keyring, as_key_provider, current_key_id
+from ..core.opaque import opaque
 from ..core.sealer import Sealer
 from ..errors import ConfigurationError, WrongContext
 from ..wrapping.admission import Admission
@@ -57,6 +58,9 @@ class Switches(NamedTuple):
     plaintext: bool = False
     unbound: bool = False
     legacy_keys: tuple[bytes, ...] = ()
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class ItemFields(NamedTuple):
@@ -122,6 +126,9 @@ class Opened(NamedTuple):
     form: Form
     claims: Claims = NO_CLAIMS
     is_delta: bool = False
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     @property
     def is_none(self) -> bool:

@@ -17,6 +17,7 @@ from ..core.context import NO_CONTEXT, EncryptionContext
 from ..core.encoding import take_field
 from ..core.format import sealed_text
 from ..core.keys import Key, SearchKeyProvider
+from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
 from ..wrapping.inert import unpack
 from ..wrapping.json_form import json_form
@@ -59,6 +60,9 @@ class OpenedItem(NamedTuple):
     value: Mapping[Any, Any] | None
     stored: Mapping[str, Any]
     tokens: frozenset[str]
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class StoreItems(Table):

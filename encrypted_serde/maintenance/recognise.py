@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..core.format import FLAG_BOUND, FLAG_ZSTD, Head, Sealed, find_sealed
+from ..core.opaque import opaque
 from ..errors import EncryptedSerdeError, MalformedEnvelope
 from ..saver.manifest import KEY, LANGGRAPH_KEYS
 from ..wrapping.inert import FOREIGN, Inert, pack, unpack
@@ -45,6 +46,9 @@ class Found(NamedTuple):
     sealed: Sealed | None = None
     is_delta: bool = False
     error: EncryptedSerdeError | None = None
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     @property
     def is_bound(self) -> bool:

@@ -11,6 +11,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from ..core.context import NO_CONTEXT, EncryptionContext, current
 from ..core.keys import Key, Keyring, SearchKeyProvider
+from ..core.opaque import opaque
 from ..errors import KeyErased, WrongLocation
 from ..wrapping.offload import is_heavy
 from .filters import LARGEST_PAGE, Pager, Plan, Tokens, merge, plan
@@ -35,6 +36,9 @@ class Asked(NamedTuple):
     wanted: dict[str, Any] | None
     before: RunnableConfig | None
     limit: int | None
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class Lister:
@@ -133,10 +137,15 @@ class Lister:
             return _Merged([one])
         if not self._wiring.habits.newest_first:
             return _Streamed(one)
-        return _Paged(one) if limit is None or limit > LARGEST_PAGE else _Merged([one])
+        return _Merged([one]) if _names_no_id(asked.before) or (limit is not None and limit <= LARGEST_PAGE) else _Paged(one)
 
     def _query(self, asked: Asked, pushed: dict[str, Any], before: RunnableConfig | None, limit: int | None) -> Query:
         return Query(self._wiring.gated, asked.config, asked.context, pushed or None, before, limit)
+
+
+def _names_no_id(before: RunnableConfig | None) -> bool:
+    """Says whether ``before`` names no checkpoint. What is listed then is the inner saver's to say."""
+    return before is not None and not before.get("configurable", {}).get("checkpoint_id")
 
 
 def _passes_over_others(asked: Asked) -> bool:

@@ -20,10 +20,12 @@ from ..core import binding
 from ..core.binding import Binding, Place, WriteClaims
 from ..core.context import EncryptionContext, current, may_read
 from ..core.format import Sealed, find_sealed, is_sealed
+from ..core.opaque import opaque
 from ..core.sealer import Opened
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, WrongLocation
+from ..wrapping.admission import PLAINTEXT, Admitted
 from ..wrapping.gate import Foreign, pack_inert
-from ..wrapping.serialize import Waiting, loads_unauthenticated
+from ..wrapping.serialize import Waiting
 from ..wrapping.upstream import TASKS, DeltaSnapshot
 from .manifest import KEY, Found, Manifest, Verified, is_before_v4
 from .stored import Listed
@@ -49,6 +51,9 @@ class _Head(NamedTuple):
     manifest: Manifest | None
     checkpoint: Mapping[str, Any] | None
     metadata: Waiting
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     @property
     def is_proven(self) -> bool:
@@ -82,7 +87,7 @@ class RowOpener:
         Raises:
             WrongLocation: If it is one.
         """
-        wanted = asked["configurable"] if asked else {}
+        wanted: Mapping[str, Any] = asked["configurable"] if asked else {}
         got = found.config["configurable"]
         for name in ("thread_id", "checkpoint_ns") if self._habits.is_shallow else IDENTITY:
             if wanted.get(name) is None or (name == "checkpoint_id" and not wanted[name]):  # an empty id is the latest
@@ -396,7 +401,8 @@ class RowOpener:
         self._admission.admit_plain(type(value).__name__, "a value", is_proven=is_proven)
         if type(value) in _SCALARS or isinstance(value, bytes):
             return Waiting.holding(value)
-        return Waiting(lambda: loads_unauthenticated(self._serde, "msgpack", pack_inert(value)))
+        plain = Admitted(PLAINTEXT, "msgpack", pack_inert(value))
+        return Waiting(lambda: self._admission.loads(self._serde, plain))
 
     # --- which row
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..core.binding import version_text
 from ..core.encoding import take_field
 from ..core.keys import Key, KeyProvider
+from ..core.opaque import opaque
 from ..maintenance.blobs import Blobs
 from ..maintenance.checkpoints import Checkpoint as OpenedCheckpoint
 from ..maintenance.checkpoints import Checkpoints
@@ -47,6 +48,9 @@ class Head:
     form: Any
     admitted: bool
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredValue:
@@ -55,6 +59,9 @@ class StoredValue:
     inner_type: str
     data: bytes
     is_delta: bool = False
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     @classmethod
     def of(cls, opened: Opened) -> StoredValue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 
 import pytest
@@ -181,3 +182,26 @@ def test_a_filter_means_what_the_saver_means(name, filters):
 def test_what_may_lose_a_parent_is_what_can_prune():
     assert habits_of(_Pruning()).prunes
     assert not habits_of(InMemorySaver()).prunes
+
+
+def test_optional_methods_take_and_return_what_the_inner_savers_do(key):
+    class Inner(InMemorySaver):  # with the signature of RedisSaver's prune
+        def prune(self, thread_ids, *, strategy="keep_latest", keep_last=None):
+            return f"pruned {list(thread_ids)}, {strategy}, {keep_last}"
+
+        async def aprune(self, thread_ids, *, strategy="keep_latest", keep_last=None):
+            return self.prune(thread_ids, strategy=strategy, keep_last=keep_last)
+
+        def delete_for_runs(self, run_ids, *, dry_run=False):
+            return f"{list(run_ids)}, {dry_run}"
+
+        def delete_thread(self, thread_id):
+            return f"deleted {thread_id}"
+
+    saver = EncryptedSaver(Inner(), key)
+    assert saver.prune(["1"], keep_last=20) == "pruned ['1'], keep_latest, 20"
+    assert asyncio.run(saver.aprune(["1"], strategy="delete")) == "pruned ['1'], delete, None"
+    assert saver.delete_for_runs(["r"], dry_run=True) == "['r'], True"
+    assert saver.delete_thread("1") == "deleted 1"
+    with pytest.raises(TypeError):
+        saver.prune(["1"], unknown=1)
