@@ -19,8 +19,7 @@ from ..audit import tell_refused
 from ..core import binding
 from ..core.binding import Binding, Place, WriteClaims
 from ..core.context import EncryptionContext, current, may_read
-from ..core.format import Sealed, find_sealed, is_sealed
-from ..core.sealer import Opened
+from ..core.format import Opened, Sealed, find_sealed, is_sealed
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, WrongLocation
 from ..wrapping.gate import Foreign, pack_inert
 from ..wrapping.serialize import Waiting, loads_unauthenticated
