@@ -186,12 +186,14 @@ class Source:
         opened = self._open(table, row)
         return opened if isinstance(opened, Refused) else _head_of(opened)
 
-    def values(self, thread_id: str, spot: Spot, head: Head) -> dict[str, StoredValue | Refused]:
-        """Opens the channel values of a checkpoint, wherever they are stored."""
+    def values(
+        self, thread_id: str, spot: Spot, head: Head, channels: Collection[str] = ()
+    ) -> dict[str, StoredValue | Refused]:
+        """Opens the channel values of a checkpoint, or some of them, wherever they are stored."""
         found: dict[str, StoredValue | Refused] = {**head.inside}
         table = self._find(Blobs)
         versions = head.document.get("channel_versions", {})
-        names = sorted(head.elsewhere)
+        names = sorted(head.elsewhere & {*channels} if channels else head.elsewhere)
         if table is None or not names:
             return found
         wanted = [(name, version_text(versions.get(name))) for name in names]
