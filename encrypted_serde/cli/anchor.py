@@ -137,7 +137,7 @@ class _Opened(NamedTuple):
         """Gives the threads of the database."""
         from ..anchor.keeper import Where
 
-        with self.saver.traits._cursor() if hasattr(self.saver.traits, "_cursor") else self.saver.traits.cursor() as cursor:
+        with self.saver.inner._cursor() if hasattr(self.saver.inner, "_cursor") else self.saver.inner.cursor() as cursor:
             cursor.execute("SELECT DISTINCT thread_id FROM checkpoints ORDER BY thread_id")
             found = [row["thread_id"] if isinstance(row, dict) else row[0] for row in cursor.fetchall()]
         return [Where(str(thread_id), "", NO_CONTEXT.pairs) for thread_id in found]

@@ -95,7 +95,7 @@ def test_a_newest_checkpoint_that_went_while_pruning_is_missed(anchored):
         return
     *_, newest = write_thread(anchored.saver(), "one", steps=3)
     saver = anchored.saver()
-    prune = saver.traits.prune
+    prune = saver.inner.prune
 
     def greedy(thread_ids, *, strategy):
         prune(thread_ids, strategy=strategy)
@@ -176,7 +176,7 @@ def test_reading_a_checkpoint_asks_the_anchor_once(key, monkeypatch):
             return method(*arguments)
 
         monkeypatch.setattr(anchor, name, noted)
-    saver = EncryptedSaver(saver.traits, key, anchor=anchor)
+    saver = EncryptedSaver(saver.inner, key, anchor=anchor)
     saver.get_tuple(THREAD)
     assert asked == ["newest"]
     asked.clear()

@@ -42,7 +42,7 @@ def test_one_that_it_has_is_there(key):
     assert _has(saver, "prune")
     assert not _has(saver, "delete_for_runs")
     saver.prune(["a"])
-    assert saver.traits.pruned == ["a"]
+    assert saver.inner.pruned == ["a"]
 
 
 def test_the_same_methods_are_the_same_class_and_the_name_is_ours(key):

@@ -115,7 +115,7 @@ def test_a_copy_that_is_refused_shows_nothing_of_the_rows_before(key):
         checkpoint = make_checkpoint(step, {"a": f"{SECRET} {step}"}, {"a": step + 1})
         config = saver.put(config, checkpoint, {"source": "loop", "step": step}, checkpoint["channel_versions"])
         saver.put_writes(config, [("a", f"{SECRET} write")], TASKS[0])
-    saver.traits.blobs["one", "", "a", 2] = saver.traits.blobs["one", "", "a", 1]
+    saver.inner.blobs["one", "", "a", 2] = saver.inner.blobs["one", "", "a", 1]
     assert _shown(lambda: saver.copy_thread("one", "two")) == []
 
 

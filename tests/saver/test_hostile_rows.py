@@ -207,5 +207,5 @@ def test_the_inner_saver_given_is_left_as_it_was(database):
     serde = inner.serde
     saver = EncryptedSaver(inner, database.key)
     write_thread(saver, "one")
-    assert saver.traits is inner
+    assert saver.inner is inner
     assert inner.serde is serde

@@ -142,7 +142,7 @@ def test_a_copied_thread_is_bound_to_its_new_place(key, way):
     before = seen("source")
     assert answer(saver, _config("target"), "no")["answer"] == "yes, no"
     assert seen("source") == before
-    rows = saver.traits.blobs
+    rows = saver.inner.blobs
     for place in [place for place in rows if place[0] == "source"]:
         rows[("target", *place[1:])] = rows[place]
     with pytest.raises(AuthenticationFailed):
@@ -163,8 +163,8 @@ def test_a_copy_keeps_the_context_of_each_row(key):
 def test_a_thread_with_a_row_that_was_moved_cannot_be_copied(key):
     saver = EncryptedSaver(_Everything(), key)
     write_thread(saver, "source")
-    [*_, place] = [place for place in saver.traits.blobs if place[2] == "log"]
-    saver.traits.blobs[place] = next(value for other, value in saver.traits.blobs.items() if other[2] == "more")
+    [*_, place] = [place for place in saver.inner.blobs if place[2] == "log"]
+    saver.inner.blobs[place] = next(value for other, value in saver.inner.blobs.items() if other[2] == "more")
     with pytest.raises(AuthenticationFailed):
         saver.copy_thread("source", "target")
     assert len(list(saver.list(_config("target")))) == 1  # what came before it was

@@ -109,7 +109,7 @@ except EncryptedSerdeError:
     pass
 for switch in (False, True):
     saver = EncryptedSaver(InMemorySaver(), Key.generate(), allow_plaintext=switch)
-    saver.traits.storage["1"][""]["x"] = (("msgpack", packed), ("msgpack", packed), None)
+    saver.inner.storage["1"][""]["x"] = (("msgpack", packed), ("msgpack", packed), None)
     try:
         saver.get_tuple({CONFIG!r})
     except EncryptedSerdeError as error:

@@ -129,14 +129,14 @@ def test_a_list_of_all_threads_with_a_context_function_needs_an_ambient_context(
 async def _aput(saver, thread, step):
     checkpoint = make_checkpoint(step, {"a": [step]}, {"a": 1})
     arguments = _config(thread), checkpoint, {"source": "loop", "step": step}, {"a": 1}
-    if isinstance(saver.traits, (AsyncSqliteSaver, AsyncPostgresSaver)):
+    if isinstance(saver.inner, (AsyncSqliteSaver, AsyncPostgresSaver)):
         await saver.aput(*arguments)
     else:
         saver.put(*arguments)
 
 
 async def _listed(saver, config, **options):
-    if isinstance(saver.traits, (AsyncSqliteSaver, AsyncPostgresSaver)):
+    if isinstance(saver.inner, (AsyncSqliteSaver, AsyncPostgresSaver)):
         async for row in saver.alist(config, **options):
             yield row
     else:

@@ -148,13 +148,13 @@ async def test_each_checkpoint_is_fetched_where_the_saver_lists_stubs(key):
 def test_what_redis_adds_to_a_checkpoint_is_a_change_in_every_other_saver(store):
     saver = store.saver()
     stored = _put(saver, _checkpoint(text="hello", other=[1]))
-    found = saver.traits.get_tuple
-    saver.traits.get_tuple = lambda config: (row := found(config))._replace(checkpoint={**row.checkpoint, "type": "json"})
+    found = saver.inner.get_tuple
+    saver.inner.get_tuple = lambda config: (row := found(config))._replace(checkpoint={**row.checkpoint, "type": "json"})
     try:
         with pytest.raises(WrongLocation):
             saver.get_tuple(stored)
     finally:
-        del saver.traits.get_tuple
+        del saver.inner.get_tuple
 
 
 def test_versions_of_their_own_grow_and_differ_between_branches(key):

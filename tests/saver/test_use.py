@@ -138,7 +138,7 @@ def test_an_inner_saver_that_assigns_its_own_serializer_does_not_get_past_the_ga
 
     saver = EncryptedSaver(Assigning(), key)
     assert _graph(saver).invoke({"x": "secret"}, _config()) == {"x": "secret"}
-    assert b"secret" not in repr((saver.traits.storage, saver.traits.blobs, saver.traits.writes)).encode()
+    assert b"secret" not in repr((saver.inner.storage, saver.inner.blobs, saver.inner.writes)).encode()
 
 
 def test_two_wrappers_of_one_saver_keep_their_keys_apart(key):
