@@ -9,6 +9,7 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..errors import MalformedEnvelope
+from .inert import check_depth
 
 JSON = "es-json"
 """Inner type of what the plain saver would have kept as JSON, and msgpack cannot hold."""
@@ -80,8 +81,11 @@ def loads_unauthenticated(serde: SerializerProtocol, inner_type: str, plaintext:
     """Deserialises a value whose type nobody authenticated, so that it may be of any form.
 
     Raises:
-        MalformedEnvelope: If it is not what its type says, instead of the ValueError or KeyError of a deserialiser.
+        MalformedEnvelope: If it is not what its type says, instead of the ValueError or KeyError of a deserialiser, or is
+            nested so deeply that deserialising it could end the process.
     """
+    if inner_type == "msgpack":
+        check_depth(plaintext)
     try:
         return loads(serde, inner_type, plaintext)
     except (ValueError, LookupError, TypeError, NotImplementedError, RecursionError):

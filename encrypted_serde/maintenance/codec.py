@@ -12,6 +12,7 @@ from ..core.claims import NO_CLAIMS, Claims
 from ..core.compression import check_compression
 from ..core.context import NO_CONTEXT, EncryptionContext, what_differs
 from ..core.keys import Key, KeyProvider, Keyring, as_key_provider, current_key_id
+from ..core.opaque import opaque
 from ..core.sealer import Sealer
 from ..errors import ConfigurationError, WrongContext
 from ..wrapping.admission import Admission
@@ -19,7 +20,7 @@ from ..wrapping.inert import Inert, pack, unpack
 from ..wrapping.stored_item import RESERVED
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .asked_keys import AskedKeys
-from .recognise import Found
+from .classify import Found
 from .report import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen, Unconvertible
 
 SAVER = "saver"
@@ -57,6 +58,9 @@ class Switches(NamedTuple):
     plaintext: bool = False
     unbound: bool = False
     legacy_keys: tuple[bytes, ...] = ()
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class ItemFields(NamedTuple):
@@ -123,13 +127,16 @@ class Opened(NamedTuple):
     claims: Claims = NO_CLAIMS
     is_delta: bool = False
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
     @property
     def is_none(self) -> bool:
         """Whether it is None."""
         return self.inner_type == "null" and not self.is_delta
 
 
-class Coder:
+class RowCodec:
     """Knows the keys, what is admitted, and the form that is asked for.
 
     Args:
