@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..core.keys import KeyProvider
+from ..core.opaque import opaque
 from .entries import Anchor, Entry, Kind, id_bytes, pack_slots
 from .known import Known, Row, SlotBatch
 from .ledger import Ledger, Spot, Standing
@@ -31,6 +32,9 @@ class Where(NamedTuple):
     thread_id: str
     checkpoint_ns: str
     context: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class NewWrites(NamedTuple):

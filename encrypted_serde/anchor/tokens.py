@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..core.encoding import lp
 from ..core.keys import Key, KeyProvider, Keyring, SearchKeyProvider
+from ..core.opaque import opaque
 from ..errors import ConfigurationError
 
 THREAD_SIZE = 16
@@ -35,6 +36,9 @@ class PlaceTokens(NamedTuple):
     thread: bytes
     namespace: bytes
     secret: bytes
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     def task(self, checkpoint_id: str, task_id: str) -> bytes:
         """Gives the token of a task: another one for each checkpoint."""

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 
@@ -47,8 +46,8 @@ from ..errors import (
     WrongLocation,
 )
 from .binding import Binding
+from .bounded import Bounded
 from .ciphers import DEFAULT, TAG_SIZE, Aead, get_cipher
-from .claims import NO_CLAIMS, Claims
 from .compression import check_compression, compress, decompress
 from .context import (
     NO_CONTEXT,
@@ -60,110 +59,14 @@ from .context import (
     what_differs,
 )
 from .encoding import pl
-from .format import FLAG_BOUND, FLAG_ZSTD, FRONT, MAX_PLAINTEXT, Head, Sealed, split_type_tag
+from .format import FLAG_BOUND, FLAG_ZSTD, FRONT, MAX_PLAINTEXT, Head, Opened, Sealed, split_type_tag
 from .keys import Key, KeyProvider, Keyring, as_key_provider
-from .prepared import Reader, Readers, Writer, associated_data, make_aead, remember, seal_large
+from .prepared import Readers, Writer, associated_data, make_aead, seal_large
 from .randomness import AT_ONCE, random_bytes
 from .waiting import PromptKeyProvider
 
 _LARGE = 1 << 13  # from here on assembling in place is cheaper than joining
 _BATCH_ID_SIZE = 8
-
-
-class Opened(NamedTuple):
-    """What an authentic value holds.
-
-    Attributes:
-        inner_type: Name of the serialiser's own format, e.g. ``msgpack``.
-        plaintext: The serialised value.
-        claims: The authenticated facts about its place; empty for unbound values.
-    """
-
-    inner_type: str
-    plaintext: bytes
-    claims: Claims = NO_CLAIMS
-
-    def __repr__(self) -> str:  # error reporters show the variables of a frame
-        return f"<Opened {self.inner_type}, {len(self.plaintext)} bytes>"
-
-
-class Sealing(Protocol):
-    """What a surface needs of a `Sealer`, or of something that stands before one, as `AuditedSealer` does."""
-
-    @property
-    def keys(self) -> KeyProvider:
-        """Where keys come from."""
-        ...
-
-    @property
-    def cipher(self) -> str:
-        """Name of the cipher that is written with."""
-        ...
-
-    @property
-    def compression(self) -> str | None:
-        """What values are compressed with before they are sealed."""
-        ...
-
-    @property
-    def required_context(self) -> frozenset[str]:
-        """Names without which nothing is sealed."""
-        ...
-
-    @property
-    def require_context_to_read(self) -> bool:
-        """Whether nothing is opened where no context is expected."""
-        ...
-
-    @property
-    def may_block(self) -> bool:
-        """Whether the provider makes its callers wait for a key, even those that `waiting.promptly` calls."""
-        ...
-
-    @property
-    def accepted_contexts(self) -> frozenset[bytes]:
-        """Contexts that are read besides the expected one, encoded."""
-        ...
-
-    def seal(self, inner_type: str, plaintext: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
-        """As `Sealer.seal`."""
-        ...
-
-    def open(self, type_tag: str, blob: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
-        """As `Sealer.open`."""
-        ...
-
-    def seal_bound(
-        self, inner_type: str, plaintext: bytes, binding: Binding, *, context: EncryptionContext | None = None
-    ) -> bytes:
-        """As `Sealer.seal_bound`."""
-        ...
-
-    def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
-        """As `Sealer.open_bound`."""
-        ...
-
-    def batch(self, count: int, *, context: EncryptionContext | None = None) -> BatchSealing:
-        """As `Sealer.batch`."""
-        ...
-
-
-class BatchSealing(Protocol):
-    """What a surface needs of a `Batch`."""
-
-    @property
-    def id(self) -> str:
-        """16 random hexadecimal digits."""
-        ...
-
-    @property
-    def context(self) -> EncryptionContext:
-        """What its values are sealed under."""
-        ...
-
-    def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
-        """As `Batch.seal`."""
-        ...
 
 
 class Sealer:
@@ -210,22 +113,22 @@ class Sealer:
         require_context_to_read: bool = False,
     ) -> None:
         self.keys = as_key_provider(keys)
-        self.cipher = get_cipher(cipher).NAME
+        self._cipher = get_cipher(cipher)
+        self.cipher = self._cipher.NAME
         self.compression = compression
         self.may_block = not isinstance(self.keys, (Keyring, PromptKeyProvider))
         self._encryption_key = self.keys.encryption_key
         self._decryption_key = self.keys.decryption_key
         # The keys of a Keyring never change, so who has opened a value once need not ask for its key again.
         self._asks_again = type(self.keys) is not Keyring
-        self._cipher = get_cipher(cipher)
         self._nonce_size = self._cipher.NONCE_REST
         self._compress = check_compression(compression)
         self.required_context = check_required_context(required_context)
         self.accepted_contexts = check_accepted_contexts(accept_contexts)
         self.require_context_to_read = require_context_to_read
-        self._writers: dict[bytes, Writer] = {}
-        self._readers: dict[str, Readers] = {}
-        self._aeads: dict[tuple[Head, bytes], Aead] = {}
+        self._writers: Bounded[bytes, Writer] = Bounded()
+        self._readers: Bounded[str, Readers] = Bounded()
+        self._aeads: Bounded[tuple[Head, bytes], Aead] = Bounded()
 
     def __copy__(self) -> Sealer:
         return self
@@ -287,7 +190,7 @@ class Sealer:
             AuthenticationFailed: If anything was changed.
         """
         readers = self._readers.get(type_tag) or self._readers_of(type_tag)
-        reader = readers.known.get(blob[: readers.nonce] + blob[-readers.usual :]) or _find_reader(readers, type_tag, blob)
+        reader = readers.known.get(blob[: readers.nonce] + blob[-readers.usual :]) or readers.find(type_tag, blob)
         head, aead, end = reader.head, reader.aead, len(blob) - reader.tail_size
         expected = current.get() if context is None else context
         if expected is None:
@@ -306,7 +209,7 @@ class Sealer:
             raise _refusal(body) from None
         if not reader.is_proven:  # only now: what was not authentic takes no place in the cache
             reader.is_proven = True
-            remember(readers.known, blob[: readers.nonce] + blob[end:], reader)
+            readers.known[blob[: readers.nonce] + blob[end:]] = reader
         return head.inner_type, decompress(plaintext) if head.flags & FLAG_ZSTD else plaintext
 
     # --- values that belong to one place
@@ -327,7 +230,8 @@ class Sealer:
                 large, or the context lacks a required name.
             KeyServiceError: If the key cannot be had.
         """
-        return self._seal_bound((inner_type, plaintext), binding, context, random_bytes(self._nonce_size))
+        resolved = (current.get() or NO_CONTEXT) if context is None else context
+        return Batch(self, "", [], resolved).seal(inner_type, plaintext, binding)
 
     def batch(self, count: int, *, context: EncryptionContext | None = None) -> Batch:
         """Prepares to seal about so many bound values, drawing nonces for them at once.
@@ -342,22 +246,6 @@ class Sealer:
         nonces = [random[start : start + size] for start in range(_BATCH_ID_SIZE, len(random), size)]
         resolved = (current.get() or NO_CONTEXT) if context is None else context
         return Batch(self, random[:_BATCH_ID_SIZE].hex(), nonces, resolved)
-
-    def _seal_bound(self, typed: tuple[str, bytes], binding: Binding, context: EncryptionContext | None, nonce: bytes) -> bytes:
-        inner_type, plaintext = typed
-        if binding.encoded is None:
-            raise ConfigurationError("a value is sealed with all the claims of its place; some are missing")
-        writer = self._writer(context)
-        tag = writer.tags.get(inner_type) or writer.add_tag(inner_type)
-        aead, prefix, _ = writer.state
-        flags = FLAG_BOUND
-        if self._compress and (packed := compress(plaintext)) is not None:
-            plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
-        tail = pl(binding.encoded) + writer.tail
-        data = associated_data(tag.starts[flags], binding.location, tail)
-        if len(plaintext) < _LARGE:
-            return b"".join((tag.bound[flags], prefix, nonce, aead.encrypt(nonce, plaintext, data), tail))
-        return seal_large(tag.bound[flags] + prefix, aead, nonce, plaintext, data, tail)
 
     def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
         """Opens what `seal_bound` gave.
@@ -377,7 +265,8 @@ class Sealer:
             sealed = Sealed.of_bytes(sealed)
         head, stored, nonce, end = sealed.head, sealed.data, sealed.nonce, sealed.end
         # Claims that are, byte for byte, what we would write need not be parsed.
-        claims = binding.claims if sealed.encoded_claims == binding.encoded else sealed.claims
+        is_same = sealed.encoded_claims == binding.encoded
+        claims = binding.claims if is_same else sealed.claims
         if not head.flags & FLAG_BOUND:
             raise WrongLocation("a value that is not bound to a place stands where only bound ones belong")
         expected = current.get() if context is None else context
@@ -402,8 +291,8 @@ class Sealer:
         except _REFUSED:
             raise _refusal(body) from None
         if not is_known:
-            remember(self._aeads, slot, aead)
-        if claims is not binding.claims:
+            self._aeads[slot] = aead
+        if not is_same:
             for name, value in binding.claims.items():
                 if claims.get(name) != value:
                     del plaintext  # error reporters show the variables of a frame
@@ -423,7 +312,7 @@ class Sealer:
         key = self._encryption_key(context.pairs)
         if writer is None or writer.key_id != key.id:
             writer = Writer(key, self._cipher, context)
-            remember(self._writers, context.encoded, writer)
+            self._writers[context.encoded] = writer
         elif not next(writer.budget, False):
             writer.renew()
         return writer
@@ -440,8 +329,7 @@ class Sealer:
         return key
 
     def _readers_of(self, type_tag: str) -> Readers:
-        readers = Readers(split_type_tag(type_tag)[1])
-        remember(self._readers, type_tag, readers)
+        readers = self._readers[type_tag] = Readers(split_type_tag(type_tag)[1])
         return readers
 
 
@@ -453,35 +341,44 @@ class Batch:
         context: The encryption context that all its values are sealed under.
     """
 
-    __slots__ = ("_nonces", "_process", "_sealer", "context", "id")
+    __slots__ = ("_nonces", "_process", "_sealer", "_writer", "context", "id")
 
     def __init__(self, sealer: Sealer, name: str, nonces: list[bytes], context: EncryptionContext) -> None:
         self.id = name
         self._process = os.getpid()
         self._sealer = sealer
         self._nonces = nonces
+        self._writer: Writer | None = None
         self.context = context
 
     def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
-        """Seals one value as `Sealer.seal_bound` does. Threads may share a batch."""
-        try:
-            nonce = self._nonces.pop()  # atomic: no nonce is handed out twice
-        except IndexError:
-            nonce = b""
-        if not nonce or os.getpid() != self._process:  # a fork shares nonces that were drawn before it
-            nonce = random_bytes(self._sealer._nonce_size)
-        return self._sealer._seal_bound((inner_type, plaintext), binding, self.context, nonce)
+        """Seals one value as `Sealer.seal_bound` does, under the key of the first. Threads may share a batch."""
+        sealer = self._sealer
+        if binding.encoded is None:
+            raise ConfigurationError("a value is sealed with all the claims of its place; some are missing")
+        if (writer := self._writer) is None:
+            writer = self._writer = sealer._writer(self.context)
+        elif not next(writer.budget, False):
+            writer.renew()
+        tag = writer.tags.get(inner_type) or writer.add_tag(inner_type)
+        aead, prefix, _ = writer.state
+        flags = FLAG_BOUND
+        if sealer._compress and (packed := compress(plaintext)) is not None:
+            plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
+        tail = pl(binding.encoded) + writer.tail
+        data = associated_data(tag.starts[flags], binding.location, tail)
+        nonce = self._nonce()
+        if len(plaintext) < _LARGE:
+            return b"".join((tag.bound[flags], prefix, nonce, aead.encrypt(nonce, plaintext, data), tail))
+        return seal_large(tag.bound[flags] + prefix, aead, nonce, plaintext, data, tail)
 
-
-def _find_reader(readers: Readers, type_tag: str, blob: bytes) -> Reader:
-    """Finds the reader of an unbound value by parsing it, or makes one. It has no key yet, and is not remembered."""
-    sealed = Sealed.of_blob(type_tag, blob)
-    if sealed.is_bound:
-        _ = sealed.claims  # malformed ones are said to be so first
-        raise WrongLocation("a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong")
-    tail = blob[sealed.end :]
-    readers.usual = len(tail)
-    return readers.known.get(blob[: readers.nonce] + tail) or Reader(sealed.head, tail)
+    def _nonce(self) -> bytes:
+        if self._nonces and os.getpid() == self._process:  # a fork shares nonces that were drawn before it
+            try:
+                return self._nonces.pop()  # atomic: no nonce is handed out twice
+            except IndexError:
+                pass
+        return random_bytes(self._sealer._nonce_size)
 
 
 _NO_READER = (

@@ -14,11 +14,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
 from ..errors import ConfigurationError
+from ..rows.manifest import hides_metadata
 from .base import WiredSaver
 from .copying import copy_steps
-from .inner import overrides
-from .manifest import hides_metadata
 from .steps import Call, Give, Query, Steps, Stream, Work, arun, run
+from .traits import overrides
 
 
 def class_for(
@@ -48,14 +48,14 @@ def _subclass(wrapper: type[WiredSaver], cls: type[WiredSaver], names: frozenset
     return type(cls.__name__, (cls, _subclass(wrapper, wrapper, names)), members)  # type: ignore[arg-type]  # as above
 
 
-def delete_thread(self: WiredSaver, thread_id: str) -> None:
-    """Deletes a thread, as the inner saver does."""
-    self._wiring.gated.delete_thread(thread_id)
+def delete_thread(self: WiredSaver, thread_id: str, **named: Any) -> Any:
+    """Deletes a thread. Arguments and result are those of the inner saver."""
+    return cast("Any", self._wiring.gated).delete_thread(thread_id, **named)
 
 
-async def adelete_thread(self: WiredSaver, thread_id: str) -> None:
-    """Deletes a thread, as the inner saver does."""
-    await self._wiring.gated.adelete_thread(thread_id)
+async def adelete_thread(self: WiredSaver, thread_id: str, **named: Any) -> Any:
+    """Deletes a thread. Arguments and result are those of the inner saver."""
+    return await cast("Any", self._wiring.gated).adelete_thread(thread_id, **named)
 
 
 def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Any:
@@ -97,14 +97,14 @@ def require_judgeable(self: WiredSaver, thread_ids: Sequence[str]) -> Steps:
                 )
 
 
-def delete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
-    """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key."""
-    self._wiring.gated.delete_for_runs(run_ids)
+def delete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Any:
+    """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key. Returns its result."""
+    return cast("Any", self._wiring.gated).delete_for_runs(run_ids, **named)
 
 
-async def adelete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
-    """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key."""
-    await self._wiring.gated.adelete_for_runs(run_ids)
+async def adelete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Any:
+    """Deletes what runs wrote, as `delete_for_runs` does."""
+    return await cast("Any", self._wiring.gated).adelete_for_runs(run_ids, **named)
 
 
 def copy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:

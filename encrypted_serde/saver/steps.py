@@ -15,6 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from ..core.context import EncryptionContext, encryption_context
+from ..core.opaque import opaque
 from ..core.waiting import aside
 
 
@@ -72,6 +73,9 @@ class Call(NamedTuple):
     context: EncryptionContext | None = None
     named: Mapping[str, Any] = MappingProxyType({})
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
     def now(self) -> Any:
         """Calls it."""
         with ambient(self.context):
@@ -101,6 +105,9 @@ class Query(NamedTuple):
     filter: dict[str, Any] | None = None
     before: RunnableConfig | None = None
     limit: int | None = None
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     def rows(self) -> Any:
         """Starts listing."""

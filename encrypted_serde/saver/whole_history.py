@@ -33,6 +33,8 @@ class WholeLister(Lister):
         listed: Namespace and id of every row that counts.
     """
 
+    passes_over_erased = False  # whoever writes rows could make any row name a destroyed key
+
     def __init__(self, wiring: Wiring, opener: RowOpener, keeper: Keeper) -> None:
         super().__init__(wiring, opener)
         self._keeper = keeper
@@ -125,7 +127,7 @@ class WholeLister(Lister):
         before = asked.before["configurable"].get("checkpoint_id") if asked.before else None
         lowest: str | None = None
         if asked.limit is not None and self._given >= asked.limit:
-            if not self._wiring.habits.newest_first:
+            if not self._wiring.traits.newest_first:
                 return []
             lowest = min(checkpoint_id for _, _, checkpoint_id in self._seen)
         names = self._names(

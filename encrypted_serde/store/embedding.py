@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 
 from langgraph.store.base import BaseStore, Embeddings, PutOp, get_text_at_path, tokenize_path
 
+from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope
 from ..wrapping.stored_item import HANDLES
 from .filters import Semantics
@@ -108,6 +109,9 @@ class Indexed(NamedTuple):
 
     paths: Literal[False] | list[str]
     handles: dict[str, Handle]
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 NOT_INDEXED = Indexed(False, {})

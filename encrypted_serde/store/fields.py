@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from ..core.context import EncryptionContext
+from ..core.opaque import opaque
 from ..errors import ConfigurationError
 from ..wrapping.search import is_searchable, search_token
 from ..wrapping.stored_item import ABSENT, RESERVED, at_path, path_name, path_of
@@ -77,6 +78,9 @@ class Pushed(NamedTuple):
     tokens: dict[str, Any]
     is_exact: bool
     trusted: frozenset[str]
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     def filters(self, fields: Fields, tenancy: Tenancy, context: EncryptionContext | None) -> list[dict[str, Any]]:
         """Returns the filters for the inner store, whose answers are merged: one per key that tokens may be made with."""

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 from langgraph.store.base import Item, PutOp
 
-from ..audit import tell_refused
+from ..audit import BatchSealing, Sealing, tell_refused
 from ..core import binding
 from ..core.context import EncryptionContext
 from ..core.encoding import lps, take_field
 from ..core.format import Sealed, find_sealed, sealed_text
-from ..core.sealer import BatchSealing, Sealing
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..wrapping.admission import Admission
 from ..wrapping.json_form import equal_as_json

@@ -8,8 +8,8 @@ from typing import Any
 
 from langgraph.store.base import GetOp, ListNamespacesOp, Op, PutOp, SearchOp
 
+from ..audit import BatchSealing
 from ..core.context import NO_CONTEXT, EncryptionContext
-from ..core.sealer import BatchSealing
 from ..wrapping.offload import is_large
 from ..wrapping.steps import Steps, Work
 from ..wrapping.stored_item import DICTIONARY

@@ -11,9 +11,8 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.store.base import BaseStore, GetOp, Op, Result, TTLConfig
 
-from ..audit import AuditListener, make_sealer
+from ..audit import AuditListener, Sealing, make_sealer
 from ..core.keys import Key, KeyProvider, SearchKeyProvider
-from ..core.sealer import Sealing
 from ..errors import ConfigurationError
 from ..wrapping.admission import Admission
 from ..wrapping.description import summary

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
+from ..audit import Sealing
 from ..core.context import NO_CONTEXT, EncryptionContext, check_names, current, may_read, parse_context
 from ..core.keys import Key, SearchKeyProvider
-from ..core.sealer import Sealing
 from ..errors import WrongContext
 from ..wrapping.stored_item import context_mark
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from ..audit import AuditListener
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError
-from ..maintenance.coder import Switches
+from ..maintenance.codec import Switches
 from ..maintenance.database import first_id
 from .finding import Findings, find
 from .looking import Looker
@@ -27,7 +27,7 @@ from .model import (
 from .source import Head, Source, StoredItem, open_source
 from .thread import PAGE, NotFound, Thread, time_of
 
-CHECKED = 3
+CHECKED = 5
 """So many checkpoints of a thread are verified for a list of threads."""
 
 _SCANNED = 2000  # threads looked through for one page of one context
@@ -147,43 +147,41 @@ class View:
             limit: So many at most.
         """
         self.looker.look({"list": "threads"})
-        conditions = search.conditions()
-        total = None if after or search.tenant or self._context is not None else self._count(conditions)
-        place: Sequence[str] = _split(after)
+        is_narrow = bool(search.tenant) or self._context is not None
+        conditions, place = search.conditions(), _split(after)
+        total = None if after or is_narrow else self._count(conditions)
         lines: list[ThreadLine] = []
-        left = _SCANNED
-        while self.has_threads and len(lines) < limit and left > 0:
-            found = self.source.threads(conditions, place, limit + 1)
-            left -= len(found)
-            for name, count, newest in found[:limit]:
-                place = (newest, name)
-                if (line := self._thread_line(name, count, newest)) is not None and search.holds(line):
-                    lines.append(line)
+        size, left, more = _SCANNED // 4 if is_narrow else limit + 1, _SCANNED, self.has_threads
+        while more and left > 0:
+            found = self.source.threads(conditions, place, size)
+            more, left = len(found) == size, left - len(found)
+            for name, count, newest in found:
                 if len(lines) == limit:
-                    break
-            else:
-                if len(found) <= limit:
-                    return ThreadPage(tuple(lines), total, "")
-                continue
-            if found[-1][0] == place[1]:
-                return ThreadPage(tuple(lines), total, "")
-        return ThreadPage(tuple(lines), total, _joined(place) if self.has_threads else "")
+                    return ThreadPage(tuple(lines), total, "\n".join(place))
+                place = (newest, name)
+                line = self._narrow_line(place, count, search) if is_narrow else self._thread_line(place, count, CHECKED)
+                lines += [] if line is None else [line]
+        return ThreadPage(tuple(lines), total, "\n".join(place) if more else "")
 
     def _count(self, conditions: Mapping[str, str]) -> int:
         return self.source.count_threads(conditions) if self.has_threads else 0
 
-    def _thread_line(self, name: str, count: int, newest: str) -> ThreadLine | None:
+    def _narrow_line(self, place: Sequence[str], count: int, search: Search) -> ThreadLine | None:
         """Returns a line; None for a thread of another context than the one that is looked at."""
-        spots = self.source.spots(name, CHECKED)
+        newest = self._thread_line(place, count, 1)
+        if (newest.refused and newest.refused.error == "WrongContext") or not search.holds(newest):
+            return None
+        return self._thread_line(place, count, CHECKED)
+
+    def _thread_line(self, place: Sequence[str], count: int, checked: int) -> ThreadLine:
+        newest, name = place
+        spots = self.source.spots(name, checked)
         heads = self.source.heads(name, spots)
         outcomes = [heads.get(spot) for spot in spots]
         refused = next((each for each in outcomes if isinstance(each, Refused)), None)
-        if self._context is not None and refused is not None and refused.error == "WrongContext":
-            return None
         first = outcomes[0] if outcomes else None
         context = first.form.context if isinstance(first, Head) else None
-        time = time_of(first, newest)
-        return ThreadLine(name, count, newest, time, context and context.pairs, len(spots), refused)
+        return ThreadLine(name, count, newest, time_of(first, newest), context and context.pairs, len(spots), refused)
 
     def thread(self, thread_id: str) -> Thread:
         """Returns a thread.
@@ -250,10 +248,6 @@ class View:
         if isinstance(found.value, Refused):
             return Item(names[:-1], names[-1], found.place, None, found.value)
         return Item(names[:-1], names[-1], found.place, self.mask.value(found.value), None, found.context)
-
-
-def _joined(place: Sequence[str]) -> str:
-    return "\n".join(place)
 
 
 def _split(after: str) -> tuple[str, ...]:

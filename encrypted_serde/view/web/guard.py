@@ -29,7 +29,10 @@ _HEADERS = {
 }
 # A page that sends the browser on, and no redirect: the browser sends no strict cookie along with a redirect that
 # a link on another site began.
-_ENTER = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/"><title>encrypted-serde</title>'
+_ENTER = (
+    '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
+    '<link rel="icon" href="/static/icon.svg"><title>encrypted-serde</title>'
+)
 _REFUSED = "<!doctype html><meta charset='utf-8'><title>encrypted-serde</title><p>{}"
 
 
