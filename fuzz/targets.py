@@ -11,14 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from encrypted_serde.maintenance.recognise import find_part, find_typed, in_document, in_metadata
-
 from encrypted_serde import EncryptedSerdeError, Key, Keyring, Sealer
 from encrypted_serde.core.claims import decode_claims, encode_claims
 from encrypted_serde.core.context import EncryptionContext, parse_context
 from encrypted_serde.core.encoding import encode_pairs
 from encrypted_serde.core.format import Sealed, bytes_of_text, find_sealed, is_sealed, sealed_text
 from encrypted_serde.errors import ConfigurationError
+from encrypted_serde.maintenance.classify import find_part, find_typed, in_document, in_metadata
 from encrypted_serde.wrapping.admission import Admission
 from encrypted_serde.wrapping.gate import Gate
 from encrypted_serde.wrapping.inert import pack, unpack
