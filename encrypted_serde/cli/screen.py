@@ -170,7 +170,11 @@ def show_checkpoint(found: Checkpoint, to: Console, *, all_writes: bool) -> None
 
 
 def _channel(channel: Channel, to: Console) -> None:
-    _title(one_line(channel.name) + (", the snapshot of a delta channel" if channel.is_snapshot else ""), to)
+    _title(
+        one_line(channel.name)
+        + ("" if channel.replayed is None else f", a delta channel: {channel.replayed} writes since its snapshot"),
+        to,
+    )
     if channel.messages is not None:
         for message in channel.messages[-MAX_PARTS:]:
             _message(message, to)

@@ -3,7 +3,7 @@
 * `address`: what a user types for a database
 * `report`: counts, failures, verdict; the document that is kept as evidence
 * `recognise`: how a value is stored, without a key
-* `coder`: one value, opened and written anew
+* `codec`: one value, opened and written anew
 * `writes`, `checkpoints`, `blobs`, `items`: the tables, one class each
 * `database`, and the rooms `sqlite`, `postgres`, `mysql`: pages, locks, transactions
 * `scan`, `verify`, `reencrypt`, `expire`, `erasure`: the five things to do

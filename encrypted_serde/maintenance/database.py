@@ -20,7 +20,7 @@ from .report import DatabaseFailed, Failure, Seen
 
 if TYPE_CHECKING:
     from ..core.keys import Key
-    from .coder import Coder
+    from .codec import RowCodec
 
 HEAD = 512
 """So many first bytes of a value are enough to recognise it: what says that it is sealed, and under which key."""
@@ -197,13 +197,13 @@ class Table(ABC):
         """Gives the size of what `recode` gives anew."""
         return row.size
 
-    def mended(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
+    def mended(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
         """Returns what a row that is sealed as it should be needs changed nevertheless; None if it may stay."""
         return None
 
-    def converts(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> bool:
+    def converts(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> bool:
         """Says whether a row can be written in the form that is asked for."""
-        return not isinstance(fenced(self, row, lambda: self.recode(row, coder, metadata_keys)), Failure)
+        return not isinstance(fenced(self, row, lambda: self.recode(row, codec, metadata_keys)), Failure)
 
     @abstractmethod
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
@@ -215,7 +215,7 @@ class Table(ABC):
         """
 
     @abstractmethod
-    def open(self, row: Row, coder: Coder) -> Any:
+    def open(self, row: Row, codec: RowCodec) -> Any:
         """Opens everything in a row, in its place.
 
         Raises:
@@ -223,7 +223,7 @@ class Table(ABC):
         """
 
     @abstractmethod
-    def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives the new values of `changed`. Their size together compares with `weight`.
 
         Raises:

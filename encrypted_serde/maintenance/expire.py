@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ..core.binding import version_text
 from ..errors import ConfigurationError, EncryptedSerdeError
-from ..saver.manifest import ALWAYS_READABLE, KEY
+from ..rows.manifest import ALWAYS_READABLE, KEY
 from ..wrapping.upstream import DELTA_COUNTERS
 from .blobs import Blobs
 from .checkpoints import Checkpoints, check_document, parse_json

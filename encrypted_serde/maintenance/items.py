@@ -38,9 +38,9 @@ from ..wrapping.stored_item import (
     path_of,
 )
 from .checkpoints import parse_json
-from .coder import ITEM, ITEM_VALUE, Coder, Opened
+from .classify import Found, find_part
+from .codec import ITEM, ITEM_VALUE, Opened, RowCodec
 from .database import Column, Database, MetadataKeys, Row, Table
-from .recognise import Found, find_part
 from .report import PLAINTEXT, Form, Seen, Unconvertible
 
 _INTEGERS = range(-(1 << 63), 1 << 64)  # beyond these SqliteStore reads floats
@@ -95,41 +95,41 @@ class StoreItems(Table):
             if not _is_token(copy) and _field(name) not in readable_keys:
                 yield Seen(ITEM_VALUE, f"readable field {name}", Form(PLAINTEXT), len(_as_json(copy)), copy)
 
-    def open(self, row: Row, coder: Coder) -> OpenedItem:
+    def open(self, row: Row, codec: RowCodec) -> OpenedItem:
         """Opens the value, and compares what stands beside it."""
         stored = self._stored(row)
         found = _find(stored)
-        opened = coder.open(found, lambda _: _place(row))
+        opened = codec.open(found, lambda _: _place(row))
         if found.form.kind == PLAINTEXT:
             return OpenedItem(opened, stored, stored, frozenset())
         value = _taken_apart(*_without_names(opened))
         beside = _beside(stored)
-        _check_mark(stored, row, opened.form, coder)
+        _check_mark(stored, row, opened.form, codec)
         if value is None:
             return OpenedItem(opened, None, stored, frozenset(name for name, copy in beside.items() if _is_token(copy)))
-        return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, coder))
+        return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, codec))
 
     def weight(self, row: Row) -> int:
         """Gives the size of the value as `recode` would write it."""
         return len(self.encoded(self._stored(row)))
 
-    def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives the value, sealed anew with what stands beside it, or in plaintext if that is asked for."""
-        item = self.open(row, coder)
+        item = self.open(row, codec)
         form = item.opened.form
-        context = coder.context_beside(form, row.cells["prefix"])
-        key = coder.keys.encryption_key(context.pairs) if coder.form != PLAINTEXT else None
+        context = codec.context_beside(form, row.cells["prefix"])
+        key = codec.keys.encryption_key(context.pairs) if codec.form != PLAINTEXT else None
         if key is None or key.id != form.key_id:
             _require_readable_names(item, row)
         if key is None:
             return (self._plain(item, row),)
-        stored = _mark(row, key, context, coder)
-        stored |= {KEY: sealed_text(coder.seal(item.opened, _place(row), context)), **_kept(item)}
+        stored = _mark(row, key, context, codec)
+        stored |= {KEY: sealed_text(codec.seal(item.opened, _place(row), context)), **_kept(item)}
         if item.value is not None:
-            for name in coder.fields.readable:
+            for name in codec.fields.readable:
                 if (value := self._part(item.value, name)) is not ABSENT:
                     stored[self._stored_name(name)] = value
-            for name in ({*map(_field, item.tokens)} | coder.fields.searchable) - coder.fields.readable:
+            for name in ({*map(_field, item.tokens)} | codec.fields.searchable) - codec.fields.readable:
                 if is_searchable(value := self._part(item.value, name)):
                     stored[self._stored_name(name)] = search_token(key, name, context, value)
         elif item.tokens:
@@ -201,13 +201,13 @@ def _field(name: str) -> str:
     return path_of(name) or name
 
 
-def _has_marks(coder: Coder) -> bool:
-    return isinstance(coder.keys, SearchKeyProvider)
+def _has_marks(codec: RowCodec) -> bool:
+    return isinstance(codec.keys, SearchKeyProvider)
 
 
-def _mark(row: Row, key: Key, context: EncryptionContext, coder: Coder) -> dict[str, Any]:
+def _mark(row: Row, key: Key, context: EncryptionContext, codec: RowCodec) -> dict[str, Any]:
     """Makes the mark by which the store finds items of one context, as it would write it."""
-    if not _has_marks(coder):
+    if not _has_marks(codec):
         return {}
     return {MARK: NO_MARK if _is_reserved(row) else context_mark(key, context.encoded)}
 
@@ -216,7 +216,7 @@ def _is_reserved(row: Row) -> bool:
     return str(row.cells["prefix"]).split(".")[0] == DICTIONARY[0]
 
 
-def _check_mark(stored: Mapping[str, Any], row: Row, form: Form, coder: Coder) -> None:
+def _check_mark(stored: Mapping[str, Any], row: Row, form: Form, codec: RowCodec) -> None:
     """Verifies the mark beside a sealed item; rows of earlier releases have none.
 
     Raises:
@@ -225,7 +225,7 @@ def _check_mark(stored: Mapping[str, Any], row: Row, form: Form, coder: Coder) -
     if MARK not in stored or form.key_id is None:
         return
     context = form.context or NO_CONTEXT
-    key = coder.keys.decryption_key(form.key_id, context.pairs)
+    key = codec.keys.decryption_key(form.key_id, context.pairs)
     if stored[MARK] != (NO_MARK if _is_reserved(row) else context_mark(key, context.encoded)):
         raise WrongLocation("the mark beside a sealed item is not that of its context")
 
@@ -272,7 +272,7 @@ def _taken_apart(inner_type: str, data: bytes) -> Mapping[Any, Any] | None:
     return value
 
 
-def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, coder: Coder) -> frozenset[str]:
+def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, codec: RowCodec) -> frozenset[str]:
     """Verifies what stands beside a value, and gives the names of those that are search tokens.
 
     Copies of what JSON cannot hold (dates, say) are left to whoever builds the objects.
@@ -291,7 +291,7 @@ def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, cod
         if is_json and json_form(copy) == json_form(sealed):
             continue
         if _is_token(copy):
-            key = key or coder.keys.decryption_key(form.key_id, context.pairs)
+            key = key or codec.keys.decryption_key(form.key_id, context.pairs)
             if not is_searchable(sealed) or copy != search_token(key, _field(name), context, sealed):
                 raise WrongLocation(f"the search token of field {name!r} is not that of the sealed item")
             tokens.add(name)

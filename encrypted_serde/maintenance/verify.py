@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..core.keys import Key, KeyProvider
-from .coder import Coder, Switches
+from .codec import RowCodec, Switches
 from .database import READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced
 from .items import StoreItems
 from .opening import open_database
@@ -80,7 +80,7 @@ def verify(
     """
     selection.check()
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
-    coder = Coder(keys, switches, expected=context, show_contexts=show_contexts)
+    codec = RowCodec(keys, switches, expected=context, show_contexts=show_contexts)
     report = Verification("verify")
     report.options = {
         **selection.described(),
@@ -91,14 +91,14 @@ def verify(
     }
     with open_database(database, write=False) as opened:
         report.database, report.server = opened.label, opened.server
-        run = _Run(opened, coder, report, selection, witness)
+        run = _Run(opened, codec, report, selection, witness)
         has_items = any(isinstance(table, StoreItems) for table in opened.tables)
         total = opened.total(selection) if progress else None
         for table in opened.tables:
             for read in run.go_through(table):
                 if progress is not None:
                     progress(Progress(table.name, read, total, report.bytes))
-    report.admitted = dict(coder.admission.admitted)
+    report.admitted = dict(codec.admission.admitted)
     for failure in witness.missing() if witness else ():
         report.incomplete += 1
         report.fail(failure)
@@ -123,10 +123,10 @@ def verify(
 
 class _Run:
     def __init__(
-        self, database: Database, coder: Coder, report: Verification, selection: Selection, witness: Witness | None
+        self, database: Database, codec: RowCodec, report: Verification, selection: Selection, witness: Witness | None
     ) -> None:
         self._database = database
-        self._coder = coder
+        self._codec = codec
         self._report = report
         self._selection = selection
         self._witness = witness
@@ -146,13 +146,13 @@ class _Run:
         yield before + read
 
     def _verify(self, table: Table, row: Row) -> None:
-        opened = fenced(table, row, lambda: table.open(row, self._coder))
+        opened = fenced(table, row, lambda: table.open(row, self._codec))
         if isinstance(opened, Failure):  # as it stands now: the application may have been at it
             fresh = self._database.again(table, row, VERIFY)
             if fresh is None:
                 return
             row = fresh
-            opened = fenced(table, row, lambda: table.open(row, self._coder))
+            opened = fenced(table, row, lambda: table.open(row, self._codec))
         if isinstance(opened, Failure):
             self._report.fail(opened)
             return

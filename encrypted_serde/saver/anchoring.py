@@ -22,16 +22,16 @@ from ..errors import ConfigurationError
 from .base import WiredSaver
 from .completeness import RowReader, where_of
 from .copying import copy_steps, spot_of
-from .inner import Habits, overrides
 from .listing import Asked
 from .optional import require_judgeable
 from .steps import Call, Give, Page, Query, Step, Steps, Work, arun, run
+from .traits import Traits, overrides
 from .whole_history import WholeLister
 
 _METHODS_OF_ANCHORS = ("append", "newest", "entries", "threads")
 
 
-def keeper_for(anchor: Anchor | None, max_lag: float | None, keys: KeyProvider, habits: Habits) -> Keeper | None:
+def keeper_for(anchor: Anchor | None, max_lag: float | None, keys: KeyProvider, traits: Traits) -> Keeper | None:
     """Checks the arguments ``anchor`` and ``max_lag``.
 
     Raises:
@@ -44,7 +44,7 @@ def keeper_for(anchor: Anchor | None, max_lag: float | None, keys: KeyProvider, 
         return None
     if isinstance(anchor, type) or not all(callable(getattr(anchor, name, None)) for name in _METHODS_OF_ANCHORS):
         raise TypeError(f"anchor must have {', '.join(_METHODS_OF_ANCHORS)}, like SqliteAnchor; not {type(anchor).__name__}")
-    if habits.is_shallow:
+    if traits.is_shallow:
         raise ConfigurationError("a shallow saver overwrites its checkpoints, so no anchor can miss one: use a full saver")
     return Keeper(anchor if max_lag is None else LaggingAnchor(anchor, max_lag), keys)
 
@@ -107,7 +107,7 @@ def _begin_checkpoint(self: WiredSaver, config: RunnableConfig, checkpoint: Chec
 
 def _begin_writes(self: WiredSaver, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str) -> BegunWrites:
     slots = [WRITES_IDX_MAP.get(channel, position) for position, (channel, _) in enumerate(writes)]
-    settles = self._wiring.habits.settles_slots
+    settles = self._wiring.traits.settles_slots
     checkpoint_id = config["configurable"]["checkpoint_id"]
     new = NewWrites(checkpoint_id, task_id, slots, first_stays=settles, newest_stays=settles and max(slots, default=0) < 0)
     return _keeper(self).begin_writes(_place(self, config), new)

@@ -12,10 +12,10 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMet
 from ..core.context import EncryptionContext
 from ..core.format import find_sealed
 from ..core.opaque import opaque
+from ..rows.manifest import KEY
+from ..rows.writes import Task
 from .base import WiredSaver
-from .manifest import KEY
 from .steps import Call, Page, Query, Steps, Work
-from .writes import Task
 
 
 class _Copy(NamedTuple):

@@ -74,7 +74,7 @@ class Lister:
                 answers.append((yield request))
             for row in fetch.rows(answers):
                 found = row
-                if self._wiring.habits.lists_stubs:
+                if self._wiring.traits.lists_stubs:
                     found = yield Call(self._wiring.gated, "get_tuple", (row.config,), asked.context)
                     if found is None:
                         continue
@@ -102,7 +102,7 @@ class Lister:
         return None
 
     def _opened(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
-        semantics = self._wiring.habits.filters
+        semantics = self._wiring.traits.filters
         if _passes_over_others(asked) and self._opener.is_of_others(found, asked.context):
             return None
         self._opener.check_identity(asked.config, found, is_listed=True)
@@ -122,10 +122,10 @@ class Lister:
         if wiring.searchable_keys and not wiring.admission and context is not None:
             provider = wiring.sealer.keys
             keys = provider.search_keys(context.pairs) if isinstance(provider, SearchKeyProvider) else ()
-            if len(keys) > 1 and not wiring.habits.newest_first:
+            if len(keys) > 1 and not wiring.traits.newest_first:
                 keys = ()
         tokens = Tokens(wiring.searchable_keys, keys, context or NO_CONTEXT)
-        return plan(asked.wanted, wiring.readable_keys, tokens, wiring.habits.filters)
+        return plan(asked.wanted, wiring.readable_keys, tokens, wiring.traits.filters)
 
     def _fetch(self, asked: Asked, query: Plan) -> _Fetch:
         may_pass = query.rest or _passes_over_others(asked) or not isinstance(self._wiring.sealer.keys, Keyring)
@@ -133,9 +133,9 @@ class Lister:
         if len(query.pushed) > 1:
             return _Merged([self._query(asked, pushed, asked.before, limit) for pushed in query.pushed])
         one = self._query(asked, query.pushed[0], asked.before, limit)
-        if self._wiring.habits.lists_stubs:  # nothing else is asked of a saver while it is listing
+        if self._wiring.traits.lists_stubs:  # nothing else is asked of a saver while it is listing
             return _Merged([one])
-        if not self._wiring.habits.newest_first:
+        if not self._wiring.traits.newest_first:
             return _Streamed(one)
         return _Merged([one]) if _names_no_id(asked.before) or (limit is not None and limit <= LARGEST_PAGE) else _Paged(one)
 

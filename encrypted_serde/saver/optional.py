@@ -14,11 +14,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
 from ..errors import ConfigurationError
+from ..rows.manifest import hides_metadata
 from .base import WiredSaver
 from .copying import copy_steps
-from .inner import overrides
-from .manifest import hides_metadata
 from .steps import Call, Give, Query, Steps, Stream, Work, arun, run
+from .traits import overrides
 
 
 def class_for(

@@ -17,13 +17,13 @@ from ..core import binding
 from ..core.binding import Binding, WriteMaker
 from ..core.claims import task_claims
 from ..core.format import sealed_text
+from ..rows.listed import Listed
+from ..rows.manifest import KEY, Manifest, digest, split_metadata
 from ..wrapping.gate import Deferred
 from ..wrapping.offload import LARGE
 from ..wrapping.search import is_searchable, search_token
 from ..wrapping.serialize import dumps, dumps_as_json_would
 from ..wrapping.upstream import TASKS, DeltaSnapshot
-from .manifest import KEY, Manifest, digest, split_metadata
-from .stored import Listed
 from .wiring import At, Wiring
 
 
@@ -36,9 +36,9 @@ class RowSealer:
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
-        self._asks_serde = wiring.habits.asks_serde
-        self._inlines = wiring.habits.inlines_scalars
-        self._dumps = dumps_as_json_would if wiring.habits.inlines_scalars else dumps
+        self._asks_serde = wiring.traits.asks_serde
+        self._inlines = wiring.traits.inlines_scalars
+        self._dumps = dumps_as_json_would if wiring.traits.inlines_scalars else dumps
 
     def checkpoint(
         self,
@@ -60,7 +60,7 @@ class RowSealer:
         """
         values = checkpoint["channel_values"]
         versions = self._versions_as_read(checkpoint)
-        expected = len(values) if self._wiring.habits.stores_all_values else len(new_versions)
+        expected = len(values) if self._wiring.traits.stores_all_values else len(new_versions)
         batch = self._wiring.sealer.batch(expected + 1, context=at.context)
         sealed: dict[str, Any] = {}
         inline: set[str] = set()
@@ -73,7 +73,7 @@ class RowSealer:
             where = (binding.value, at.place, channel, versions.get(channel))
             if isinstance(value, DeltaSnapshot):
                 where = (binding.delta, at.place, channel, versions.get(channel))
-                if self._wiring.habits.asks_json:
+                if self._wiring.traits.asks_json:
                     sealed[channel] = DeltaSnapshot(sealed_text(self._seal(batch, channel, value.value, *where)))
                 else:
                     sealed[channel] = DeltaSnapshot(self._handed(batch, channel, value.value, *where))
@@ -96,7 +96,7 @@ class RowSealer:
 
     def _listed(self, at: At, values: Mapping[str, Any], versions: Mapping[str, Any], stored: Collection[str]) -> Listed:
         """Returns what the manifest lists; `stored` are the channels that a saver with a value per version stores anew."""
-        if self._wiring.habits.stores_all_values:
+        if self._wiring.traits.stores_all_values:
             listed, stored = Listed([], []), values.keys()
         else:
             listed = self._wiring.remembered.listed_too(at.place, versions, stored)
@@ -128,7 +128,7 @@ class RowSealer:
 
     def _versions_as_read(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         versions = checkpoint["channel_versions"]
-        return {name: str(version) for name, version in versions.items()} if self._wiring.habits.text_versions else versions
+        return {name: str(version) for name, version in versions.items()} if self._wiring.traits.text_versions else versions
 
     def _stays_inline(self, value: Any, *, is_new: bool) -> bool:
         """Says whether a value is handed over as text, for a saver that keeps such values in JSON.
@@ -136,7 +136,7 @@ class RowSealer:
         A text that is new in this put may as well have a row of its own: as part of a JSON document a large one is encoded and
         parsed several times over. One that is not new stays where the saver looks for it, or it would be lost.
         """
-        if self._wiring.habits.asks_json:
+        if self._wiring.traits.asks_json:
             return True
         if not self._inlines or not isinstance(value, (str, int, float, bool)):
             return False

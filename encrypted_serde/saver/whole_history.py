@@ -127,7 +127,7 @@ class WholeLister(Lister):
         before = asked.before["configurable"].get("checkpoint_id") if asked.before else None
         lowest: str | None = None
         if asked.limit is not None and self._given >= asked.limit:
-            if not self._wiring.habits.newest_first:
+            if not self._wiring.traits.newest_first:
                 return []
             lowest = min(checkpoint_id for _, _, checkpoint_id in self._seen)
         names = self._names(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import EncryptedSerdeError
 from .changes import Change, compare
+from .deltas import Replayed, names_of, replay
 from .execution import ERROR, INTERRUPT, is_internal, next_nodes
 from .looking import Looker
 from .masking import Mask
@@ -120,6 +121,15 @@ class Thread:
             raise NotFound("the thread has no such checkpoint")
         return wanted[0]
 
+    def _ancestors(self, spot: Spot) -> list[Spot]:
+        places = {(each.namespace, each.id): each for each in self.spots}
+        found: list[Spot] = []
+        parent = places.get((spot.namespace, spot.parent))
+        while parent is not None and len(found) < len(places):  # rows may name each other in a circle
+            found.append(parent)
+            parent = places.get((parent.namespace, parent.parent))
+        return found
+
     def _read(self, spot: Spot) -> Checkpoint:
         head = self._source.heads(self.id, [spot]).get(spot)
         stored = self._source.writes(self.id, [spot]).get(spot, [])
@@ -130,6 +140,8 @@ class Thread:
         versions = head.document.get("channel_versions", {})
         values = self._source.values(self.id, spot, head)
         channels = [_channel(name, versions.get(name), value, mask) for name, value in values.items()]
+        replayed = replay(self._source, self.id, self._ancestors(spot), names_of(head)) if names_of(head) else {}
+        channels += [_replayed(name, versions.get(name), found, mask) for name, found in replayed.items()]
         writes = tuple(_write(each, mask) for each in stored)
         is_latest = spot == next(each for each in self.spots if each.namespace == spot.namespace)
         return Checkpoint(
@@ -177,7 +189,15 @@ def _channel(name: str, version: object, found: StoredValue | Refused, mask: Mas
     if isinstance(found, Refused):
         return Channel(name, text, None, found)
     value = mask.value(found.read())
-    return Channel(name, text, value, None, as_conversation(value), found.is_delta, len(found.data))
+    return Channel(name, text, value, None, as_conversation(value), None, len(found.data))
+
+
+def _replayed(name: str, version: object, found: Replayed, mask: Mask) -> Channel:
+    text = "" if version is None else str(version)
+    if isinstance(found.value, Refused):
+        return Channel(name, text, None, found.value, replayed=found.writes)
+    value = mask.value(found.value)
+    return Channel(name, text, value, None, as_conversation(value), found.writes)
 
 
 def _write(found: StoredWrite, mask: Mask) -> Write:

@@ -12,7 +12,7 @@ from types import TracebackType
 from ..audit import AuditListener
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError
-from ..maintenance.coder import Switches
+from ..maintenance.codec import Switches
 from ..maintenance.database import first_id
 from .finding import Findings, find
 from .looking import Looker

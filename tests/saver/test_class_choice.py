@@ -11,7 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from encrypted_serde import ConfigurationError, EncryptedSaver
 from encrypted_serde.saver.filters import CONTAINMENT, EQUALITY, JSON_PATH
-from encrypted_serde.saver.inner import Habits, habits_of, overrides
+from encrypted_serde.saver.traits import Traits, overrides, traits_of
 
 
 class _Bare(BaseCheckpointSaver):
@@ -146,21 +146,21 @@ def test_options_that_exclude_each_other(key):
         EncryptedSaver(InMemorySaver(), key, readable_metadata=["a"], searchable_metadata=["a"])
 
 
-# --- habits
+# --- traits
 
 
 def test_habits_are_those_of_the_nearest_known_class():
     class Mine(InMemorySaver):
         pass
 
-    assert habits_of(Mine()) == habits_of(InMemorySaver())
-    assert habits_of(Mine()).asks_serde
+    assert traits_of(Mine()) == traits_of(InMemorySaver())
+    assert traits_of(Mine()).asks_serde
 
 
 def test_an_unknown_saver_is_handed_sealed_values_and_sealed_text_for_scalars():
-    assert habits_of(_Bare()) == Habits()
-    assert not Habits().asks_serde
-    assert Habits().inlines_scalars
+    assert traits_of(_Bare()) == Traits()
+    assert not Traits().asks_serde
+    assert Traits().inlines_scalars
 
 
 @pytest.mark.parametrize(
@@ -176,12 +176,12 @@ def test_a_filter_means_what_the_saver_means(name, filters):
 
     module, _, cls = name.rpartition(".")
     saver = object.__new__(getattr(importlib.import_module(module), cls))
-    assert habits_of(saver).filters is filters
+    assert traits_of(saver).filters is filters
 
 
 def test_what_may_lose_a_parent_is_what_can_prune():
-    assert habits_of(_Pruning()).prunes
-    assert not habits_of(InMemorySaver()).prunes
+    assert traits_of(_Pruning()).prunes
+    assert not traits_of(InMemorySaver()).prunes
 
 
 def test_optional_methods_take_and_return_what_the_inner_savers_do(key):

@@ -15,7 +15,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from encrypted_serde import EncryptedSaver, EncryptedSerdeError, EncryptedSerializer, Key
-from encrypted_serde.saver import Habits
+from encrypted_serde.saver import Traits
 from encrypted_serde.wrapping.inert import MAX_DEPTH, check_depth
 from tests.saver.databases import Database, Place, SqliteDatabase
 
@@ -133,16 +133,16 @@ def test_honest_values_are_not_too_deep() -> None:
 
 def test_a_saver_that_nobody_declared_admits_no_plaintext_beside_a_manifest(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "app.db")
-    config = _stored(EncryptedSaver(database.plain(), database.key, habits=Habits()))
+    config = _stored(EncryptedSaver(database.plain(), database.key, traits=Traits()))
     place = Place("1", "", config["configurable"]["checkpoint_id"])
     for edit in ({"a": ["forged"]}, {"a": database.sealed(place, "a"), "b": "forged"}, {"b": 5}):
         before = database.checkpoint(place)
         database.edit_checkpoint(place, lambda document: document["channel_values"].update(edit))  # noqa: B023
         for switches in ({}, {"allow_plaintext": True}):
             with pytest.raises(EncryptedSerdeError):
-                EncryptedSaver(database.plain(), database.key, habits=Habits(), **switches).get_tuple(config)
+                EncryptedSaver(database.plain(), database.key, traits=Traits(), **switches).get_tuple(config)
         database.store_checkpoint(place, before)
-    assert EncryptedSaver(database.plain(), database.key, habits=Habits()).get_tuple(config) is not None
+    assert EncryptedSaver(database.plain(), database.key, traits=Traits()).get_tuple(config) is not None
 
 
 def _stored(saver: EncryptedSaver) -> Any:

@@ -20,7 +20,7 @@ from ..wrapping.inert import Inert, pack, unpack
 from ..wrapping.stored_item import RESERVED
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .asked_keys import AskedKeys
-from .recognise import Found
+from .classify import Found
 from .report import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen, Unconvertible
 
 SAVER = "saver"
@@ -136,7 +136,7 @@ class Opened(NamedTuple):
         return self.inner_type == "null" and not self.is_delta
 
 
-class Coder:
+class RowCodec:
     """Knows the keys, what is admitted, and the form that is asked for.
 
     Args:
