@@ -257,11 +257,12 @@ class Source:
         """Returns namespaces as the database has them, and how many items each has."""
         if self._find(StoreItems) is None:
             return []
+        own = DICTIONARY[0]  # the labels of pseudonyms, and below it the store's records of keys
         sql = (
             f"SELECT t.prefix, count(*) FROM store AS t WHERE t.prefix > {self._mark} AND t.prefix <> {self._mark} "  # noqa: S608
-            f"GROUP BY t.prefix ORDER BY t.prefix LIMIT {limit}"
+            f"AND t.prefix NOT LIKE {self._mark} GROUP BY t.prefix ORDER BY t.prefix LIMIT {limit}"
         )
-        return [(str(prefix), int(count)) for prefix, count in self._execute(sql, (after, ".".join(DICTIONARY)))]
+        return [(str(prefix), int(count)) for prefix, count in self._execute(sql, (after, own, f"{own}.%"))]
 
     def keys(self, prefix: str, after: str, limit: int) -> list[str]:
         """Returns the keys of a namespace, as the database has them."""
@@ -298,7 +299,7 @@ class Source:
     def _parts(self, table: Table, row: Row) -> Iterator[tuple[str, Any]]:
         cells = row.cells
         if isinstance(table, StoreItems):
-            if cells["prefix"] != ".".join(DICTIONARY):
+            if str(cells["prefix"]).split(".")[0] != DICTIONARY[0]:
                 yield "item", self._item(table, row)
             return
         thread, namespace = str(cells["thread_id"]), str(cells["checkpoint_ns"])
