@@ -1,0 +1,145 @@
+"""One description of what a method does, and two drivers of it: for methods that block, and for those on an event loop.
+
+A method is written once, as a generator. It yields what it needs done, is sent the result, and returns its own. `run` and `arun`
+do what is yielded, each in its way; `stream` and `astream` also hand out each value that is yielded as `Give`.
+
+A generator is only ever advanced by its driver, on the thread or event loop of the caller. What computes for long is yielded as
+`Work`, which is a plain function: a thread that goes on with it after the caller was cancelled touches nothing of the method.
+What a step raises, a cancellation too, is raised in the generator where it yielded the step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import closing
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Step(Protocol):
+    """Something to be done."""
+
+    def now(self) -> Any:
+        """Does it."""
+        ...
+
+    async def later(self) -> Any:
+        """Does it without holding the event loop."""
+        ...
+
+
+class Work(NamedTuple):
+    """Something that only computes, and perhaps for long.
+
+    Attributes:
+        function: What to call.
+        is_heavy: Whether it takes long, or may ask a service for a key; or a function that says so.
+    """
+
+    function: Callable[[], Any]
+    is_heavy: bool | Callable[[], bool]
+
+    def now(self) -> Any:
+        """Computes."""
+        return self.function()
+
+    async def later(self) -> Any:
+        """Computes, in a thread if it is heavy."""
+        is_heavy = self.is_heavy if isinstance(self.is_heavy, bool) else self.is_heavy()
+        return await asyncio.to_thread(self.function) if is_heavy else self.function()
+
+
+class Give(NamedTuple):
+    """What the caller of a `stream` is to get."""
+
+    value: Any
+
+
+Steps = Generator[Any, Any, T]
+"""Yields `Step` (and `Give`, where it is streamed), is sent what each step returned, returns what the method returns."""
+
+
+def run(steps: Steps[T]) -> T:
+    """Does steps one after the other, and returns what they come to."""
+    with closing(steps):
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = step.now()
+                except BaseException as error:  # noqa: BLE001  # the generator decides about it
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+
+async def arun(steps: Steps[T]) -> T:
+    """Does steps as `run` does, without holding the event loop."""
+    with closing(steps):
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = await step.later()
+                except BaseException as error:  # noqa: BLE001  # the generator decides about it, and about a cancellation
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+
+def stream(steps: Steps[Any]) -> Generator[Any, None, None]:
+    """Does steps, and yields what they give. Steps that can be closed are closed in the end."""
+    opened: list[Any] = []
+    try:
+        step = next(steps, None)
+        while step is not None:
+            if isinstance(step, Give):
+                yield step.value
+                answer = None
+            else:
+                _note(opened, step)
+                answer = step.now()
+            step = _next(steps, answer)
+    finally:
+        steps.close()
+        for each in opened:
+            each.close()
+
+
+async def astream(steps: Steps[Any]) -> AsyncGenerator[Any, None]:
+    """Does steps as `stream` does, without holding the event loop."""
+    opened: list[Any] = []
+    try:
+        step = next(steps, None)
+        while step is not None:
+            if isinstance(step, Give):
+                yield step.value
+                answer = None
+            else:
+                _note(opened, step)
+                answer = await step.later()
+            step = _next(steps, answer)
+    finally:
+        steps.close()
+        for each in opened:
+            await each.aclose()
+
+
+def _next(steps: Steps[Any], answer: Any) -> Any:
+    try:
+        return steps.send(answer)
+    except StopIteration:
+        return None
+
+
+def _note(opened: list[Any], step: object) -> None:
+    if hasattr(step, "aclose") and step not in opened:
+        opened.append(step)
