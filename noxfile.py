@@ -34,6 +34,14 @@ def test_lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def integrations(session: nox.Session) -> None:
+    """The guides to libraries that the other tests do not install: deepagents, langmem."""
+    session.install("-e", ".[test-integrations]")
+    session.run("python", "-c", "import deepagents, langmem")
+    session.run("python", "-m", "pytest", "tests/test_docs.py", *session.posargs)
+
+
+@nox.session
 def server_prerelease(session: nox.Session) -> None:
     """The tests of Agent Server with the newest pre-release of the server; skipped where none can be had."""
     session.install("-e", ".[test]")

@@ -121,7 +121,7 @@ def _page(found: Report) -> str:
     busy = machine["load"] > machine["cores"] / 2
     noise = f"\n**The machine was busy (load {machine['load']:.1f}): single ratios may be far off.**\n" if busy else ""
     smoke = "\n**A smoke run: too few rounds to go by.**\n" if found.smoke else ""
-    return f"""# What it costs
+    return f"""# Performance
 
 Written by `python -m benchmarks report` on {found.date[:10]}; do not edit.
 {machine["cores"]} cores ({machine["cpu"]}), {machine["system"]}, Python {machine["python"]},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -15,8 +17,11 @@ from fastapi.testclient import TestClient
 from psycopg.conninfo import conninfo_to_dict
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMPLETE = ("README.md", "start.md", "serializer.md", "migration.md")
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *GUIDES]
+OPTIONAL = ("deepagents", "langmem")
+"""Guides to libraries that are tested where they are installed: ``nox -s integrations`` installs them."""
+COMPLETE = ("README.md", "start.md", "serializer.md", "migration.md", "erasure.md", *(page.name for page in GUIDES))
 """Pages all of whose Python is complete programs. Others show fragments beside a saver or store that they took as given."""
 
 PUBLIC = (
@@ -38,7 +43,8 @@ def snippets(page: Path) -> list[tuple[str, str]]:
     return found
 
 
-SNIPPETS = [one for page in PAGES if page.name in COMPLETE for one in snippets(page)]
+LEFT_OUT = {name for name in OPTIONAL if find_spec(name) is None}
+SNIPPETS = [one for page in PAGES if page.name in COMPLETE and page.stem not in LEFT_OUT for one in snippets(page)]
 
 
 @pytest.fixture
@@ -55,15 +61,36 @@ def set_up(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.parametrize(("name", "code"), SNIPPETS, ids=[name for name, _ in SNIPPETS])
+@pytest.mark.filterwarnings("default::DeprecationWarning")  # of the libraries that a page is about
 @pytest.mark.usefixtures("set_up")
 def test_a_program_on_a_page_runs_when_it_is_pasted_alone(name: str, code: str) -> None:
     exec(compile(code, name, "exec"), {"__name__": "__main__"})
 
 
 def test_the_pages_have_programs_for_sqlite_postgres_and_a_web_framework() -> None:
-    readme = "".join(code for name, code in SNIPPETS if name.startswith("README"))
-    assert [one for one in ("SqliteSaver", "PostgresSaver", "FastAPI", "encryption_context") if one not in readme] == []
+    shown = "".join(code for _, code in SNIPPETS)
+    assert [one for one in ("SqliteSaver", "PostgresSaver", "FastAPI", "encryption_context") if one not in shown] == []
     assert len([name for name, _ in SNIPPETS if name.startswith("migration")]) >= 8
+
+
+def test_the_notebook_is_what_its_page_shows() -> None:
+    cells = json.loads((ROOT / "examples" / "notebook.ipynb").read_text())["cells"]
+    code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    [(_, shown)] = snippets(ROOT / "docs" / "guides" / "sqlite-notebook.md")
+    assert shown.rstrip() == code
+
+
+def test_the_variables_of_the_langsmith_page_hide_inputs_and_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from langsmith import Client, utils
+
+    page = (ROOT / "docs" / "guides" / "langsmith.md").read_text()
+    for name in re.findall(r"(LANGSMITH_HIDE_\w+)=true", page):
+        monkeypatch.setenv(name, "true")
+    utils.get_env_var.cache_clear()
+    client = Client(api_key="none", auto_batch_tracing=False)
+    assert (client._hide_run_inputs({"account": "DE89"}), client._hide_run_outputs({"sent": 250})) == ({}, {})
+    monkeypatch.undo()
+    utils.get_env_var.cache_clear()
 
 
 @pytest.mark.parametrize("module", PUBLIC)
@@ -87,7 +114,7 @@ def test_every_error_has_its_paragraph_in_troubleshooting() -> None:
 
 @pytest.fixture
 def web_application(request: pytest.FixtureRequest, set_up: None) -> Iterator[TestClient]:
-    """The FastAPI application of the README, as uvicorn would run it."""
+    """The FastAPI application of the guide, as uvicorn would run it."""
     names: dict[str, Any] = {"__name__": "app"}
     exec(compile(request.node.callspec.params["code"], "app.py", "exec"), names)
     with TestClient(names["app"]) as client:
@@ -95,7 +122,7 @@ def web_application(request: pytest.FixtureRequest, set_up: None) -> Iterator[Te
 
 
 @pytest.mark.parametrize("code", [code for _, code in SNIPPETS if "FastAPI" in code])
-def test_the_web_application_of_the_readme_keeps_tenants_apart(web_application: TestClient, code: str) -> None:
+def test_the_web_application_of_the_guide_keeps_tenants_apart(web_application: TestClient, code: str) -> None:
     def talk(tenant: str) -> httpx.Response:
         return web_application.post("/threads/1", params={"text": "hello"}, headers={"X-Tenant": tenant})
 

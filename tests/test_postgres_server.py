@@ -7,14 +7,25 @@ import pytest
 
 from tests import postgres
 
+TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
 
-def test_a_temporary_database_is_empty_and_gone_afterwards(postgres_dsn):
-    with postgres.temporary_database(postgres_dsn) as dsn, psycopg.connect(dsn) as connection:
-        tables = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
-        name = connection.info.dbname
-    with psycopg.connect(postgres_dsn) as connection:
-        left = connection.execute("SELECT count(*) FROM pg_database WHERE datname = %s", (name,)).fetchone()
-    assert (tables, left) == ((0,), (0,))
+
+def test_a_temporary_database_is_lent_again_and_is_empty_then(postgres_dsn):
+    with postgres.temporary_database(postgres_dsn) as first:
+        connection = psycopg.connect(first, autocommit=True)  # still open when the database is given back
+        connection.execute("CREATE SCHEMA other")
+        connection.execute("CREATE TABLE other.one (id int)")
+        connection.execute("CREATE TABLE two (id int)")
+    with pytest.raises(psycopg.OperationalError):
+        connection.execute("SELECT 1")
+    with postgres.temporary_database(postgres_dsn) as second, psycopg.connect(second) as connection:
+        assert connection.execute(TABLES).fetchone() == (0,)
+    assert first == second
+
+
+def test_databases_that_are_lent_at_the_same_time_are_two(postgres_dsn):
+    with postgres.temporary_database(postgres_dsn) as first, postgres.temporary_database(postgres_dsn) as second:
+        assert first != second
 
 
 def test_a_dsn_that_leads_nowhere_fails_and_says_so(monkeypatch, tmp_path):

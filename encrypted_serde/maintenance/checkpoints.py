@@ -26,14 +26,14 @@ from ..wrapping.serialize import JSON
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .coder import INLINED, METADATA, READABLE_PART, SAVER, Blocked, Coder, Opened, as_msgpack, channel, unpack_exactly
 from .database import OPEN, VERIFY, Column, Database, MetadataKeys, Paging, Row, Selection, Table
-from .recognise import Found, begins_snapshot, find_part, find_typed, in_document, in_metadata
+from .recognise import Found, find_part, find_typed, in_document, in_metadata
 from .report import NONE, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Seen, Unconvertible
 from .writes import Writes
 
 CHECKPOINT = "checkpoints.checkpoint"
 WHOLE = "whole checkpoint"
 BOUND = "bound"
-"""Type that the rooms give for a value in a row of its own that `EncryptedSaver` sealed, under a row without a manifest."""
+"""Type that databases report for a value in a row of its own that `EncryptedSaver` sealed."""
 
 _MAYBE_TEXT, _JSON = (str, type(None)), (str, bytes, type(None))
 
@@ -162,15 +162,9 @@ class Checkpoints(Table):
         )
         present = parts.with_value()
         nones = [name for name in (*parts.values, *parts.elsewhere) if name not in present]
-        deltas = [name for name, found in parts.values.items() if found.is_delta]
-        unlisted = {*parts.elsewhere} - {*manifest.values, *manifest.nones}
-        manifest.check_channels(present, nones, [*deltas, *(name for name in unlisted if self.is_snapshot(parts, name, coder))])
+        manifest.check_channels(present, nones, lambda name: parts.elsewhere.get(name) == BOUND)
         if parts.sends and not manifests.is_before_v4(parts.document):
             raise WrongLocation("a checkpoint of format 4 has no pending sends: these were put there")
-
-    def is_snapshot(self, parts: Parts, name: str, coder: Coder) -> bool:
-        """Says whether a value in a row of its own stands in the snapshot of a delta channel."""
-        return False
 
     def require_writes(self, opened: Checkpoint, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> None:
         """Refuses to give a checkpoint a manifest while it has pending writes that are not ours: nobody would read them."""
@@ -426,7 +420,7 @@ class JsonCheckpoints(Checkpoints):
         names = ("thread_id", "checkpoint_ns")
         self.key = database.key(names if is_shallow else (*names, "checkpoint_id"), columns)
         version = "" if is_shallow else f"AND b.version = {database.version}"
-        bound = f"NOT {database.has_metadata(KEY)} AND {database.is_bound('b.type', 'b.' + database.quoted('blob'))}"
+        bound = database.is_bound("b.type", "b." + database.quoted("blob"))
         self.columns = (
             *database.hidden(self.key),
             *(Column(name) for name in names),
@@ -496,19 +490,6 @@ class JsonCheckpoints(Checkpoints):
             sealed = {name: _scalar(value) for name, value in opened.values.items()}
         values = {name: sealed.get(name, value) for name, value in parts.document["channel_values"].items()}
         return _as_json(values), _as_json(metadata)
-
-    def is_snapshot(self, parts: Parts, name: str, coder: Coder) -> bool:
-        """Looks at the first bytes of a value. One that is not ours yet shows nothing: a switch has to be on for it."""
-        if "+" in parts.elsewhere[name]:
-            return bool(coder.admission)
-        database, mark = self.database, self.database.mark
-        version = "" if database.is_shallow else f" AND t.version = {mark}"
-        found = database.execute(
-            f"SELECT t.type, {database.head('t.' + database.quoted('blob'))[0]} FROM checkpoint_blobs AS t "  # noqa: S608
-            f"WHERE t.thread_id = {mark} AND t.checkpoint_ns = {mark} AND t.channel = {mark}{version}",
-            (*parts.place[:2], name, *([] if database.is_shallow else [binding.version_text(parts.version(name))])),
-        )
-        return any(type_tag == "msgpack" and head and begins_snapshot(bytes(head)) for type_tag, head in found)
 
     def unvouched(self, place: tuple[str, str], coder: Coder, metadata_keys: MetadataKeys) -> set[tuple[str, str]]:
         """Gives channel and version of each value of a thread and namespace that a checkpoint without a manifest refers to.

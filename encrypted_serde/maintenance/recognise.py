@@ -83,11 +83,6 @@ def find_typed(type_tag: object, data: bytes, size: int) -> Found:
     return Found(_PLAIN, type_tag, data)
 
 
-def begins_snapshot(data: bytes) -> bool:
-    """Says whether msgpack begins like the snapshot of a delta channel."""
-    return _SNAPSHOT.match(data) is not None
-
-
 def find_part(value: object) -> Found:
     """Finds a value that is part of a checkpoint which was taken apart, or which JSON gave."""
     if value is None:

@@ -5,7 +5,7 @@ an old checkpoint under a newer id or edit what steers execution (``channel_vers
 The manifest stands in the metadata under the key ``es1``, bound to thread, namespace and checkpoint id, and holds
 
 * the checkpoint's id and its parent's,
-* which channels have a value and which have None,
+* of which channels a value is stored, and of which None (`stored` says which these are),
 * the private metadata: every key that LangGraph does not need to read,
 * a digest of the readable metadata and of every checkpoint key but the channel values and pending sends.
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import ormsgpack
@@ -86,8 +86,8 @@ class Manifest(NamedTuple):
     Attributes:
         checkpoint_id: Id of the checkpoint.
         parent_id: Id of its parent, or None.
-        values: Channels that have a value.
-        nones: Channels whose value is None.
+        values: Channels of which a value is stored.
+        nones: Channels of which None is stored.
         private: The private metadata, as the pair that the serializer gave.
         digest: 16 bytes, see `digest`.
     """
@@ -150,14 +150,18 @@ class Manifest(NamedTuple):
             raise WrongLocation("the checkpoint has another parent than it was written with")
         return verified
 
-    def check_channels(self, values: Collection[str], nones: Collection[str], deltas: Collection[str]) -> None:
-        """Compares the channels that a row has with those that it was written with.
+    def check_channels(self, values: Collection[str], nones: Collection[str], is_by_version: Callable[[str], bool]) -> None:
+        """Compares the channels of a row with those that the manifest lists.
+
+        Savers that store one value per channel and version return every value that the checkpoint's versions name, also of
+        a channel that the graph has lost, or keeps in another way now. Such a value proves by its sealed version that it
+        belongs to this checkpoint; so it need not be listed.
 
         Args:
             values: Channels that have a value there.
             nones: Channels whose value is None there.
-            deltas: Those of the first whose value is a snapshot of a delta channel that may have been left out since: savers
-                that keep a value per version find them all the same, by the version that the checkpoint has.
+            is_by_version: Says of one of the first whether its value is sealed, in a row of its own, and found by the version
+                that the verified checkpoint names.
 
         Raises:
             WrongLocation: If one is missing, or one is too many.
@@ -166,10 +170,10 @@ class Manifest(NamedTuple):
             if channel not in values:
                 raise WrongLocation(f"the value of channel {channel!r} is missing")
         for channel in self.nones:
-            if channel not in nones:
+            if channel not in nones and not (channel in values and is_by_version(channel)):
                 raise WrongLocation(f"channel {channel!r} was written as None, and is not")
         for channel in {*values, *nones} - {*self.values, *self.nones}:
-            if channel not in deltas or channel == TASKS:
+            if channel not in values or not is_by_version(channel):
                 raise WrongLocation(f"channel {channel!r} had no value when the checkpoint was written")
 
 

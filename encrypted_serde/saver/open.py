@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -25,6 +26,7 @@ from ..wrapping.gate import Foreign, pack_inert
 from ..wrapping.serialize import Waiting, loads_unauthenticated
 from ..wrapping.upstream import TASKS, DeltaSnapshot
 from .manifest import KEY, Found, Manifest, Verified, is_before_v4
+from .stored import Listed
 from .wiring import At, Wiring
 from .writes import Task, Write, in_order, require_whole, whole_batches
 
@@ -67,6 +69,7 @@ class RowOpener:
         self._admission = wiring.admission
         self._habits = wiring.habits
         self._gaps_only_in = wiring.gaps_only_in
+        self._remembered = wiring.remembered
 
     def check_identity(self, asked: RunnableConfig | None, found: CheckpointTuple, *, is_listed: bool = False) -> None:
         """Refuses a row of another thread, namespace or checkpoint than was asked for.
@@ -179,9 +182,9 @@ class RowOpener:
                 added_keys=self._habits.added_keys,
             )
         )
-        values, nones, deltas = self._kinds(checkpoint)
-        versions = {} if self._habits.stores_all_values else verified.checkpoint["channel_versions"]
-        manifest.check_channels(values, nones, [channel for channel in deltas if channel in versions])
+        values, nones = self._kinds(checkpoint)
+        manifest.check_channels(values, nones, partial(self._is_by_version, checkpoint))
+        self._remember(at, checkpoint, manifest.values, manifest.nones)
         inner_type, private = manifest.private
         given = Waiting.for_bytes(self._serde, inner_type, private)
         return _Head(manifest, verified.checkpoint, Waiting(lambda: {**verified.readable, **given()}))
@@ -209,22 +212,42 @@ class RowOpener:
             metadata = self._admit(found.metadata, at.context)
         else:
             metadata = Waiting.holding(dict(found.metadata or {}))
+        if isinstance(values, Mapping):
+            self._remember(at, found.checkpoint, *self._kinds(found.checkpoint))
         return _Head(None, None if isinstance(found.checkpoint, Foreign) else found.checkpoint, metadata)
 
-    def _kinds(self, checkpoint: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
-        """Divides channels into those with a value, those that are None, and, of the first, those in a delta snapshot."""
+    def listed(self, found: CheckpointTuple, context: EncryptionContext | None) -> None:
+        """Verifies a row's own fields, and remembers what is listed for it."""
+        with self._row(found, context) as at:
+            self._head(found, at)
+
+    def _remember(self, at: At, checkpoint: Mapping[str, Any], values: Sequence[str], nones: Sequence[str]) -> None:
+        """Remembers which of these channels have a row of their own, for the manifests of the checkpoints that follow."""
+        if self._habits.stores_all_values or at.checkpoint_id is None:
+            return
+        found = checkpoint["channel_values"]
+        apart = [name for name in values if not self._stands_in_row(found[name])]
+        listed = Listed(apart, () if self._habits.inlines_scalars else nones)
+        self._remembered.note(at.place, at.checkpoint_id, listed, checkpoint["channel_versions"])
+
+    def _is_by_version(self, checkpoint: Mapping[str, Any], channel: str) -> bool:
+        """Says whether a value is sealed, in a row of its own, and was found by the version of its channel."""
+        if self._habits.stores_all_values or channel not in checkpoint["channel_versions"]:
+            return False
+        value = _bare(checkpoint["channel_values"][channel])
+        return isinstance(value, bytes) and is_sealed(value)
+
+    def _kinds(self, checkpoint: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """Divides channels into those with a value, and those that are None."""
         values: list[str] = []
         nones: list[str] = []
-        deltas: list[str] = []
         for channel, value in checkpoint["channel_values"].items():
             if self._is_gathered(channel, value, checkpoint):
                 continue
             # Encrypting serializers seal None too, and one may stand there from before the wrapper.
             is_none = value is None or (isinstance(value, Foreign) and value.type_tag.partition("+")[0] == "null")
             (nones if is_none else values).append(channel)
-            if isinstance(value, DeltaSnapshot):
-                deltas.append(channel)
-        return values, nones, deltas
+        return values, nones
 
     def _is_gathered(self, channel: str, value: object, checkpoint: Mapping[str, Any]) -> bool:
         """Says whether the saver gathered a value from the writes of the parent, as a bare list: sends of a format below 4."""

@@ -41,7 +41,8 @@ from .manifest import KEY, LANGGRAPH_KEYS, survives_json
 from .open import IDENTITY
 from .optional import class_for
 from .steps import ambient, arun, run
-from .wiring import Wiring
+from .stored import Listed
+from .wiring import At, Wiring
 
 
 class EncryptedSaver(WiredSaver):
@@ -223,8 +224,14 @@ class EncryptedSaver(WiredSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
-        asked, sealed, sealed_metadata = self._seal(config, checkpoint, metadata, new_versions)
-        return self._wiring.gated.put(asked, sealed, sealed_metadata, new_versions)
+        asked, at = self._asked(config)
+        if self._needs_parent(at, checkpoint, new_versions):
+            with ambient(at.context):
+                self._note_parent(asked, at, self._wiring.gated.get_tuple(asked))
+        sealed, sealed_metadata, listed = self._seal(at, config, checkpoint, metadata, new_versions)
+        stored = self._wiring.gated.put(asked, sealed, sealed_metadata, new_versions)
+        self._remember(at, checkpoint, listed)
+        return stored
 
     async def aput(
         self,
@@ -235,15 +242,22 @@ class EncryptedSaver(WiredSaver):
     ) -> RunnableConfig:
         """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
         habits, values = self._wiring.habits, checkpoint["channel_values"]
-        asked, sealed, sealed_metadata = await self._aside(
-            not habits.asks_serde, self._seal, config, checkpoint, metadata, new_versions
+        asked, at = await self._aside(False, self._asked, config)
+        if self._needs_parent(at, checkpoint, new_versions):
+            with ambient(at.context):
+                found = await self._wiring.gated.aget_tuple(asked)
+            await self._aside(False, self._note_parent, asked, at, found)
+        sealed, sealed_metadata, listed = await self._aside(
+            not habits.asks_serde, self._seal, at, config, checkpoint, metadata, new_versions
         )
         if habits.asks_serde:
             blocks = self._wiring.sealer.may_block
-            stored = values if habits.stores_all_values else new_versions
-            later = [sealed["channel_values"].get(name) for name in stored if blocks or is_large(values.get(name))]
+            asks_for = values if habits.stores_all_values else new_versions
+            later = [sealed["channel_values"].get(name) for name in asks_for if blocks or is_large(values.get(name))]
             await self._aside(bool(later), seal_now, later)
-        return await self._wiring.gated.aput(asked, sealed, sealed_metadata, new_versions)
+        stored = await self._wiring.gated.aput(asked, sealed, sealed_metadata, new_versions)
+        self._remember(at, checkpoint, listed)
+        return stored
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
@@ -272,20 +286,38 @@ class EncryptedSaver(WiredSaver):
         await self._wiring.gated.aput_writes(asked, sealed, task_id, task_path)
         return batch
 
+    def _needs_parent(self, at: At, checkpoint: Checkpoint, new_versions: ChannelVersions) -> bool:
+        """Says whether the parent has to be read to know which of its values this checkpoint shares with it."""
+        wiring = self._wiring
+        if at.checkpoint_id is None or wiring.habits.stores_all_values:
+            return False
+        shares_none = checkpoint["channel_versions"].keys() <= new_versions.keys()
+        return not shares_none and not wiring.remembered.knows(at.place, at.checkpoint_id)
+
+    def _note_parent(self, asked: RunnableConfig, at: At, found: CheckpointTuple | None) -> None:
+        """Verifies the parent, and remembers what its manifest lists."""
+        if found is not None:
+            self._opener.check_identity(asked, found)
+            self._opener.listed(found, at.context)
+
+    def _remember(self, at: At, checkpoint: Checkpoint, listed: Listed) -> None:
+        if not self._wiring.habits.stores_all_values:
+            self._wiring.remembered.note(at.place, checkpoint["id"], listed, checkpoint["channel_versions"])
+
     def _seal(
         self,
+        at: At,
         config: RunnableConfig,
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> tuple[RunnableConfig, Checkpoint, CheckpointMetadata]:
-        asked, at = self._asked(config)
+    ) -> tuple[Checkpoint, CheckpointMetadata, Listed]:
         whole = cast("Mapping[str, Any]", get_checkpoint_metadata(config, metadata))
         for name in self._passed_keys[len(IDENTITY) :]:  # the inner saver will store it readable, whatever we do
             if name in whole and not survives_json(whole[name]):
                 raise ConfigurationError(f"pass_config: {name!r} has a value that JSON columns change; pass it as text")
-        sealed, sealed_metadata = self._rows.checkpoint(at, checkpoint, whole, new_versions)
-        return asked, sealed, cast("CheckpointMetadata", sealed_metadata)
+        sealed, sealed_metadata, listed = self._rows.checkpoint(at, checkpoint, whole, new_versions)
+        return sealed, cast("CheckpointMetadata", sealed_metadata), listed
 
     def _seal_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str

@@ -23,6 +23,7 @@ from ..wrapping.search import is_searchable, search_token
 from ..wrapping.serialize import dumps, dumps_as_json_would
 from ..wrapping.upstream import TASKS, DeltaSnapshot
 from .manifest import KEY, Manifest, digest, split_metadata
+from .stored import Listed
 from .wiring import At, Wiring
 
 
@@ -40,8 +41,12 @@ class RowSealer:
         self._dumps = dumps_as_json_would if wiring.habits.inlines_scalars else dumps
 
     def checkpoint(
-        self, at: At, checkpoint: Checkpoint, metadata: Mapping[str, Any], new_versions: Mapping[str, Any]
-    ) -> tuple[Checkpoint, dict[str, Any]]:
+        self,
+        at: At,
+        checkpoint: Checkpoint,
+        metadata: Mapping[str, Any],
+        new_versions: Mapping[str, Any],
+    ) -> tuple[Checkpoint, dict[str, Any], Listed]:
         """Seals a checkpoint and its metadata.
 
         Args:
@@ -51,15 +56,18 @@ class RowSealer:
             new_versions: Channels whose value this put stores for the first time.
 
         Returns:
-            Both as the inner saver is to store them.
+            Both as the inner saver is to store them, and the channels whose values rows of their own hold.
         """
         values = checkpoint["channel_values"]
         versions = self._versions_as_read(checkpoint)
         batch = self._wiring.sealer.batch(len(values) + 1, context=at.context)
         sealed: dict[str, Any] = {}
+        inline: set[str] = set()
         for channel, value in values.items():
             if value is None:
                 sealed[channel] = None
+                if self._inlines:
+                    inline.add(channel)
                 continue
             make = partial(binding.value, at.place, channel, versions.get(channel))
             if isinstance(value, DeltaSnapshot):
@@ -70,6 +78,7 @@ class RowSealer:
                     sealed[channel] = DeltaSnapshot(self._handed(batch, channel, value.value, make))
             elif self._stays_inline(value, is_new=channel in new_versions):
                 sealed[channel] = sealed_text(self._seal(batch, channel, value, make))
+                inline.add(channel)
             else:
                 sealed[channel] = self._handed(batch, channel, value, make)
         result: Checkpoint = {**checkpoint, "channel_values": sealed}
@@ -78,7 +87,17 @@ class RowSealer:
                 sealed_text(self._seal(batch, TASKS, send, partial(binding.send, at.place, checkpoint["id"], idx, len(sends))))
                 for idx, send in enumerate(sends)
             ]
-        return result, self._metadata(batch, at, result, metadata)
+        if self._wiring.habits.stores_all_values:
+            earlier, stored = Listed((), ()), {*values}
+        else:
+            earlier = self._wiring.remembered.listed_too(at.place, versions, {*new_versions, *inline})
+            stored = values.keys() & {*new_versions, *inline}
+        listed = Listed(
+            [name for name in values if name in stored and values[name] is not None] + [*earlier.values],
+            [name for name in values if name in stored and values[name] is None] + [*earlier.nones],
+        )
+        apart = Listed(*([name for name in names if name not in inline] for names in listed))
+        return result, self._metadata(batch, at, result, metadata, listed), apart
 
     def writes(
         self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -126,21 +145,28 @@ class RowSealer:
         inner_type, plaintext = self._dumps(self._wiring.serde, value, f"the value of channel {channel!r}")
         return batch.seal(inner_type, plaintext, make())
 
-    def _metadata(self, batch: BatchSealing, at: At, checkpoint: Checkpoint, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    def _metadata(
+        self,
+        batch: BatchSealing,
+        at: At,
+        checkpoint: Checkpoint,
+        metadata: Mapping[str, Any],
+        listed: Listed,
+    ) -> dict[str, Any]:
         wiring = self._wiring
         readable, private = split_metadata(metadata, wiring.readable_keys)
         for name in wiring.searchable_keys:
             if is_searchable(value := private.get(name)):
                 key = wiring.sealer.keys.encryption_key(batch.context.pairs)
                 readable[name] = search_token(key, name, batch.context, value)
-        values = checkpoint["channel_values"]
+        versions = self._versions_as_read(checkpoint)
         manifest = Manifest(
             checkpoint_id=checkpoint["id"],
             parent_id=at.checkpoint_id,
-            values=[channel for channel, value in values.items() if value is not None],
-            nones=[channel for channel, value in values.items() if value is None],
+            values=[*listed.values],
+            nones=[*listed.nones],
             private=dumps_as_json_would(wiring.serde, private, "the metadata"),
-            digest=digest({**checkpoint, "channel_versions": self._versions_as_read(checkpoint)}, readable),
+            digest=digest({**checkpoint, "channel_versions": versions}, readable),
         )
         sealed = batch.seal("msgpack", manifest.pack(), binding.manifest(at.place, checkpoint["id"]))
         return {**readable, KEY: sealed_text(sealed)}

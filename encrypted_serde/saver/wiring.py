@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -14,6 +14,7 @@ from ..core.context import EncryptionContext
 from ..core.sealer import Sealing
 from ..wrapping.admission import Admission
 from .inner import Habits
+from .stored import Remembered
 
 
 class At(NamedTuple):
@@ -45,6 +46,7 @@ class Wiring:
         gaps_only_in: The only checkpoint whose writes may be incomplete, which is as good as absent; in every other it is
             an error. None where all may.
         keeper: What an anchor is asked and told through; None without one.
+        remembered: What the manifests of the checkpoints list that were opened or stored last.
     """
 
     gated: BaseCheckpointSaver[Any]
@@ -56,3 +58,4 @@ class Wiring:
     searchable_keys: frozenset[str]
     gaps_only_in: str | None = None
     keeper: Keeper | None = None
+    remembered: Remembered = field(default_factory=Remembered)

@@ -123,32 +123,46 @@ def _tampering(result: Result) -> str:
     return f"{said}, **{total[ACCEPTED]} accepted**" if total[ACCEPTED] else said
 
 
-def _readable(result: Result, way: str) -> str:
-    """Names what of the planted secrets a run found."""
-    if way not in result["secrets"]:
-        return "takes none"
-    found, planted = result["secrets"][way], result["secrets"]["planted"]
-    kinds = [
-        kind if found[kind] == planted[kind] else f"{found[kind]} of {planted[kind]} {kind}" for kind in _KINDS if found[kind]
-    ]
-    return f"**{', '.join(kinds)}**" if kinds else "nothing"
-
-
 # --- tables
 
 
+_NAMES = {
+    "langgraph-checkpoint": "Memory",
+    "langgraph-checkpoint-sqlite": "SQLite",
+    "langgraph-checkpoint-postgres": "Postgres",
+    "langgraph-checkpoint-mysql": "MySQL",
+    "langgraph-checkpoint-redis": "Redis",
+    "langgraph-checkpoint-plainredis": "plainredis",
+    "langgraph-checkpoint-aws": "AWS",
+    "langgraph-dynamodb-checkpoint": "DynamoDB",
+    "langgraph-checkpoint-objectstorage": "object storage",
+    "langgraph-checkpoint-mongodb": "MongoDB",
+    "langgraph-checkpoint-lmdb": "LMDB",
+}
+
+
 def _short_table(results: dict[str, Result]) -> str:
-    """One line for all savers of a package that gave the same."""
-    lines: dict[tuple[str, ...], list[str]] = {}
+    """One line for all savers in which a run found the same; savers that keep one checkpoint a thread are left out."""
+    lines: dict[tuple[str, str], list[str]] = {}
     for result in results.values():
-        if "not_run" not in result:
-            server = result["server"] or "none"
-            package = f"{result['package']} {result['version']}"
-            cells = (package, server, _readable(result, "serde"), _readable(result, "wrapped"), _conformance(result))
-            lines.setdefault(cells, []).append(result["saver"])
-    rows = [(", ".join(savers), *cells) for cells, savers in lines.items()]
-    names = ("checkpointer", "package", "run on", "readable with `serde=`", "with `EncryptedSaver`")
-    return _table((*names, "conformance: plain / `serde=` / wrapped"), rows) + _not_run(results)
+        if "not_run" in result or "Shallow" in result["saver"]:
+            continue
+        name = _NAMES[result["package"]]
+        if name == "AWS":
+            name = "Valkey" if "Valkey" in result["saver"] else "DynamoDB"
+        names = lines.setdefault((_found(result, "serde"), _found(result, "wrapped")), [])
+        names.extend([] if name in names else [name])
+    rows = sorted((", ".join(names), *cells) for cells, names in lines.items())
+    return _table(("checkpointer", "readable with an encrypting `serde=`", "with `EncryptedSaver`"), rows)
+
+
+def _found(result: Result, way: str) -> str:
+    """Says how many of the planted secrets a run found, and where."""
+    if way not in result["secrets"]:
+        return "everything it stores: it takes no `serde=`"
+    found, planted = result["secrets"][way], result["secrets"]["planted"]
+    where = ", ".join(f"{found[kind]} of {planted[kind]} in {kind}" for kind in _KINDS if found[kind])
+    return f"{_secrets(result, way)} of {sum(planted.values())} secrets: {where}" if where else "nothing"
 
 
 def _long_table(results: dict[str, Result]) -> str:
