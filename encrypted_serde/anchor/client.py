@@ -107,8 +107,12 @@ class AnchorClient:
         thread, namespace = self._tokens(place)
         view = self._view(place.thread_id, self.anchor.newest(thread, namespace))
         if any(view.ledger.checkpoint(spot) is not Standing.REQUIRED for spot in view.ledger.spots()):
-            view = self._view(place.thread_id, self.anchor.entries(thread, namespace))
+            return self.place(place)
         return view
+
+    def place(self, place: Place) -> View:
+        """Looks up all checkpoints of a place."""
+        return self._view(place.thread_id, self.anchor.entries(*self._tokens(place)))
 
     def checkpoint(self, place: Place, checkpoint_id: str) -> View:
         """Looks up one checkpoint."""

@@ -53,6 +53,7 @@ class Judged(NamedTuple):
         missing: Slots where a write must be and none is.
         stale: Writes that were replaced or deleted and are there all the same.
         unknown: Writes to enter when they are seen.
+        others: By write, the batches that were entered for its slot too, and are not what is in it.
     """
 
     row: FoundRow
@@ -61,6 +62,7 @@ class Judged(NamedTuple):
     missing: Sequence[TaskSlot] = ()
     stale: Sequence[FoundWrite] = ()
     unknown: Sequence[FoundWrite] = ()
+    others: Sequence[tuple[FoundWrite, bytes]] = ()
 
     @property
     def counts(self) -> bool:
@@ -71,6 +73,11 @@ class Judged(NamedTuple):
     def to_enter(self) -> int:
         """How many rows of it, the checkpoint and its writes, the anchor does not require yet."""
         return (self.standing in TO_ENTER) + len(self.unknown) if self.counts else 0
+
+    @property
+    def is_news(self) -> bool:
+        """Whether something is to be entered of it."""
+        return self.counts and bool(self.to_enter or self.others)
 
     @property
     def problem(self) -> str | None:
@@ -115,17 +122,20 @@ class View:
             return Judged(row, spot, standing)
         slots = self.ledger.writes(spot)
         taken: set[TaskSlot] = set()
-        stale, unknown = [], []
+        stale, unknown, others = [], [], []
         for write in row.writes:
             place = (self.names.task(spot, write.task_id), write.slot)
             taken.add(place)
-            found = slots.get(place, {}).get(write.batch.encode(), Standing.UNKNOWN)
+            batches, batch = slots.get(place, {}), write.batch.encode()
+            found = batches.get(batch, Standing.UNKNOWN)
             if found in (Standing.REPLACED, Standing.DELETED):
                 stale.append(write)
-            elif found in TO_ENTER:
+                continue
+            if found in TO_ENTER:
                 unknown.append(write)
+            others += [(write, each) for each, its in batches.items() if each != batch and its > Standing.REPLACED]
         missing = [place for place, batches in slots.items() if place not in taken and Standing.REQUIRED in batches.values()]
-        return Judged(row, spot, standing, missing, stale, unknown)
+        return Judged(row, spot, standing, missing, stale, unknown, others)
 
     def missing(self, seen: Iterable[Spot], namespace: bytes | None = None) -> list[Spot]:
         """Returns the checkpoints that must be there and were not seen, newest first."""
@@ -142,13 +152,12 @@ class View:
         known = self.ledger.known(judged.spot)
         if judged.standing in TO_ENTER:
             yield self._entry(judged.spot, Kind.CHECKPOINT, known=known)
-        slots = self.ledger.writes(judged.spot)
         for write in judged.unknown:
             task, batch = self.names.task(judged.spot, write.task_id), write.batch.encode()
             yield self._entry(judged.spot, Kind.WRITES, task, batch, pack_slots([write.slot]), known)
-            for other, standing in slots.get((task, write.slot), {}).items():
-                if other != batch and standing > Standing.REPLACED:
-                    yield self._entry(judged.spot, Kind.REPLACED, task, other, pack_slots([write.slot]), known)
+        for write, other in judged.others:
+            task = self.names.task(judged.spot, write.task_id)
+            yield self._entry(judged.spot, Kind.REPLACED, task, other, pack_slots([write.slot]), known)
 
     def accepted(self, judged: Judged) -> Iterator[Entry]:
         """Returns the entries by which an operator accepts a row as it is, and nothing else."""

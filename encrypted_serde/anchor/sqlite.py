@@ -36,8 +36,8 @@ _INSERT = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _DELETIONS = (
-    "SELECT max((SELECT coalesce(max(number), 0) FROM anchor_entries WHERE thread = ?1 AND namespace = x'' AND checkpoint = x''), "
-    "(SELECT coalesce(max(number), 0) FROM anchor_entries WHERE thread = ?1 AND namespace = ?2 AND checkpoint = ?3 "
+    "SELECT max((SELECT coalesce(max(number), 0) FROM anchor_entries WHERE thread = ?1 AND namespace = x'' "
+    "AND checkpoint = x''), (SELECT coalesce(max(number), 0) FROM anchor_entries WHERE thread = ?1 AND namespace = ?2 AND checkpoint = ?3 "
     "AND kind IN (4, 5, 6)))"
 )
 _THREAD = f"SELECT {_COLUMNS} FROM anchor_entries WHERE thread = :thread"  # noqa: S608

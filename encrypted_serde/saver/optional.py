@@ -13,10 +13,12 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
+from ..wrapping.steps import Give, Steps, Work, arun, run
 from .base import WiredSaver
 from .copying import copy_steps
 from .inner import overrides
-from .steps import Call, Give, Steps, Work, arun, run
+from .listing import Asked
+from .steps import Call
 
 
 def class_for(
@@ -47,68 +49,114 @@ def _subclass(wrapper: type[WiredSaver], cls: type[WiredSaver], names: frozenset
 
 
 def delete_thread(self: WiredSaver, thread_id: str) -> None:
-    """Deletes a thread, as the inner saver does."""
-    self._wiring.gated.delete_thread(thread_id)
+    """Deletes a thread, as the inner saver does. With an anchor the deletion is announced and ended there."""
+    run(_delete_steps(self, [thread_id], Call(self._wiring.gated, "delete_thread", (thread_id,))))
 
 
 async def adelete_thread(self: WiredSaver, thread_id: str) -> None:
-    """Deletes a thread, as the inner saver does."""
-    await self._wiring.gated.adelete_thread(thread_id)
+    """Deletes a thread, as `delete_thread` does."""
+    await arun(_delete_steps(self, [thread_id], Call(self._wiring.gated, "delete_thread", (thread_id,))))
 
 
 def prune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-    """Prunes threads, as the inner saver does."""
-    self._wiring.gated.prune(thread_ids, strategy=strategy)
+    """Prunes threads, as the inner saver does. With an anchor what is gone is entered, and the newest stays required."""
+    run(_prune_steps(self, thread_ids, strategy))
 
 
 async def aprune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-    """Prunes threads, as the inner saver does."""
-    await self._wiring.gated.aprune(thread_ids, strategy=strategy)
+    """Prunes threads, as `prune` does."""
+    await arun(_prune_steps(self, thread_ids, strategy))
 
 
 def delete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
     """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key."""
-    self._wiring.gated.delete_for_runs(run_ids)
+    run(_delete_for_runs_steps(self, run_ids))
 
 
 async def adelete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
-    """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key."""
-    await self._wiring.gated.adelete_for_runs(run_ids)
+    """Deletes what runs wrote, as `delete_for_runs` does."""
+    await arun(_delete_for_runs_steps(self, run_ids))
 
 
 def copy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
     """Copies a thread. Every row is verified, and sealed again for its new place under the context it had."""
-    for _ in run(copy_steps(self, source_thread_id, target_thread_id)):
-        pass
+    run(_copy_steps(self, source_thread_id, target_thread_id))
 
 
 async def acopy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
-    """Copies a thread as `copy_thread` does."""
-    async for _ in arun(copy_steps(self, source_thread_id, target_thread_id)):
-        pass
+    """Copies a thread, as `copy_thread` does."""
+    await arun(_copy_steps(self, source_thread_id, target_thread_id))
+
+
+def _delete_steps(self: WiredSaver, thread_ids: Sequence[str], delete: Call) -> Steps[None]:
+    if self._anchoring is not None:
+        yield from self._anchoring.delete_threads(thread_ids, delete)
+    else:
+        yield delete
+
+
+def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], strategy: str) -> Steps[None]:
+    def prune_those(chosen: Sequence[str]) -> Call:
+        return Call(self._wiring.gated, "prune", (chosen,), None, {"strategy": strategy})
+
+    if self._anchoring is None or isinstance(thread_ids, str):  # which the inner saver refuses
+        yield prune_those(thread_ids)
+    elif strategy == "delete":
+        yield from self._anchoring.delete_threads(thread_ids, prune_those(thread_ids))
+    else:
+        yield from self._anchoring.prune(thread_ids, prune_those)
+
+
+def _delete_for_runs_steps(self: WiredSaver, run_ids: Sequence[str]) -> Steps[None]:
+    delete = Call(self._wiring.gated, "delete_for_runs", (run_ids,))
+    if self._anchoring is None:
+        yield delete
+    else:
+        yield from self._anchoring.delete_for_runs(run_ids, delete)
+
+
+def _copy_steps(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> Steps[None]:
+    only = None
+    if self._anchoring is not None:  # a thread that lacks something is not copied at all
+        lister, (expected, _) = self._anchoring.lister(), self._for_copying()
+        source: RunnableConfig = {"configurable": {"thread_id": source_thread_id}}
+        yield from _unheard(lister.steps(Asked(source, expected, None, None, None)))
+        only = lister.listed
+    yield from copy_steps(self, source_thread_id, target_thread_id, only)
+
+
+def _unheard(steps: Steps[None]) -> Steps[None]:
+    """Does steps that give their caller something, for their effect alone."""
+    answer = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration:
+            return
+        answer = None if isinstance(step, Give) else (yield step)
 
 
 def get_delta_channel_history(
     self: WiredSaver, *, config: RunnableConfig, channels: Sequence[str]
 ) -> Mapping[str, DeltaChannelHistory]:
-    """Gives writes and seeds of delta channels, each authenticated to thread, namespace and channel."""
-    [history] = run(_history_steps(self, config, channels))
-    return cast("Mapping[str, DeltaChannelHistory]", history)
+    """Returns writes and seeds of delta channels, each authenticated to thread, namespace and channel."""
+    return run(_history_steps(self, config, channels))
 
 
 async def aget_delta_channel_history(
     self: WiredSaver, *, config: RunnableConfig, channels: Sequence[str]
 ) -> Mapping[str, DeltaChannelHistory]:
-    """Gives writes and seeds of delta channels, as `get_delta_channel_history` does."""
-    [history] = [found async for found in arun(_history_steps(self, config, channels))]
-    return cast("Mapping[str, DeltaChannelHistory]", history)
+    """Returns writes and seeds of delta channels, as `get_delta_channel_history` does."""
+    return await arun(_history_steps(self, config, channels))
 
 
-def _history_steps(self: WiredSaver, config: RunnableConfig, channels: Sequence[str]) -> Steps:
+def _history_steps(
+    self: WiredSaver, config: RunnableConfig, channels: Sequence[str]
+) -> Steps[Mapping[str, DeltaChannelHistory]]:
     asked, at = self._asked(config)
     found = yield Call(self._wiring.gated, "get_delta_channel_history", (), at.context, {"config": asked, "channels": channels})
-    opened = yield Work(lambda: self._opener.history(found, at), is_heavy=True)
-    yield Give(opened)
+    opened: Mapping[str, DeltaChannelHistory] = yield Work(lambda: self._opener.history(found, at), is_heavy=True)
+    return opened
 
 
 def setup(self: WiredSaver) -> Any:
