@@ -214,10 +214,14 @@ class AnchorClient:
 
     def enter(self, view: View, judged: Judged) -> int:
         """Enters an authentic row that was seen and is not required yet. Returns how many checkpoints and writes that were."""
-        entries = [*view.seen(judged)]
-        if entries:
-            self.anchor.append(entries)
+        self.anchor.append([*view.seen(judged)])
+        self.forget(view, judged.spot)
         return judged.to_enter
+
+    def forget(self, view: View, spot: Spot) -> None:
+        """Forgets the writes of a checkpoint. They are read anew when they are needed."""
+        with self._lock:
+            self._live.pop((view.names.thread(view.thread_id), spot), None)
 
     def _forget_some(self) -> None:
         if len(self._live) >= _REMEMBERED:

@@ -130,7 +130,7 @@ class Ledger:
 
     def going(self) -> list[Spot]:
         """Returns the checkpoints that deletions name which did not end."""
-        return [spot for spot in self._spots if self._of(spot).is_open]
+        return [spot for spot in self._spots if self._of(spot).is_open and self.checkpoint(spot) is Standing.GOING]
 
     def writes(self, spot: Spot) -> dict[TaskSlot, dict[bytes, Standing]]:
         """Says, for each slot of a checkpoint that has an entry, how the batches stand that were sent there."""

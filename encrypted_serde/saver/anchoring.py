@@ -186,6 +186,8 @@ class Anchoring:
         """Returns what may go of a thread, and the newest checkpoints, which may not: of each namespace that is no call's."""
         view: View = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
         rows = yield from self._rows(view)
+        if ended := {spot: Kind.GONE for spot in view.ledger.going() if spot not in rows}:  # of a deletion that did not end
+            yield Work(partial(self._client.end, view, ended), is_heavy=True)
         newest = []
         for checkpoint_ns in {"", *(checkpoint_ns for checkpoint_ns, _ in rows.values() if ":" not in checkpoint_ns)}:
             at = At(Place.of(thread_id, checkpoint_ns), None, None)
@@ -201,16 +203,17 @@ class Anchoring:
 
     def _end_newest(self, place: Place, checkpoint_id: str) -> Steps[None]:
         """Enters that a newest checkpoint is gone, if a run stored a newer one before its thread was pruned."""
+        view: View = yield Work(partial(self._client.thread, place.thread_id), is_heavy=True)
         config: RunnableConfig = {"configurable": {"thread_id": place.thread_id, "checkpoint_ns": place.checkpoint_ns}}
-        at = At(place, checkpoint_id, None)
+        at, spot = At(place, checkpoint_id, None), view.spot(place.checkpoint_ns, checkpoint_id)
         if (yield Call(self._wiring.gated, "get_tuple", (naming(config, at, checkpoint_id),))) is not None:
+            if view.ledger.checkpoint(spot) is Standing.GOING:  # an earlier deletion named it, and did not end
+                yield Work(partial(self._client.end, view, {spot: Kind.KEPT}), is_heavy=True)
             return
         top = yield Call(self._wiring.gated, "get_tuple", (config,))
         newer = None if top is None else id_of(top)
         if newer is not None and id_bytes(newer) > id_bytes(checkpoint_id) and (yield from self._seen(at, newer)) is not None:
-            view: View = yield Work(partial(self._client.thread, place.thread_id), is_heavy=True)
-            gone = {view.spot(place.checkpoint_ns, checkpoint_id): Kind.GONE}
-            yield Work(partial(self._client.end, view, gone), is_heavy=True)
+            yield Work(partial(self._client.end, view, {spot: Kind.GONE}), is_heavy=True)
 
     def delete_for_runs(self, run_ids: Sequence[str], delete: Step) -> Steps[None]:
         """Deletes what runs wrote: only rows that open are named, so that no forged ``run_id`` excuses a deletion."""

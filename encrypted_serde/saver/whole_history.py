@@ -100,7 +100,8 @@ class WholeLister(Lister):
         if kept is None:
             return None
         answer = yield from super()._row(asked, query, kept.found)
-        if answer is not None:
+        if answer is not None and kept.judged is not None:
+            self._client.forget(kept.view, kept.judged.spot)
             yield from self._reader.enter(kept)
         return answer
 
