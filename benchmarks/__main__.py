@@ -60,11 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _write_report(directory: Path, effort: Effort, *, smoke: bool) -> None:
-    from .report import report  # the other command needs no matplotlib
+    from .report import TooBusy, report  # the other command needs no matplotlib
 
     errors = Console(stderr=True)
-    with errors.status("measuring") as status:
-        report(directory, effort, smoke=smoke, say=status.update)
+    try:
+        with errors.status("measuring") as status:
+            report(directory, effort, smoke=smoke, say=status.update)
+    except TooBusy as error:
+        sys.exit(str(error))
     print(f"wrote {directory}/index.md, its pictures and results.json")
 
 

@@ -45,6 +45,7 @@ class Measurement:
         subject: The shortest time of the subject.
         baseline: The shortest time of the baseline.
         ratio: The median of the ratios of all pairs: the figure to go by.
+        spread: The quartiles of the ratios of all pairs: half of them lie between these two.
         of_minima: The ratio of the shortest times. Where the two are far apart, the machine was too busy to tell.
     """
 
@@ -61,6 +62,11 @@ class Measurement:
     @property
     def ratio(self) -> float:
         return statistics.median(subject / baseline for subject, baseline in self.pairs)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        ratios = sorted(subject / baseline for subject, baseline in self.pairs)
+        return ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
 
     @property
     def of_minima(self) -> float:

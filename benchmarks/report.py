@@ -25,6 +25,12 @@ from .serializers import OURS, PLAINTEXT, SERIALIZERS, UPSTREAM_EAX
 PACKAGES = ("encrypted-serde", "cryptography", "langgraph", "langgraph-checkpoint", "ormsgpack", "pycryptodome")
 SIZES = (16, 256, 4096, 65_536, 1 << 20, 16 << 20)
 SERIES = (OURS, "upstream GCM", UPSTREAM_EAX)
+MOST_LOAD = 1.0
+"""Load of the machine, as a number of running processes, above which no page is written."""
+
+
+class TooBusy(Exception):
+    """The machine does something else: its figures would mislead."""
 
 
 @dataclass
@@ -37,7 +43,7 @@ class Report:
         versions: With what.
         smoke: Whether the rounds were too few to go by.
         values: Serializing and sealing bytes: size, series, seconds, seconds of plaintext, ratio.
-        runs: Whole graph runs: saver, subject, ratio to plaintext.
+        runs: Whole graph runs: saver, subject, ratio to plaintext, its quartiles.
         sizes: Databases: name, characters of a message, bytes, checkpoints.
         growth: Calls on a growing thread: checkpoints, call, seconds by saver.
     """
@@ -60,12 +66,17 @@ def report(directory: Path, effort: Effort, *, smoke: bool, say: Callable[[str],
         effort: How long each pair is compared.
         smoke: Whether to make everything small.
         say: Is told what comes next.
+
+    Raises:
+        TooBusy: If the machine is too busy for figures that can be published.
     """
     from . import plots  # matplotlib: only this command needs it
 
-    found = Report(
-        datetime.now(timezone.utc).isoformat(timespec="seconds"), _machine(), {one: version(one) for one in PACKAGES}, smoke
-    )
+    machine = _machine()
+    if machine["load"] > MOST_LOAD and not smoke:
+        raise TooBusy(f"the load of this machine is {machine['load']:.1f}: wait until it is below {MOST_LOAD:.1f}")
+    versions = {one: version(one) for one in PACKAGES}
+    found = Report(datetime.now(timezone.utc).isoformat(timespec="seconds"), machine, versions, smoke)
     with Places() as places:
         say("values by size")
         found.values.extend(_values(SIZES[:2] if smoke else SIZES, effort))
@@ -97,7 +108,8 @@ def _runs(places: Places, effort: Effort) -> Iterator[dict[str, Any]]:
         if comparison.group in _RUNS and graph == WORKING:
             with comparison.samples(places, effort) as (subject, plain):
                 measured = measure(subject, plain, effort)
-            yield {"saver": saver, "subject": _NAMES.get(comparison.subject, comparison.subject), "ratio": measured.ratio}
+            name = _NAMES.get(comparison.subject, comparison.subject)
+            yield {"saver": saver, "subject": name, "ratio": measured.ratio, "spread": measured.spread}
 
 
 _RUNS = ("runs, serde=", "runs, EncryptedSaver")  # those that are compared with no encryption
@@ -118,18 +130,16 @@ def _machine() -> dict[str, Any]:
 
 def _page(found: Report) -> str:
     machine, versions = found.machine, ", ".join(f"{name} {number}" for name, number in found.versions.items())
-    busy = machine["load"] > machine["cores"] / 2
-    noise = f"\n**The machine was busy (load {machine['load']:.1f}): single ratios may be far off.**\n" if busy else ""
     smoke = "\n**A smoke run: too few rounds to go by.**\n" if found.smoke else ""
     return f"""# Performance
 
 Written by `python -m benchmarks report` on {found.date[:10]}; do not edit.
 {machine["cores"]} cores ({machine["cpu"]}), {machine["system"]}, Python {machine["python"]},
 {versions}. All figures: [results.json](results.json).
-{smoke}{noise}
-Everything is measured in turns with what it is compared with, in one process, so that both share whatever else the
-machine does. Ratios therefore hold better than times. `python -m benchmarks ratios` prints
-more comparisons, each beside its target.
+{smoke}
+Each figure is measured in turns with its baseline, in one process, so that both share the load of the machine. Ratios are
+therefore more reliable than times. In brackets are the quartiles: half of all pairs lie between them. The load of the machine
+was {machine["load"]:.1f} when the run began; the command refuses to write this page above {MOST_LOAD:.1f}.
 
 ## Whole runs
 
@@ -139,11 +149,11 @@ A graph of twenty steps that each add a message of 2 kB, beside 256 kB of docume
 
 {_runs_table(found)}
 
-The Postgres of this benchmark writes without fsync, which a real one does not: its ratios are the larger ones.
+The Postgres of this benchmark writes without fsync. A real one waits for the disk, so its ratios are smaller.
 
 ## One value
 
-From bytes to sealed bytes, by size.
+From bytes to encrypted bytes, by size.
 
 ![Time to seal one value, by its size](values.svg)
 
@@ -151,9 +161,9 @@ From bytes to sealed bytes, by size.
 
 ## Size of a database
 
-One conversation of 200 messages over 52 checkpoints, on Postgres: all tables with their indexes. Postgres compresses
-plaintext by itself, and can do nothing with what is sealed; `compression="zstd"` compresses before sealing. The length of a
-row then tells something about its content.
+One conversation of 200 messages over 52 checkpoints, on Postgres: all tables with their indexes. Postgres compresses plaintext.
+It cannot compress encrypted values. `compression="zstd"` compresses before encryption, but then the length of a row leaks
+information about its content.
 
 ![Size of a Postgres database, by how it is kept](sizes.svg)
 
@@ -161,11 +171,27 @@ row then tells something about its content.
 
 ## A long thread
 
-The same calls on one SQLite file after 1 to 10 000 checkpoints: what is sealed does not make a long thread slower than it is.
+The same calls on one SQLite file after 1 to 10 000 checkpoints. The ratio does not grow with the length of the thread.
 
 ![Time of a call, by the number of checkpoints in the thread](growth.svg)
 
 {_growth_table(found)}
+
+## Measure yourself
+
+```sh
+python -m pip install -e ".[bench]"
+python -m benchmarks ratios                     # every comparison, beside its target; --only TEXT chooses
+python -m benchmarks report                     # writes this page
+python -m pytest benchmarks --benchmark-enable  # pytest-benchmark: absolute times, in groups
+```
+
+| group of pytest-benchmark | what it measures |
+| --- | --- |
+| `dumps ...`, `loads ...` | one payload (an int, messages, bytes of 1 MiB) with each serializer, one direction a group |
+| `InMemory: ...`, `Sqlite: ...`, `Postgres: ...` | whole graph runs on one saver: plaintext, ours, langgraph's own |
+| `tenants: ...` | one payload with one key, and with a key per tenant |
+| `agent server: ...` | the handlers of Agent Server, by themselves and as the server calls them |
 """
 
 
@@ -175,7 +201,9 @@ def _table(heading: list[str], rows: list[list[str]]) -> str:
 
 def _runs_table(found: Report) -> str:
     savers = list(dict.fromkeys(one["saver"] for one in found.runs))
-    ratios = {(one["subject"], one["saver"]): f"{one['ratio']:.2f}" for one in found.runs}
+    ratios = {
+        (one["subject"], one["saver"]): "{:.2f} ({:.2f} to {:.2f})".format(one["ratio"], *one["spread"]) for one in found.runs
+    }
     subjects = dict.fromkeys(subject for subject, _ in ratios)
     return _table(["", *savers], [[subject, *(ratios.get((subject, saver), "") for saver in savers)] for subject in subjects])
 

@@ -54,7 +54,7 @@ ogp_description_length = 160
 ogp_image = "_static/social.png"
 ogp_image_alt = "encrypted-serde: encryption at rest for LangGraph"
 ogp_social_cards = {"enable": False}
-autosummary_generate = False
+autosummary_generate = False  # tables alone: every name has its place on a page
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

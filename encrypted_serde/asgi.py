@@ -32,6 +32,7 @@ RETRY_AFTER = 5
 _DETAILS = {
     403: "this request may not read or change this: it belongs to another encryption context, or the request has none",
     410: "this was erased",
+    422: "this cannot be stored: it could not be read or sent again",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -87,17 +88,18 @@ class EncryptionContextMiddleware:
 
 
 def status_of(error: EncryptedSerdeError) -> int:
-    """Gives the HTTP status that fits an error of this package.
+    """Returns the HTTP status that fits an error of this package.
 
     Returns:
-        403 for another tenant's data or a missing context; 410 for what was erased; 503 where the same request may succeed
-        later; 500 for all else: tampering, plaintext, unknown keys, a wrong configuration.
+        403 for another tenant's data or a missing context; 410 for what was erased; 422 for data that Agent Server could not
+        send again; 503 where the same request may succeed later; 500 for all else: tampering, plaintext, unknown keys, a wrong
+        configuration.
     """
     if isinstance(error, WrongContext):
         return 403
     if isinstance(error, KeyErased):
         return 410
-    return 503 if getattr(error, "retryable", False) else 500
+    return 503 if getattr(error, "retryable", False) else getattr(error, "http_status", 500)
 
 
 async def error_response(request: Request, error: Exception) -> Response:

@@ -26,7 +26,7 @@ class AuditEvent(NamedTuple):
     """One thing that happened.
 
     Attributes:
-        action: ``seal``, ``open``, ``refuse``, ``key_created``, ``key_rotated``, ``key_rewrapped`` or ``key_erased``.
+        action: ``seal``, ``open``, ``refuse``, ``look``, ``key_created``, ``key_rotated``, ``key_rewrapped`` or ``key_erased``.
         key_id: The 32 bytes that name the key; None where none is known.
         context: The encryption context; None where none is known. In a refused value key id and context are those that its
             header claims, which nobody vouches for.
@@ -35,6 +35,9 @@ class AuditEvent(NamedTuple):
         outcome: ``ok``; the name of the error class for ``refuse``; ``plaintext`` for a row that was read unencrypted
             because a switch admits it.
         actor: Who was at work, as ``encryption_context(..., actor=)`` said; None where nobody did.
+        place: What somebody looked at (`encrypted_serde.view`): ``thread`` and ``checkpoint``, or ``namespace`` and ``key``.
+            None in every other event.
+        reason: Why somebody looked, in their words; None in every other event.
     """
 
     action: str
@@ -44,6 +47,8 @@ class AuditEvent(NamedTuple):
     size: int | None = None
     outcome: str = "ok"
     actor: str | None = None
+    place: Mapping[str, str] | None = None
+    reason: str | None = None
 
 
 class AuditListener(Protocol):
@@ -254,8 +259,8 @@ class LogListener:
     """Writes every event to the standard library's `logging`: refusals as warnings, the rest at a level of choice.
 
     The fields are in the message and, for structured logs, in the record as ``audit_action``, ``audit_key_id``,
-    ``audit_context``, ``audit_cipher``, ``audit_size``, ``audit_outcome`` and ``audit_actor``. Context values are logged: they
-    are the tenant.
+    ``audit_context``, ``audit_cipher``, ``audit_size``, ``audit_outcome``, ``audit_actor``, ``audit_place`` and
+    ``audit_reason``. Context values are logged: they are the tenant.
 
     Args:
         logger: Where to write; ``encrypted_serde.audit`` by default.
@@ -270,7 +275,8 @@ class LogListener:
         """Writes one record."""
         fields = event._asdict()
         fields["key_id"] = event.key_id.hex() if event.key_id else None
-        fields["context"] = dict(event.context) if event.context is not None else None
+        for name in ("context", "place"):
+            fields[name] = None if fields[name] is None else dict(fields[name])
         level = logging.WARNING if event.action == "refuse" else self._level
         # %r: a context value is somebody's input, and must not forge a line of its own.
         text = " ".join(f"{name}=%r" for name in fields)

@@ -7,7 +7,6 @@ the audit: a cache may be deleted at any time, so its content never makes a run 
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +22,7 @@ from .core.context import NO_CONTEXT, EncryptionContext, current
 from .core.encoding import lp, lps, utf8
 from .core.keys import Key, KeyProvider
 from .core.sealer import BatchSealing, Sealing
+from .core.waiting import aside
 from .errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused
 from .serializer import EncryptedSerializer
 from .wrapping import serialize
@@ -181,9 +181,7 @@ class EncryptedCache(BaseCache[Any]):
         return context
 
     async def _off_loop(self, work: Callable[..., Any], *arguments: Any, large: bool = False) -> Any:
-        if large or self._sealer.may_block:
-            return await asyncio.to_thread(work, *arguments)
-        return work(*arguments)
+        return await aside(large or self._sealer.may_block, work, *arguments)
 
 
 class _Gate:

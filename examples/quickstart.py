@@ -99,7 +99,7 @@ def main() -> None:
 
         show_file(file)
         print("\n4. Somebody changes one bit of the newest row")
-        with changed_row(file, lambda type_tag, blob: (type_tag, blob[:-1] + bytes([blob[-1] ^ 1]))):
+        with changed_row(file, lambda type_tag, blob: (type_tag, blob[:60] + bytes([blob[60] ^ 1]) + blob[61:])):
             show_refusal(file)
         print("\n5. Somebody replaces the newest row by one that was never encrypted")
         with changed_row(file, lambda type_tag, blob: JsonPlusSerializer().dumps_typed({"v": 4, "id": "forged"})):

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-NAMES = ("blob", "sealed_bytes", "text", "legacy", "gate", "inert", "cell", "key_text", "context")
+NAMES = ("blob", "sealed_bytes", "text", "claims", "legacy", "gate", "inert", "cell", "key_text", "context")
 
 
 def main() -> int:

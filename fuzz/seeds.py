@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from encrypted_serde.core.format import sealed_text
+from encrypted_serde.core.format import Sealed, sealed_text
 
 from .targets import VECTORS
 
@@ -48,6 +48,14 @@ def _texts() -> Iterator[bytes]:
         yield sealed_text(one).encode()
 
 
+def _claims() -> Iterator[bytes]:
+    for one in VECTORS["sealed"]:
+        yield bytes.fromhex(one["claims_encoded"])
+    for one in VECTORS["refused"]:
+        if one["name"].startswith("claims: "):
+            yield Sealed.of_bytes(bytes.fromhex(one["sealed_bytes"])).encoded_claims
+
+
 def _legacy() -> Iterator[bytes]:
     for one in VECTORS["legacy"]:
         yield one["type_tag"].removesuffix("+aes").encode() + b"\0" + bytes.fromhex(one["blob"])
@@ -85,6 +93,7 @@ _SEEDS = {
     "blob": _typed,
     "sealed_bytes": _sealed,
     "text": _texts,
+    "claims": _claims,
     "legacy": _legacy,
     "gate": _gate,
     "inert": lambda: iter(_MSGPACK),

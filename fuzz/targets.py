@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from encrypted_serde import EncryptedSerdeError, Key, Keyring, Sealer
+from encrypted_serde.core.claims import decode_claims, encode_claims
 from encrypted_serde.core.context import EncryptionContext, parse_context
 from encrypted_serde.core.encoding import encode_pairs
 from encrypted_serde.core.format import Sealed, bytes_of_text, find_sealed, is_sealed, sealed_text
@@ -106,9 +107,21 @@ def text(data: bytes) -> None:
 def _look_at(sealed: Sealed) -> None:
     head = sealed.head
     _must(len(head.key_id) == 32, "a key id of another length")
-    _must(encode_pairs(sealed.claims) == sealed.encoded_claims or not sealed.is_bound, "claims that are not canonical")
+    _must(encode_claims(sealed.claims) == sealed.encoded_claims, "claims that are not canonical")
+    _must(sealed.ciphertext_size >= 0, "a ciphertext of less than nothing")
+    parts = (sealed.start, sealed.nonce, sealed.end, len(sealed.data))
+    _must([*parts] == sorted(parts), "parts that overlap")
     _must(sealed.is_bound or not sealed.claims, "claims of an unbound value")
     repr(sealed), repr(head.context), sealed.is_compressed, sealed.ciphertext_size
+
+
+def claims(data: bytes) -> None:
+    """Claims. What is read has one encoding and no other."""
+    try:
+        read = decode_claims(data)
+    except EncryptedSerdeError:
+        return
+    _must(encode_claims(read) == data, "claims that are not canonical")
 
 
 def legacy(data: bytes) -> None:
@@ -199,5 +212,5 @@ def context(data: bytes) -> None:
 
 
 TARGETS: dict[str, Target] = {
-    one.__name__: one for one in (blob, sealed_bytes, text, legacy, gate, inert, cell, key_text, context)
+    one.__name__: one for one in (blob, sealed_bytes, text, claims, legacy, gate, inert, cell, key_text, context)
 }

@@ -33,12 +33,12 @@ class Opened(NamedTuple):
     inner_type: str
     plaintext: bytes
     context: dict[str, str]
-    claims: dict[str, str]
+    claims: dict[str, str | int]
     associated_data: bytes
     data_key: bytes
 
 
-# --- two building blocks --------------------------------------------------------------------------------------------
+# --- three building blocks ------------------------------------------------------------------------------------------
 
 
 def lp(field: bytes) -> bytes:
@@ -59,6 +59,16 @@ class Cursor:
 
     def field(self) -> bytes:
         return self.take(int.from_bytes(self.take(2), "big"))
+
+    def take_last(self, size: int) -> bytes:
+        if len(self.data) < size:
+            raise Refused("MalformedEnvelope")
+        start = len(self.data) - size
+        taken, self.data = self.data[start:], self.data[:start]
+        return taken
+
+    def last_field(self) -> bytes:
+        return self.take_last(int.from_bytes(self.take_last(2), "big"))
 
 
 def pairs(mapping: Mapping[str, str]) -> bytes:
@@ -162,6 +172,57 @@ def parse_sealed_bytes(data: bytes) -> tuple[str, bytes] | None:
 def parse_sealed_text(text: str) -> tuple[str, bytes] | None:
     data = base64url(text[4:]) if text.startswith("es1.") else None
     return None if data is None else parse_sealed_bytes(data)
+
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+
+
+def parse_claims(data: bytes) -> dict[str, str | int]:
+    if not data:
+        return {}
+    cursor = Cursor(data)
+    kind = cursor.take(1)
+    claims: dict[str, str | int] = {}
+    try:
+        if kind == b"\1":
+            claims["version"] = cursor.take(len(cursor.data)).decode()
+        elif kind in (b"\2", b"\3"):
+            claims["task_id"], claims["checkpoint_id"] = parse_name(cursor), parse_name(cursor)
+            claims["task_path"] = cursor.take(parse_number(cursor)).decode()
+            claims["batch" if kind == b"\2" else "alone"] = cursor.take(8).hex()
+            claims["idx"] = parse_number(cursor) if kind == b"\2" else -parse_number(cursor)
+        elif kind == b"\4":
+            claims["checkpoint_id"], claims["idx"] = parse_name(cursor), parse_number(cursor)
+        if kind in (b"\2", b"\4"):
+            claims["size"] = parse_number(cursor)
+        if kind == b"\2":
+            claims["of"] = parse_number(cursor)
+    except UnicodeDecodeError:
+        raise Refused("MalformedEnvelope") from None
+    if not claims or cursor.data or (kind == b"\3" and claims["idx"] == 0):
+        raise Refused("MalformedEnvelope")
+    return claims
+
+
+def parse_number(cursor: Cursor) -> int:
+    groups = [cursor.take(1)[0]]
+    while groups[-1] & 0x80:
+        groups.append(cursor.take(1)[0])
+    number = sum((group & 0x7F) << 7 * position for position, group in enumerate(groups))
+    if number >= 1 << 32 or (len(groups) > 1 and groups[-1] == 0):
+        raise Refused("MalformedEnvelope")
+    return number
+
+
+def parse_name(cursor: Cursor) -> str:
+    size = parse_number(cursor)
+    if size == 0:
+        digits = cursor.take(16).hex()
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    text = cursor.take(size - 1).decode()
+    if UUID.fullmatch(text):
+        raise Refused("MalformedEnvelope")
+    return text
 
 
 def check_context(context: dict[str, str]) -> None:
@@ -321,7 +382,7 @@ def open_value(
     *,
     expected_context: Mapping[str, str] | None = None,
     location: list[str] | None = None,
-    known_claims: Mapping[str, str] | None = None,
+    known_claims: Mapping[str, str | int] | None = None,
 ) -> Opened:
     """Opens a blob; a bound one, found at `location`, where that is given."""
     # 1: the type tag
@@ -339,13 +400,19 @@ def open_value(
         raise Refused("MalformedEnvelope")
     if version > 1:
         raise Refused("UnsupportedFormat")
-    flags, stored_id, encoded_context = cursor.take(1)[0], cursor.take(32), cursor.field()
+    flags = cursor.take(1)[0]
     if flags > 3:
         raise Refused("UnsupportedFormat")
+    stored_id = cursor.take(32)
+    encoded_context = cursor.last_field()
+    encoded_claims = cursor.last_field() if flags & 2 else b""
+    nonce_size, decrypt = CIPHERS[cipher]
+    if len(cursor.data) < nonce_size + 16:
+        raise Refused("MalformedEnvelope")
+    front, tail = blob[:34], blob[34 + len(cursor.data) :]
     context = parse_pairs(encoded_context)
     check_context(context)
-    claims = parse_pairs(cursor.field()) if flags & 2 else {}
-    header = blob[: len(blob) - len(cursor.data)]
+    claims = parse_claims(encoded_claims)
     # 3: bound or unbound
     if bool(flags & 2) != (location is not None):
         raise Refused("WrongLocation")
@@ -357,12 +424,9 @@ def open_value(
     if secret is None:
         raise Refused("UnknownKey")
     # 6: the AEAD
-    nonce_size, decrypt = CIPHERS[cipher]
     nonce = cursor.take(nonce_size)
-    if len(cursor.data) < 16:
-        raise Refused("MalformedEnvelope")
     place = b"".join(lp(field.encode()) for field in location or [])
-    associated_data = lp(b"encrypted-serde/1") + lp(type_tag.encode()) + lp(place) + header
+    associated_data = lp(b"encrypted-serde/1") + lp(type_tag.encode()) + front + lp(place) + tail
     data_key = derive(secret, "data-key", cipher.encode(), encoded_context)
     try:
         plaintext = decrypt(data_key, nonce, cursor.data, associated_data)

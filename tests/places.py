@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from encrypted_serde import ConfigurationError
 from encrypted_serde.core.binding import Binding
+from encrypted_serde.core.claims import Claims
 from encrypted_serde.core.encoding import lps
 from encrypted_serde.core.format import Sealed
 
@@ -14,9 +14,12 @@ def at(*fields: str) -> Binding:
     return Binding(lps(fields))
 
 
-def claiming(place: Binding, claims: Mapping[str, str]) -> Binding:
-    """The same place with claims."""
-    return Binding.of(place.location, claims)
+def claiming(place: Binding, claims: Claims) -> Binding:
+    """The same place with claims; where they are not all of a kind, as a reader knows them."""
+    try:
+        return Binding.of(place.location, claims)
+    except ConfigurationError:
+        return Binding(place.location, claims, None)
 
 
 def blob_of(sealed: bytes) -> tuple[str, bytes]:

@@ -10,10 +10,10 @@ from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_SINGLE_ARG, Json
 
 from encrypted_serde import Key, Keyring
 from encrypted_serde.core.ciphers import CIPHERS
-from encrypted_serde.core.encoding import lp
+from encrypted_serde.core.encoding import lp, pl
 
-FIXED_HEADER = 34
-"""Bytes of version, flags and key id: what comes before the length of the context."""
+FRONT = 34
+"""Bytes of version, flags and key id: what comes before the nonce."""
 
 
 class RecordingKeyring(Keyring):
@@ -47,20 +47,42 @@ def flip(data: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-def header(*, version: int = 1, flags: int = 0, key_id: bytes, context: bytes = b"", claims: bytes | None = None) -> bytes:
-    """Writes a header down field by field, right or wrong."""
-    return bytes([version, flags]) + key_id + lp(context) + (b"" if claims is None else lp(claims))
+def changed(stored: bytes) -> bytes:
+    """Changes one bit of the nonce of a blob or of sealed bytes, which only the AEAD notices."""
+    start = 6 + stored[5] if stored.startswith(b"\xc1ES1") else 0
+    return flip(stored, 8 * (start + FRONT + 1))
+
+
+def front(*, version: int = 1, flags: int = 0, key_id: bytes) -> bytes:
+    """Writes a front down field by field, right or wrong."""
+    return bytes([version, flags]) + key_id
+
+
+def tail(context: bytes = b"", claims: bytes | None = None) -> bytes:
+    """Writes a tail down field by field, right or wrong."""
+    return (b"" if claims is None else pl(claims)) + pl(context)
 
 
 def forge(
-    key: Key, cipher: str, type_tag: str, head: bytes, plaintext: bytes, *, location: bytes = b"", context: bytes = b""
+    key: Key,
+    cipher: str,
+    type_tag: str,
+    plaintext: bytes,
+    *,
+    flags: int = 0,
+    location: bytes = b"",
+    context: bytes = b"",
+    claims: bytes | None = None,
+    derived_from: bytes | None = None,
 ) -> bytes:
-    """Seals with the primitives alone, as somebody who holds the key could: authentic, whatever the header says."""
+    """Seals with the primitives alone, as somebody who holds the key could: authentic, whatever front and tail say."""
     chosen = CIPHERS[cipher]
     nonce = bytes(range(chosen.NONCE_PREFIX + chosen.NONCE_REST))
-    aead = chosen.aead(key.derive("data-key", cipher.encode(), context), nonce[: chosen.NONCE_PREFIX])
-    associated_data = lp(b"encrypted-serde/1") + lp(type_tag.encode()) + lp(location) + head
-    return head + nonce + aead.encrypt(nonce[chosen.NONCE_PREFIX :], plaintext, associated_data)
+    data_key = key.derive("data-key", cipher.encode(), context if derived_from is None else derived_from)
+    aead = chosen.aead(data_key, nonce[: chosen.NONCE_PREFIX])
+    first, last = front(flags=flags, key_id=key.id), tail(context, claims)
+    associated_data = lp(b"encrypted-serde/1") + lp(type_tag.encode()) + first + lp(location) + last
+    return first + nonce + aead.encrypt(nonce[chosen.NONCE_PREFIX :], plaintext, associated_data) + last
 
 
 def run_command(path: object) -> bytes:

@@ -104,13 +104,11 @@ def test_the_writes_of_a_task_in_a_database(key: Key, secret: bytes, connection:
     here = stored["configurable"]["checkpoint_id"]
     rows = connection.execute("SELECT channel, idx, value FROM writes ORDER BY idx").fetchall()
     claims = [
-        read(
-            secret, value, "write", "one", "", channel, task_id="task", checkpoint_id=here, task_path="~path", idx=str(idx)
-        ).claims
+        read(secret, value, "write", "one", "", channel, task_id="task", checkpoint_id=here, task_path="~path", idx=idx).claims
         for channel, idx, value in rows
     ]
     special, *ordinary = claims
-    assert [(each["size"], each["of"]) for each in ordinary] == [("3", "2"), ("3", "1"), ("3", "2")]
+    assert [(each["size"], each["of"]) for each in ordinary] == [(3, 2), (3, 1), (3, 2)]
     assert len({each["batch"] for each in ordinary}) == 1
     assert not {"batch", "size", "of"} & set(special)
     assert len(special["alone"]) == len(ordinary[0]["batch"]) == 16

@@ -29,6 +29,7 @@ from encrypted_serde.core.sealer import Sealer
 from encrypted_serde.kms.local import LocalKeyWrapper
 from encrypted_serde.tenants.keyring import TenantKeyring
 from tests.places import at, claiming
+from tests.tampering import changed
 
 ACME = {"tenant_id": "acme"}
 
@@ -75,7 +76,7 @@ def test_every_refusal_is_told_with_the_class_of_its_error(key: Key, events: lis
     events.clear()
     for context, value, error in (
         ({"tenant_id": "globex"}, (tag, blob), WrongContext),
-        (ACME, (tag, blob[:-1] + bytes([blob[-1] ^ 1])), AuthenticationFailed),
+        (ACME, (tag, changed(blob)), AuthenticationFailed),
         (ACME, (tag, blob[:10]), MalformedEnvelope),
         (ACME, ("msgpack", b"\x01"), PlaintextRefused),
         (ACME, ("msgpack+rot13", b"\x01"), UnsupportedCipher),
@@ -196,7 +197,7 @@ def test_every_event_says_who_was_at_work_and_no_stored_value_does(key: Key) -> 
         sealed = serde.dumps_typed("secret")
         serde.loads_typed(sealed)
         with pytest.raises(AuthenticationFailed):
-            serde.loads_typed((sealed[0], sealed[1][:-1] + bytes([sealed[1][-1] ^ 1])))
+            serde.loads_typed((sealed[0], changed(sealed[1])))
         keyring.rotate({"tenant_id": "acme"})
     serde.dumps_typed("of nobody")
     assert [(event.action, event.actor) for event in events] == [

@@ -34,11 +34,12 @@ from encrypted_serde import (
 )
 from encrypted_serde.core import compression
 from encrypted_serde.core.ciphers import CIPHERS
-from encrypted_serde.core.encoding import encode_pairs, lp
+from encrypted_serde.core.encoding import encode_pairs, lp, pl
 from encrypted_serde.core.format import Sealed
 from encrypted_serde.core.sealer import Sealer
 from tests.places import at, blob_of, claiming
-from tests.tampering import FIXED_HEADER, RecordingSerializer, flip, forge, header
+from tests.tampering import FRONT, RecordingSerializer, flip, forge, front
+from tests.vectors.refusing import malformed_claims
 
 KEY = Key.from_bytes(bytes(range(100, 132)))
 TAG = "msgpack+xaes-256-gcm"
@@ -75,9 +76,9 @@ def row(request):
         return Reader(cipher=request.param).serde.dumps_typed({"text": "a value that is long enough for any cipher"})
 
 
-def _authenticated_from(blob):
-    """Where the part begins in which any change can only be seen by the AEAD."""
-    return Sealed.of_blob(TAG, blob).nonce
+def _tail_from(blob):
+    """Where the part ends in which any change can only be seen by the AEAD."""
+    return Sealed.of_blob(TAG, blob).end
 
 
 # --- blobs that are no blobs ----------------------------------------------------------------------------------------
@@ -85,28 +86,60 @@ def _authenticated_from(blob):
 
 @pytest.mark.parametrize("size", range(81))
 def test_a_blob_of_a_few_bytes_is_refused(reader, size):
-    unknown_key = UnknownKey if size >= 36 else MalformedEnvelope
-    for cipher in CIPHERS:
+    for cipher, module in CIPHERS.items():
         tag = f"msgpack+{cipher}"
+        smallest = FRONT + module.NONCE_PREFIX + module.NONCE_REST + 16 + 2
+        unknown_key = UnknownKey if size >= smallest else MalformedEnvelope
         reader.refuses((tag, bytes(size)), MalformedEnvelope)
         reader.refuses((tag, (b"\x01" + bytes(80))[:size]), unknown_key)
         reader.refuses((tag, b"\xff" * size), MalformedEnvelope if size == 0 else UnsupportedFormat)
-        own_key_and_no_more = (header(key_id=KEY.id) + bytes(80))[:size]
+        own_key_and_no_more = (front(key_id=KEY.id) + bytes(80))[:size]
         reader.refuses((tag, own_key_and_no_more), MalformedEnvelope, AuthenticationFailed)
         reader.refuses((tag, os.urandom(size)), MalformedEnvelope, UnsupportedFormat, UnknownKey)
 
 
 def test_a_value_cut_at_any_length_is_refused(reader, row):
     type_tag, blob = row
-    cipher = CIPHERS[type_tag.partition("+")[2]]
-    smallest = _authenticated_from(blob) + cipher.NONCE_PREFIX + cipher.NONCE_REST + 16
     for length in range(len(blob)):
-        reader.refuses((type_tag, blob[:length]), MalformedEnvelope if length < smallest else AuthenticationFailed)
+        reader.refuses((type_tag, blob[:length]), MalformedEnvelope)
+
+
+def test_a_value_cut_before_its_tail_at_any_length_is_refused(reader, row):
+    type_tag, blob = row
+    cipher, tail = CIPHERS[type_tag.partition("+")[2]], blob[_tail_from(blob) :]
+    smallest = FRONT + cipher.NONCE_PREFIX + cipher.NONCE_REST + 16
+    for length in range(_tail_from(blob)):
+        expected = UnsupportedFormat if length == 1 else MalformedEnvelope if length < smallest else AuthenticationFailed
+        reader.refuses((type_tag, blob[:length] + tail), expected, MalformedEnvelope)
 
 
 @pytest.mark.parametrize("trailing", [b"\0", b"\n", b"x" * 16, bytes(1 << 16)])
 def test_a_value_with_trailing_bytes_is_refused(reader, row, trailing):
-    reader.refuses((row[0], row[1] + trailing), AuthenticationFailed)
+    reader.refuses((row[0], row[1] + trailing), MalformedEnvelope, AuthenticationFailed)
+
+
+@pytest.mark.parametrize("inserted", [b"\0", b"\0\0", b"x" * 16, bytes(1 << 16)])
+def test_a_value_with_bytes_put_in_before_its_tail_is_refused(reader, row, inserted):
+    end = _tail_from(row[1])
+    reader.refuses((row[0], row[1][:end] + inserted + row[1][end:]), AuthenticationFailed)
+
+
+@pytest.mark.parametrize("length", range(0, 1 << 16, 251))
+def test_any_length_of_the_context_but_its_own_is_refused(reader, row, length):
+    if length.to_bytes(2, "big") != row[1][-2:]:
+        reader.refuses((row[0], row[1][:-2] + length.to_bytes(2, "big")), MalformedEnvelope, AuthenticationFailed)
+
+
+@pytest.mark.parametrize("length", [*range(300), 0x7FFF, 0x8000, 0xFFFF])
+def test_any_length_of_the_claims_but_their_own_is_refused(length):
+    sealer, place = Sealer(KEY), claiming(at("value", "thread", "", "channel"), {"version": "1"})
+    sealed = sealer.seal_bound("bytes", bytes(100), place)
+    changed = sealed[:-4] + length.to_bytes(2, "big") + sealed[-2:]
+    if changed == sealed:
+        assert sealer.open_bound(sealed, place).claims == {"version": "1"}
+        return
+    with pytest.raises((MalformedEnvelope, AuthenticationFailed)):
+        sealer.open_bound(changed, place)
 
 
 def test_two_values_in_a_row_are_not_one(reader, row):
@@ -120,15 +153,13 @@ def _errors_of_a_flipped_bit(bit, blob):
     byte, value = bit // 8, 1 << bit % 8
     if byte == 0:
         return {MalformedEnvelope} if value == 1 else {UnsupportedFormat}
-    if byte == 1:  # zstd; bound, which asks for claims where the nonce stands; unknown flags
+    if byte == 1:  # zstd; bound, which asks for claims where the tag ends; unknown flags
         return {1: {AuthenticationFailed}, 2: {MalformedEnvelope, WrongLocation}}.get(value, {UnsupportedFormat})
-    if byte < FIXED_HEADER:
+    if byte < FRONT:
         return {UnknownKey}
-    if byte < FIXED_HEADER + 2:
-        return {MalformedEnvelope}
-    if byte < _authenticated_from(blob):  # lengths, names and values of the context
-        return {MalformedEnvelope, AuthenticationFailed}
-    return {AuthenticationFailed}
+    if byte < _tail_from(blob):
+        return {AuthenticationFailed}
+    return {MalformedEnvelope, AuthenticationFailed}  # names and values of the context, lengths
 
 
 # rule T-2
@@ -152,7 +183,8 @@ def test_a_flipped_bit_is_refused_by_a_reader_that_has_read_the_value_before(row
 def test_flipped_bits_of_a_large_value_are_refused(cipher):
     reader = Reader(cipher=cipher)
     type_tag, blob = reader.serde.dumps_typed(os.urandom(200_000))
-    for bit in [*range(36 * 8, 36 * 8 + 200), 800_000, 1_000_001, *range(len(blob) * 8 - 130, len(blob) * 8)]:
+    end = _tail_from(blob) * 8
+    for bit in [*range(FRONT * 8, FRONT * 8 + 200), 800_000, 1_000_001, *range(end - 130, end)]:
         reader.refuses((type_tag, flip(blob, bit)), AuthenticationFailed)
 
 
@@ -166,12 +198,14 @@ def test_every_single_flipped_bit_of_a_bound_value_is_refused():
         allowed = {MalformedEnvelope, UnsupportedFormat, UnsupportedCipher, UnknownKey, AuthenticationFailed, WrongLocation}
         if caught.type not in allowed:
             pytest.fail(f"{caught.type.__name__} at bit {bit}")
-        nonce = Sealed.of_bytes(sealed).nonce
-        if bit // 8 >= nonce and caught.type is not AuthenticationFailed:
-            pytest.fail(f"{caught.type.__name__} at bit {bit}, behind the header")
+        parsed = Sealed.of_bytes(sealed)
+        if parsed.nonce <= bit // 8 < parsed.end and caught.type is not AuthenticationFailed:
+            pytest.fail(f"{caught.type.__name__} at bit {bit}, between front and tail")
+        if bit // 8 >= parsed.end and caught.type not in (AuthenticationFailed, MalformedEnvelope):
+            pytest.fail(f"{caught.type.__name__} at bit {bit}, in the tail")
 
 
-# --- version, flags, header -----------------------------------------------------------------------------------------
+# --- version, flags, tail -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", [2, 3, 127, 255])
@@ -202,14 +236,15 @@ def test_an_unknown_flag_is_unsupported(reader, row, flags):
     ],
 )
 def test_a_context_that_no_writer_writes_is_malformed_even_when_it_is_authentic(reader, context):
-    blob = forge(KEY, "xaes-256-gcm", TAG, header(key_id=KEY.id, context=context), b"\x01", context=context)
+    blob = forge(KEY, "xaes-256-gcm", TAG, b"\x01", context=context)
     reader.refuses((TAG, blob), MalformedEnvelope)
 
 
-@pytest.mark.parametrize("claims", [lp(b"b") + lp(b"1") + lp(b"a") + lp(b"2"), lp(b"a") + lp(b"1") + lp(b"a") + lp(b"1"), b"x"])
+# rule F-12
+@pytest.mark.parametrize("claims", [pytest.param(claims, id=name) for name, claims in malformed_claims().items()])
 def test_claims_that_no_writer_writes_are_malformed_even_when_they_are_authentic(claims):
     place = at("value", "thread")
-    blob = forge(KEY, "xaes-256-gcm", TAG, header(key_id=KEY.id, flags=2, claims=claims), b"\x01", location=place.location)
+    blob = forge(KEY, "xaes-256-gcm", TAG, b"\x01", flags=2, claims=claims, location=place.location)
     with pytest.raises(MalformedEnvelope):
         Sealer(KEY).open_bound(b"\xc1ES1" + lp(TAG.encode()) + blob, place)
 
@@ -227,11 +262,9 @@ def test_a_context_edited_to_another_tenant_is_refused(reader, row):
 
 def test_a_context_taken_away_or_added_is_refused(reader, row):
     type_tag, blob = row
-    stored = encode_pairs(CONTEXT)
-    fixed = blob[:FIXED_HEADER]
-    body = blob[FIXED_HEADER + 2 + len(stored) :]
-    reader.refuses((type_tag, fixed + lp(b"") + body), AuthenticationFailed)
-    reader.refuses((type_tag, fixed + lp(encode_pairs({**CONTEXT, "z": "1"})) + body), AuthenticationFailed)
+    rest = blob[: _tail_from(blob)]
+    reader.refuses((type_tag, rest + pl(b"")), AuthenticationFailed)
+    reader.refuses((type_tag, rest + pl(encode_pairs({**CONTEXT, "z": "1"}))), AuthenticationFailed)
 
 
 # rule T-5
@@ -323,7 +356,7 @@ def test_a_value_that_is_bound_to_a_place_is_refused(reader):
 
 
 def _compressed(packed):
-    return TAG, forge(KEY, "xaes-256-gcm", TAG, header(key_id=KEY.id, flags=1), packed)
+    return TAG, forge(KEY, "xaes-256-gcm", TAG, packed, flags=1)
 
 
 def test_an_authentic_value_that_does_not_decompress_is_malformed(reader):

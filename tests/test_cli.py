@@ -167,7 +167,7 @@ def test_the_table_shows_compression(run, key: Key) -> None:
 
 
 def test_control_characters_of_a_claim_do_not_reach_the_terminal(run, key: Key) -> None:
-    sealed = Sealer(key).seal_bound("bytes", b"", claiming(at("value"), {"name": "\x1b[2J[bold]"}))
+    sealed = Sealer(key).seal_bound("bytes", b"", claiming(at("value"), {"version": "\x1b[2J[bold]"}))
     shown = run("inspect", sealed.hex()).out
     assert "\x1b" not in shown
     assert r"'\x1b[2J[bold]'" in shown

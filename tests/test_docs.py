@@ -21,7 +21,15 @@ GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *GUIDES]
 OPTIONAL = ("deepagents", "langmem")
 """Guides to libraries that are tested where they are installed: ``nox -s integrations`` installs them."""
-COMPLETE = ("README.md", "start.md", "serializer.md", "migration.md", "erasure.md", *(page.name for page in GUIDES))
+COMPLETE = (
+    "README.md",
+    "start.md",
+    "serializer.md",
+    "migration.md",
+    "erasure.md",
+    "removing.md",
+    *(page.name for page in GUIDES),
+)
 """Pages all of whose Python is complete programs. Others show fragments beside a saver or store that they took as given."""
 
 PUBLIC = (
@@ -104,6 +112,12 @@ def test_every_public_name_is_in_the_reference(module: str) -> None:
     assert [name for name in names if name not in listed and not hasattr(errors, name)] == []
 
 
+def test_the_first_page_of_the_reference_lists_every_name_of_the_package() -> None:
+    page = (ROOT / "docs" / "reference" / "index.md").read_text()
+    listed = re.findall(r"^   (\w+)$", page, re.MULTILINE)
+    assert sorted(listed) == sorted({*importlib.import_module("encrypted_serde").__all__} - {"Habits"})
+
+
 def test_every_error_has_its_paragraph_in_troubleshooting() -> None:
     errors = vars(importlib.import_module("encrypted_serde.errors"))
     names = {name for name, one in errors.items() if isinstance(one, type) and issubclass(one, Exception)}
@@ -130,3 +144,29 @@ def test_the_web_application_of_the_guide_keeps_tenants_apart(web_application: T
     assert talk("globex").status_code == 403
     assert talk("").status_code == 422
     assert talk("acme").json() == "message 5"
+
+
+PATHS = {
+    "install": ("start", "1. Install, and generate a key"),
+    "migrate": ("migration", "Plaintext, on SQLite"),
+    "rotate": ("operations", "Rotating a key"),
+    "erase a tenant": ("erasure", "GDPR and erasure"),
+    "debug": ("troubleshooting", "Debugging"),
+    "performance": ("benchmarks/index", "Performance"),
+    "what is not protected": ("threat-model", "Assumptions"),
+}
+"""What people look for, and the page and heading where they find it, one click from the front page."""
+
+
+@pytest.mark.parametrize("wanted", PATHS)
+def test_the_front_page_leads_to_what_people_look_for(wanted: str) -> None:
+    page, heading = PATHS[wanted]
+    assert f":link: {page}\n" in (ROOT / "docs" / "index.md").read_text()
+    assert re.search(rf"^#+ {re.escape(heading)}$", (ROOT / "docs" / f"{page}.md").read_text(), re.MULTILINE)
+
+
+def test_the_readme_is_short_and_leads_to_the_same() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.encode()) <= 7_000
+    linked = set(re.findall(r"\]\(docs/([\w/-]+)\.md", readme))
+    assert {"index", "migration", "threat-model", "coverage", "anchor", "benchmarks/index"} <= linked

@@ -78,11 +78,14 @@ def test_the_independent_reader_opens_every_sealed_vector(vector: dict[str, Any]
 
 @each("sealed", "manifests", "zstd")
 def test_every_field_of_a_vector_is_where_the_format_says(vector: dict[str, Any]) -> None:
-    assert vector["blob"].startswith(vector["header"] + vector["nonce"])
-    header = Sealed.of_blob(vector["type_tag"], bytes.fromhex(vector["blob"]))
-    assert (header.head.flags, header.head.key_id.hex()) == (vector["flags"], vector["key_id"])
-    assert header.head.context.encoded.hex() == vector["context_encoded"]
-    assert header.nonce == len(vector["header"]) // 2
+    blob = vector["blob"]
+    assert blob.startswith(vector["front"] + vector["nonce"])
+    assert blob.endswith(vector["tail"])
+    parsed = Sealed.of_blob(vector["type_tag"], bytes.fromhex(blob))
+    assert (parsed.head.flags, parsed.head.key_id.hex()) == (vector["flags"], vector["key_id"])
+    assert parsed.head.context.encoded.hex() == vector["context_encoded"]
+    assert parsed.encoded_claims.hex() == vector["claims_encoded"]
+    assert (parsed.nonce, parsed.end) == (34, (len(blob) - len(vector["tail"])) // 2)
     if vector["location"] is not None:
         sealed = bytes.fromhex(vector["sealed_bytes"])
         assert bytes_of_text(vector["sealed_text"]) == sealed

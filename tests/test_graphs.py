@@ -31,7 +31,7 @@ from encrypted_serde import (
     encryption_context,
 )
 from tests.savers import ALL_SAVERS, ASYNC_SAVERS, SYNC_SAVERS, any_saver
-from tests.tampering import flip, run_command
+from tests.tampering import changed, run_command
 
 SECRET = "the patient was told on monday"
 CONFIG = {"configurable": {"thread_id": "thread-1"}}
@@ -269,7 +269,7 @@ async def test_one_bit_changed_by_sql_is_refused(kind, saver_place, serde, which
         await _run(kind, saver)
         async with _rows(kind, place) as sql:
             for (value,) in set(sql(f"SELECT {column} FROM {table} WHERE type <> 'empty'")):
-                sql(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", flip(bytes(value), 8 * len(value) - 1), value)
+                sql(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", changed(bytes(value)), value)
         with pytest.raises(AuthenticationFailed):
             await _history(kind, saver)
 

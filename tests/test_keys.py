@@ -6,14 +6,18 @@ import base64
 import copy
 import hashlib
 import hmac
+import shlex
 import string
+import sys
+import traceback
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encrypted_serde import ConfigurationError, Key, KeyProvider, Keyring, UnknownKey
-from encrypted_serde.core import keys
+from encrypted_serde import ConfigurationError, EncryptedSerializer, Key, KeyProvider, Keyring, UnknownKey
+from encrypted_serde.core import environment, keys
 from encrypted_serde.core.encoding import lp
 
 SECRET = bytes(range(100, 132))
@@ -375,3 +379,120 @@ def test_an_environment_that_cannot_be_used_is_refused_by_the_name_of_the_variab
         Keyring.from_env(environ)
     message = str(caught.value)
     assert not any(value[8:30] in message for name, value in environ.items() if value and not name.endswith("_FILE"))
+
+
+# --- one key, one database ----------------------------------------------------------------------------------------------
+
+
+def test_each_database_has_a_key_of_its_own_from_one_secret() -> None:
+    key = Key.generate()
+    production, staging = key.for_database("production"), key.for_database("staging")
+    assert len({key, production, staging}) == 3
+    assert production == Key.from_text(key.to_text()).for_database("production")
+    assert production.id == Key.from_bytes(key.derive("database", b"production")).id
+
+
+def test_a_row_of_staging_is_an_unknown_key_in_production() -> None:
+    ring = Keyring(primary=Key.generate(), decrypt_only=[Key.generate()])
+    production, staging = (EncryptedSerializer(ring.for_database(name)) for name in ("production", "staging"))
+    approved = staging.dumps_typed({"approved": True})
+    assert staging.loads_typed(approved) == {"approved": True}
+    with pytest.raises(UnknownKey):
+        production.loads_typed(approved)
+    with pytest.raises(UnknownKey):
+        EncryptedSerializer(ring).loads_typed(approved)
+
+
+def test_a_keyring_of_a_database_reads_what_its_older_keys_wrote_there() -> None:
+    old, new = Key.generate(), Key.generate()
+    before = EncryptedSerializer(Keyring(primary=old).for_database("production")).dumps_typed(1)
+    ring = Keyring(primary=new, decrypt_only=[old]).for_database("production")
+    assert EncryptedSerializer(ring).loads_typed(before) == 1
+    assert ring.primary == new.for_database("production")
+    assert [key.id for key in ring.search_keys({})] == [one.for_database("production").id for one in (new, old)]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 1025, "\ud800"])
+def test_a_name_of_a_database_that_cannot_be_one_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Key.generate().for_database(name)
+    with pytest.raises(ConfigurationError):
+        Keyring.from_env({"ENCRYPTED_SERDE_KEY": Key.generate().to_text()}, database=name)
+
+
+def test_a_name_of_a_database_is_text() -> None:
+    with pytest.raises(TypeError):
+        Key.generate().for_database(b"production")  # type: ignore[arg-type]
+
+
+def test_the_environment_names_the_database() -> None:
+    key, old = Key.generate(), Key.generate()
+    environ = {"ENCRYPTED_SERDE_KEY": key.to_text(), "ENCRYPTED_SERDE_DECRYPT_KEYS": old.to_text()}
+    named = Keyring.from_env({**environ, "ENCRYPTED_SERDE_DATABASE": "production"})
+    assert named.search_keys({}) == [key.for_database("production"), old.for_database("production")]
+    assert Keyring.from_env({**environ, "ENCRYPTED_SERDE_DATABASE": ""}).primary == key
+    assert Keyring.from_env({**environ, "ENCRYPTED_SERDE_DATABASE": "a"}, database="b").primary == key.for_database("b")
+
+
+# --- a command that prints the key --------------------------------------------------------------------------------------
+
+
+def command(tmp_path: Path, program: str) -> str:
+    """A command line that runs a program of Python, with a space in its path."""
+    (tmp_path / "key tool.py").write_text(program)
+    return shlex.join([sys.executable, str(tmp_path / "key tool.py")])
+
+
+def test_a_command_prints_the_key(tmp_path: Path) -> None:
+    key, old = Key.generate(), Key.generate()
+    environ = {
+        "ENCRYPTED_SERDE_KEY_COMMAND": command(tmp_path, f"print({key.to_text()!r})"),
+        "ENCRYPTED_SERDE_DECRYPT_KEYS": old.to_text(),
+    }
+    assert Keyring.from_env(environ).search_keys({}) == [key, old]
+
+
+def test_no_shell_runs_the_command(tmp_path: Path) -> None:
+    line = command(tmp_path, "import sys\nprint(sys.argv[1:])")
+    with pytest.raises(ConfigurationError):
+        Keyring.from_env({"ENCRYPTED_SERDE_KEY_COMMAND": f"{line} ; touch {shlex.quote(str(tmp_path / 'shell'))}"})
+    assert not (tmp_path / "shell").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "problem"),
+    [
+        ("import sys\nprint({0!r}, file=sys.stderr)\nprint({0!r})\nsys.exit(3)", "exit code 3"),
+        ("print({0!r}[:-1])", "it was cut"),
+        ("print({0!r}, {0!r})", "exactly one key text"),
+        ("import sys\nsys.stdout.buffer.write(b'\\xff' + {0!r}.encode())", "UnicodeDecodeError"),
+        ("print()", "exactly one key text"),
+    ],
+)
+def test_what_a_command_printed_is_in_no_message(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], program: str, problem: str
+) -> None:
+    text = Key.generate().to_text()
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        Keyring.from_env({"ENCRYPTED_SERDE_KEY_COMMAND": command(tmp_path, program.format(text))})
+    assert text[5:30] not in "".join(traceback.format_exception(caught.value)) + "".join(capfd.readouterr())
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_a_command_that_hangs_or_is_none_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "COMMAND_TIMEOUT", 0.5)
+    hanging = command(tmp_path, f"import time\nprint({Key.generate().to_text()!r}, flush=True)\ntime.sleep(60)")
+    for line, problem in ((hanging, "TimeoutExpired"), ("no-such-program-here", "FileNotFoundError"), ('"open', "ValueError")):
+        with pytest.raises(ConfigurationError, match=problem):
+            Keyring.from_env({"ENCRYPTED_SERDE_KEY_COMMAND": line})
+
+
+def test_two_forms_of_one_variable_are_refused(tmp_path: Path) -> None:
+    environ = {"ENCRYPTED_SERDE_KEY_FILE": "/a", "ENCRYPTED_SERDE_KEY_COMMAND": "b"}
+    with pytest.raises(ConfigurationError, match="not both"):
+        Keyring.from_env(environ)
+    text = Key.generate().to_text()
+    with pytest.raises(ConfigurationError, match="it is the key itself") as caught:
+        Keyring.from_env({"ENCRYPTED_SERDE_KEY_COMMAND": text})
+    assert text[5:30] not in str(caught.value)

@@ -193,7 +193,7 @@ def test_what_opened_once_is_remembered_and_what_did_not_is_not() -> None:
     tag, blob = Sealer(KEY).seal("msgpack", b"\x80")
     sealer = Sealer(KEY)
     with pytest.raises(AuthenticationFailed):
-        sealer.open(tag, blob[:-1] + bytes([blob[-1] ^ 1]))
+        sealer.open(tag, blob[:-3] + bytes([blob[-3] ^ 1]) + blob[-2:])
     assert not sealer._readers[tag].known
     sealer.open(tag, blob)
     (reader,) = sealer._readers[tag].known.values()
@@ -254,7 +254,7 @@ def bound_as_unbound() -> None:
 
 def cut_inside_its_tag() -> None:
     tag, blob = sealed_pair()[1]
-    Sealer(KEY).open(tag, blob[:-2])
+    Sealer(KEY).open(tag, blob[:-4] + blob[-2:])
 
 
 def of_blob(begins: bytes) -> None:
@@ -279,7 +279,7 @@ def test_the_names_that_differ_are_told_apart_and_values_only_where_that_is_aske
 
 def changed() -> None:
     tag, blob = sealed_pair()[1]
-    Sealer(KEY).open(tag, blob[:-1] + bytes([blob[-1] ^ 1]))
+    Sealer(KEY).open(tag, blob[:-3] + bytes([blob[-3] ^ 1]) + blob[-2:])
 
 
 CHECKPOINT = {"v": 4, "id": "c1", "channel_versions": {}}
@@ -340,7 +340,7 @@ SAYS: list[tuple[Callable[[], object], type[EncryptedSerdeError], str]] = [
         WrongLocation,
         "channel 'b' had no value when the checkpoint was written",
     ),
-    (cut_inside_its_tag, MalformedEnvelope, "the value ends inside its nonce or tag, or is larger than any that is written"),
+    (cut_inside_its_tag, MalformedEnvelope, "the value ends inside its nonce or tag"),
     (changed, AuthenticationFailed, "the value was changed, or stands in a place it was not sealed for"),
     (
         bound_as_unbound,
@@ -384,10 +384,10 @@ def test_a_long_context_and_a_long_type_are_found_and_opened() -> None:
         assert Sealed.of_blob(tag, blob).start == 0
 
 
-def test_sealed_bytes_that_end_inside_their_header_are_broken_and_nothing_else() -> None:
+def test_sealed_bytes_that_end_too_early_are_broken_and_nothing_else() -> None:
     stored = Sealer(KEY).seal_bound("msgpack", b"\x80", binding.item(("a",), "b"), context=LONG)
     tag_ends = stored.index(b"gcm") + 3
-    for size in range(tag_ends, stored.index(b"vvv")):
+    for size in range(tag_ends, len(stored)):
         with pytest.raises(MalformedEnvelope):
             find_sealed(stored[:size])
     assert {find_sealed(stored[:size]) for size in range(4, tag_ends)} == {None}
@@ -425,7 +425,7 @@ def test_bound_values_that_opened_are_remembered_by_head_and_prefix() -> None:
     stored = Sealer(KEY).seal_bound("msgpack", b"\x80", place)
     sealer = Sealer(KEY)
     with pytest.raises(AuthenticationFailed):
-        sealer.open_bound(stored[:-1] + bytes([stored[-1] ^ 1]), place)
+        sealer.open_bound(stored[:-5] + bytes([stored[-5] ^ 1]) + stored[-4:], place)
     assert not sealer._aeads
     sealer.open_bound(stored, place)
     [aead] = sealer._aeads.values()
@@ -439,5 +439,3 @@ def test_a_channel_claims_its_version_and_nothing_without_one(make: Callable[...
     assert make(place, "c", 2.0).claims == make(place, "c", "2").claims == {"version": "2"}
     assert make(place, "c").claims == {}
     assert make(place, "c", "2").location == make(place, "c").location
-    with pytest.raises(ConfigurationError):
-        make(place, "c", "1\0")

@@ -24,7 +24,7 @@ from langgraph.types import Command, Interrupt, Send
 
 from encrypted_serde import EncryptedSerdeError, EncryptedSerializer, Key, encryption_context
 from encrypted_serde.core.ciphers import CIPHERS
-from tests.tampering import header
+from tests.tampering import front, tail
 
 KEY = Key.generate()
 PLAIN = JsonPlusSerializer()
@@ -171,7 +171,7 @@ blobs = st.one_of(
     st.binary(max_size=200),
     st.builds(
         lambda version, flags, key_id, context, rest: (
-            header(version=version, flags=flags, key_id=key_id, context=context) + rest
+            front(version=version, flags=flags, key_id=key_id) + rest + tail(context, rest[:4] if flags & 2 else None)
         ),
         st.sampled_from([0, 1, 1, 1, 2]),
         st.sampled_from([0, 0, 1, 2, 3, 4]),

@@ -1,4 +1,4 @@
-"""A checkpointer for ``"checkpointer": {"path": ...}`` in ``langgraph.json``: `EncryptedSaver` around SQLite or Postgres.
+"""A checkpointer for ``"checkpointer": {"path": ...}`` in ``langgraph.json``: `EncryptedSaver` around any saver.
 
 The server's own checkpoints do not pass through a serializer that could be replaced, and ``langgraph dev`` keeps them in
 plaintext. A custom checkpointer is the one way in.
@@ -6,22 +6,27 @@ plaintext. A custom checkpointer is the one way in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from ..core.keys import Key, KeyProvider
 from ..core.sealer import Sealing
+from ..errors import ConfigurationError
 from ..saver import EncryptedSaver
 from .guard import TenantSaver
 from .startup import Surface, surfaces
 
+_POSTGRES = re.compile(r"postgres(ql)?://|.*\bdbname=", re.DOTALL)
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a single letter is a drive
+
 
 @asynccontextmanager
 async def encrypted_saver(
-    database: str,
+    database: str | BaseCheckpointSaver[Any] | AbstractAsyncContextManager[BaseCheckpointSaver[Any]],
     keys: Key | KeyProvider | Sealing,
     *,
     required_context: Iterable[str] = (),
@@ -30,14 +35,14 @@ async def encrypted_saver(
 ) -> AsyncIterator[EncryptedSaver]:
     """Opens a database and yields an `EncryptedSaver` around it, with its tables set up.
 
-    The encryption context is that of the request or run, as `make_encryption` vouched for it; what nobody vouched for is
-    refused. A request reads the threads of its own context. One without a context reads every thread, unless
-    ``require_context_to_read`` is on; it changes, copies and deletes only threads that have none. docs/agent-server.md has the
-    table.
+    The encryption context is that of the request or run, as `make_encryption` gave it; nothing else is believed. A request
+    reads the threads of its own context. One without a context reads every thread, unless ``require_context_to_read`` is on;
+    it changes, copies and deletes only threads that have none. docs/agent-server.md has the table.
 
     Args:
         database: A Postgres URL (``postgresql://...``) or connection string (``host=... dbname=...``), or the path of a
-            SQLite file. Needs ``langgraph-checkpoint-postgres`` or ``langgraph-checkpoint-sqlite``.
+            SQLite file. Needs ``langgraph-checkpoint-postgres`` or ``langgraph-checkpoint-sqlite``. For any other database a
+            saver, with its tables set up, or what its ``from_conn_string`` returns: an async context manager of one.
         keys: The same object that `make_encryption` is given; `startup_check` compares them.
         required_context: Names that the context of a request must have, or it writes nothing: as for `make_encryption`.
         require_context_to_read: Refuse to read for a request without a context, or without a required name in it.
@@ -48,6 +53,8 @@ async def encrypted_saver(
 
     Raises:
         ImportError: If the package for the database is not installed.
+        TypeError: If ``database`` is none of these.
+        ConfigurationError: If it is a URL of another database.
 
     Example:
         ```python
@@ -57,14 +64,25 @@ async def encrypted_saver(
     """
     options |= {"required_context": required_context, "require_context_to_read": require_context_to_read}
     async with AsyncExitStack() as stack:
-        open_saver = _postgres if _is_postgres(database) else _sqlite
-        saver = TenantSaver(await open_saver(database, stack), keys, **options)
+        saver = TenantSaver(await _opened(database, stack), keys, **options)
         surfaces["checkpointer"] = Surface(saver.keys, saver.trust.required)
         yield saver
 
 
-def _is_postgres(database: str) -> bool:
-    return database.startswith(("postgres://", "postgresql://")) or "dbname=" in database
+async def _opened(database: Any, stack: AsyncExitStack) -> BaseCheckpointSaver[Any]:
+    if isinstance(database, BaseCheckpointSaver):
+        return database
+    if isinstance(database, AbstractAsyncContextManager):
+        saver: BaseCheckpointSaver[Any] = await stack.enter_async_context(database)
+        return saver
+    if not isinstance(database, str):
+        raise TypeError(f"database is a URL, a path, a saver or an async context manager of one, not {type(database).__name__}")
+    if _POSTGRES.match(database):
+        return await _postgres(database, stack)
+    if _URL.match(database):
+        scheme = database.partition(":")[0]
+        raise ConfigurationError(f"{scheme}: is no database that is opened here: open its saver yourself, and pass that")
+    return await _sqlite(database, stack)
 
 
 async def _sqlite(path: str, stack: AsyncExitStack) -> BaseCheckpointSaver[Any]:

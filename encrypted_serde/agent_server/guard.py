@@ -30,7 +30,9 @@ from ..saver import EncryptedSaver
 from ..saver.copying import copy_steps
 from ..saver.manifest import KEY
 from ..wrapping.steps import arun
-from .trust import Trust, UntrustedContext, served_metadata
+from .served import named, served_metadata
+from .tokens import UntrustedContext
+from .trust import Trust
 
 _REMEMBERED = 4096  # threads whose context is known
 
@@ -38,7 +40,8 @@ _REMEMBERED = 4096  # threads whose context is known
 class TenantSaver(EncryptedSaver):
     """An `EncryptedSaver` for the server: its encryption context is that of the request or run that is served.
 
-    Only the asynchronous methods are guarded; the server calls no others.
+    Only the asynchronous methods compare a thread with the request that changes it; the server calls no others. What may be
+    read, and which names a write needs, holds for the synchronous ones too.
 
     Args:
         inner: As for `EncryptedSaver`.
@@ -66,11 +69,12 @@ class TenantSaver(EncryptedSaver):
     def __init__(
         self, inner: BaseCheckpointSaver[Any], keys: Any, *, require_context_to_read: bool = False, **options: Any
     ) -> None:
-        required = frozenset(options.get("required_context", ()))
-        super().__init__(inner, keys, context=self._served_pairs, **options)
-        self.trust = Trust(self._wiring.sealer.keys, required)
-        self.keys = self._wiring.sealer.keys
-        self._only_own = require_context_to_read
+        options["audit"] = named(options.get("audit"))
+        super().__init__(inner, keys, context=self._served_pairs, require_context_to_read=require_context_to_read, **options)
+        sealer = self._wiring.sealer
+        self.trust = Trust(sealer.keys, sealer.required_context)
+        self.keys = sealer.keys
+        self._only_own = sealer.require_context_to_read
         self._accepted = {EncryptionContext.of(context).encoded for context in options.get("accept_contexts", ())}
         self._owners: dict[str, bytes] = {}
 

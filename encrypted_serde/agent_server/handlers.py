@@ -7,7 +7,6 @@ may: a write needs a context that was vouched for; a read takes the context that
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -16,20 +15,24 @@ from langgraph_sdk import EncryptionContext as RequestContext
 
 from ..audit import AuditListener, make_sealer, tell_refused
 from ..core.ciphers import DEFAULT
-from ..core.context import NO_CONTEXT, EncryptionContext
+from ..core.context import NO_CONTEXT, EncryptionContext, check_required_context
 from ..core.keys import Key, KeyProvider
 from ..core.sealer import Sealing
+from ..core.waiting import aside
 from ..errors import ConfigurationError, WrongContext
-from ..wrapping.legacy import LegacyReader
-from .codec import SERVER_KEYS, Codec, HandlerError, Leniency
-from .startup import PROBE, Surface, handler_calls, is_probe, surfaces
+from ..wrapping.admission import Admission
+from .codec import Codec, HandlerError
+from .served import named, served_metadata
+from .startup import PROBE, TOKEN, Surface, handler_calls, is_probe, surfaces
 from .trust import (
     REFUSED,
+    Answer,
     ContextFromUser,
     Trust,
+    answer,
     check_context_from_user,
     context_of_request,
-    served_metadata,
+    problem_of,
 )
 
 _T = TypeVar("_T")
@@ -100,16 +103,18 @@ def make_encryption(
         raise TypeError("skip is a collection of keys, not one str")
     if context_from_user is not None:
         check_context_from_user(context_from_user)
-    sealer = make_sealer(keys, cipher=cipher, compression=compression, accept_contexts=accept_contexts, audit=audit)
-    trust = Trust(sealer.keys, required_context)
+    sealer = make_sealer(keys, cipher=cipher, compression=compression, accept_contexts=accept_contexts, audit=named(audit))
+    trust = Trust(sealer.keys, sealer.required_context.union(check_required_context(required_context)))
     if context_from_user is None and (trust.required or require_context_to_read):
         raise ConfigurationError("where a context is required there must be a context_from_user that gives it")
     codec = Codec(
         sealer,
-        skip=frozenset(skip) | SERVER_KEYS,
+        Admission(sealer, plaintext=allow_plaintext, legacy_keys=legacy_keys),
+        skip=frozenset(skip),
         prefix=prefix_only or "",
-        leniency=Leniency(replace_old, allow_foreign, allow_plaintext, require_context_to_read),
-        legacy=LegacyReader(legacy_keys),
+        replace_old=replace_old,
+        allow_foreign=allow_foreign,
+        keeps_foreign=require_context_to_read,
     )
     surfaces["handlers"] = Surface(sealer.keys, trust.required)
     handlers = _Handlers(codec, trust, context_from_user, require_context_to_read=require_context_to_read)
@@ -134,25 +139,39 @@ class _Handlers:
         self._only_own = require_context_to_read
 
     async def context(self, user: Any, ctx: RequestContext) -> dict[str, Any]:
+        """Returns what the server carries through the request. Raises nothing: it would go on with the client's header."""
         handler_calls["context"] += 1
         if is_probe(ctx.metadata):
             return dict(PROBE)
-        context = await context_of_request(self._context_from_user, user, ctx)
-        if context is None:
-            return dict(REFUSED)
+        # First, so that whatever becomes of this call nothing but its result counts in this request.
+        answer.set(Answer({TOKEN: REFUSED}, None))
+        answered = await self._answer(user, ctx)
+        answer.set(answered)
+        return dict(answered.carried)
+
+    async def _answer(self, user: Any, ctx: RequestContext) -> Answer:
+        try:
+            context = await context_of_request(self._context_from_user, user, ctx)
+        except Exception as error:  # noqa: BLE001  # whatever somebody's function raises
+            return Answer({TOKEN: problem_of(error, of_key=False)}, None)
         if self._context_from_user is None:
-            return {}
-        return await self._call(self._trust.vouch, context)
+            return Answer({}, context)
+        try:
+            return Answer(await self._call(self._trust.carried, context), context)
+        except Exception as error:  # noqa: BLE001  # whatever a key store or key service raises
+            return Answer({TOKEN: problem_of(error, of_key=True)}, None)
 
     async def encrypt_json(self, ctx: RequestContext, data: dict[str, Any]) -> dict[str, Any]:
         handler_calls["encrypt.json"] += 1
         if is_probe(ctx.metadata, data):
             return dict(data)
-        return await self._call(lambda: self._codec.seal_json(data, self._writer(ctx)))
+        sealed, ctx.metadata = await self._call(self._sealed, ctx, data)  # the server stores this context beside the row
+        return sealed
 
     async def decrypt_json(self, ctx: RequestContext, data: dict[str, Any]) -> dict[str, Any] | DecryptResult[dict[str, Any]]:
         handler_calls["decrypt.json"] += 1
-        return await self._call(lambda: self._codec.open_json(data, self._reader()))
+        place = str(ctx.model), str(ctx.field)
+        return await self._call(lambda: self._codec.open_json(data, self._reader(ctx), place))
 
     async def encrypt_blob(self, ctx: RequestContext, data: bytes) -> bytes:
         handler_calls["encrypt.blob"] += 1
@@ -160,31 +179,35 @@ class _Handlers:
 
     async def decrypt_blob(self, ctx: RequestContext, data: bytes) -> bytes | DecryptResult[bytes]:
         handler_calls["decrypt.blob"] += 1
-        return await self._call(lambda: self._codec.open_blob(data, self._reader()))
+        return await self._call(lambda: self._codec.open_blob(data, self._reader(ctx)))
+
+    def _sealed(self, ctx: RequestContext, data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Seals an object; returns the context to be stored beside it, too."""
+        context = self._writer(ctx)
+        sealed = self._codec.seal_json(data, context)
+        return sealed, self._trust.stored(context, ctx) if ctx.metadata else {}
 
     def _writer(self, ctx: RequestContext) -> EncryptionContext:
-        """Gives the context to write under."""
-        # Without context_from_user there is one context, the empty one, and nothing to vouch for.
+        """Returns the context to write under."""
+        # Without context_from_user there is one context, the empty one, and nothing to be trusted.
         if self._context_from_user is None and not ctx.metadata:
             return NO_CONTEXT
-        context = self._trust.vouched(ctx.metadata)
+        context = self._trust.trusted(ctx.metadata, ctx.model)
         self._trust.check_names(context)
         return context
 
-    def _reader(self) -> EncryptionContext | None:
-        """Gives the context that values must have to be read; None for each value's own."""
-        # `ctx` of a decrypt handler holds what stands in the row, and not who asks. None: the server asks for itself.
+    def _reader(self, ctx: RequestContext) -> EncryptionContext | None:
+        """Returns the context that values must have to be read; None for each value's own."""
+        # `ctx` of a decrypt handler holds what is stored in the row, and not who asks. None: the server asks for itself.
         if not self._only_own or (served := served_metadata()) is None or is_probe(served):
             return None
-        context = self._trust.vouched(served) if served else NO_CONTEXT
+        context = self._trust.trusted(served, ctx.model) if served else NO_CONTEXT
         self._trust.check_names(context)
         return context
 
     async def _call(self, function: Callable[..., _T], *arguments: Any) -> _T:
         try:
-            if self._codec.sealer.may_block:
-                return await asyncio.to_thread(function, *arguments)
-            return function(*arguments)
+            return await aside(self._codec.sealer.may_block, function, *arguments)
         except WrongContext as error:
             tell_refused(self._codec.sealer, error)
             raise

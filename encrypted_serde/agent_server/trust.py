@@ -1,46 +1,61 @@
-"""Which encryption context an Agent Server handler may write under.
+"""Which encryption context an Agent Server handler may work under.
 
-The server hands every handler a context that may have come from three places: the ``@encryption.context`` handler, the
-``X-Encryption-Context`` header when that handler raised (the server logs the error and goes on with what the client sent), or
-a marker in a stored row or request body. Only the first is trustworthy, and a row or a gRPC call cannot say which it was.
+The server hands every handler a context that may have come from four places: the ``@encryption.context`` handler, the
+``X-Encryption-Context`` header of a request without a user, that header when the handler raised (the server logs the error
+and goes on with what the client sent), or a marker in a stored row or request body.
 
-So what the context handler returns is *vouched for*: it carries a token, an empty value sealed under exactly this context.
-Only somebody with the key can make one, it survives the way through JSON into a queued run and back, and it says nothing
-that the context beside it does not say.
+So the handler never raises. Its answer is remembered for the request, in this process, and nothing else is believed there:
+neither header nor token. Where it has no context to give, the answer is a *problem*, a mark that becomes the right error as
+soon as somebody reads or writes. Elsewhere, for queued runs, crons and calls over gRPC, a context counts with its token alone
+(see `tokens`).
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 from langgraph_sdk import EncryptionContext as RequestContext
 
-from ..core.binding import CONTEXT
 from ..core.context import NO_CONTEXT, EncryptionContext, check_required_context
-from ..core.format import find_sealed, sealed_text
 from ..core.keys import KeyProvider
-from ..core.sealer import Sealer
-from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError, WrongContext
+from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError
+from .served import served_metadata
 from .startup import TOKEN, is_probe
+from .tokens import CRON, REQUEST, RUN, TO_MAKE_RUNS, TO_WORK, Tokens, UntrustedContext
 
 logger = logging.getLogger(__name__)
 
 ContextFromUser = Callable[[Any, RequestContext], Awaitable[Mapping[str, str]]]
-"""Async function of the authenticated user and the request's context: gives the encryption context to write under."""
+"""Async function of the authenticated user and the request's context: returns the encryption context to work under."""
 
-REFUSED: Mapping[str, str] = {TOKEN: "refused"}
-"""What the server is given in place of a context that could not be vouched for. It opens nothing."""
+REFUSED, NO_KEY_NOW, NO_KEY, NO_TOKEN = "refused", "no key now", "no key", "none"
+"""What is carried in place of a token: three problems (no context; no key at the moment; no key at all), and what a row holds
+that needs no token."""
 
-_INNER_TYPE = "context"
-_REMEMBERED = 4096  # tokens that are known to be good; each is a few hundred bytes
+_CARRIES = {("run", "config"): RUN, ("run", "kwargs"): RUN, ("cron", "payload"): CRON}
+"""Where the server takes the context of a run or cron from: model and field. No other row needs a token."""
+
+_PART_OF_RUNS = frozenset({"run", "cron", "thread"})  # what the server writes when it makes the run of a cron
 
 
-class UntrustedContext(WrongContext):
-    """The encryption context of a request was not vouched for by the context handler, or lacks a name that it must have."""
+class Answer(NamedTuple):
+    """What the context handler answered for a request.
+
+    Attributes:
+        carried: What the server was given.
+        context: The context; None where there is none to be trusted.
+    """
+
+    carried: Mapping[str, Any]
+    context: EncryptionContext | None
+
+
+answer: ContextVar[Answer | None] = ContextVar("encrypted_serde_answer", default=None)
+"""The context handler's answer for the request that is served; None where it was not called: in runs, crons, gRPC calls."""
 
 
 def trust_header(*names: str) -> ContextFromUser:
@@ -84,8 +99,8 @@ def _is_async(function: object) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
-async def context_of_request(function: ContextFromUser | None, user: object, ctx: RequestContext) -> EncryptionContext | None:
-    """Asks `context_from_user` for the context of one request, and checks the answer.
+async def context_of_request(function: ContextFromUser | None, user: object, ctx: RequestContext) -> EncryptionContext:
+    """Asks `context_from_user` for the context of one request, and checks the result.
 
     Args:
         function: As given to `make_encryption`. Without one the context is empty, and a client that names another is not
@@ -93,34 +108,42 @@ async def context_of_request(function: ContextFromUser | None, user: object, ctx
         user: The authenticated user.
         ctx: The request's context, which holds the client's header.
 
-    Returns:
-        The context, or None where there is none to be trusted. The reason is in the server's log. Nothing is raised: the
-        server would go on with the client's header.
+    Raises:
+        UntrustedContext: If a client names a context, and there is no function.
+        Exception: Whatever the function raises, and what `EncryptionContext.of` raises for its result.
     """
-    if function is None:
-        if ctx.metadata:
-            logger.error("a client sent X-Encryption-Context, and there is no context_from_user to vouch for it")
-            return None
-        return NO_CONTEXT
-    try:
+    if function is not None:
         return EncryptionContext.of(await function(user, ctx))
-    except Exception:  # whatever it is: see above
-        logger.exception("context_from_user gave no usable encryption context; writes of this request will be refused")
-        return None
+    if ctx.metadata:
+        raise UntrustedContext("a client sent X-Encryption-Context, and there is no context_from_user to check it")
+    return NO_CONTEXT
 
 
-def served_metadata() -> Mapping[str, Any] | None:
-    """Gives the context that the server carries for the request or run that it serves at this moment, not checked.
+def problem_of(error: Exception, *, of_key: bool) -> str:
+    """Names the problem for which there is no context, and logs the reason: the client is told nothing but a status.
 
-    Returns:
-        None outside of a server, and for what the server does by itself: sweeping old threads, starting crons.
+    Args:
+        error: What was raised.
+        of_key: Whether the key was asked for when it was.
     """
-    module = sys.modules.get("langgraph_api.encryption.context")
-    return module.encryption_context.get() if module else None
+    logger.error("this request has no encryption context: %s", type(error).__name__, exc_info=error)
+    if isinstance(error, KeyServiceError):
+        return NO_KEY_NOW if error.retryable else NO_KEY
+    return NO_KEY if of_key else REFUSED
+
+
+def _raised_for(problem: object) -> EncryptedSerdeError | None:
+    if problem == NO_KEY_NOW:
+        return KeyServiceError("the key of this request's encryption context cannot be had at the moment", retryable=True)
+    if problem == NO_KEY:
+        return KeyServiceError("the key of this request's encryption context cannot be had", retryable=False)
+    if problem == REFUSED:
+        return UntrustedContext("context_from_user gave no usable encryption context for this request")
+    return None
 
 
 class Trust:
-    """Vouches for contexts, and believes only what was vouched for. May ask a key service: call it off the event loop.
+    """Believes what the context handler answered, and elsewhere tokens. May ask a key service: call it off the event loop.
 
     Args:
         keys: Under which tokens are sealed.
@@ -136,42 +159,47 @@ class Trust:
 
     def __init__(self, keys: KeyProvider, required_context: Iterable[str] = ()) -> None:
         self.required = check_required_context(required_context)
-        self._sealer = Sealer(keys)  # tokens are no data, and leave no trace in the audit
-        self._good: dict[tuple[str, bytes], EncryptionContext] = {}
+        self._tokens = Tokens(keys)
 
-    def vouch(self, context: EncryptionContext) -> dict[str, str]:
-        """Gives a context the form in which the server carries it: its pairs, and the token that vouches for them.
+    def carried(self, context: EncryptionContext, purpose: str = REQUEST) -> dict[str, str]:
+        """Returns a context in the form in which the server carries it: its pairs, and a token.
 
         Raises:
-            KeyServiceError: If the key cannot be had.
+            EncryptedSerdeError: If the key cannot be had.
         """
-        token = sealed_text(self._sealer.seal_bound(_INNER_TYPE, b"", CONTEXT, context=context))
-        self._remember(token, context)
-        return {**context.pairs, TOKEN: token}
+        return {**context.pairs, TOKEN: self._tokens.issue(purpose, context)}
 
-    def vouched(self, metadata: Mapping[str, Any]) -> EncryptionContext:
-        """Gives the context that the server carried, if it was vouched for.
+    def stored(self, context: EncryptionContext, ctx: RequestContext) -> dict[str, str]:
+        """Returns a context in the form in which a row holds it: with a token only where the server runs something from it.
+
+        Raises:
+            EncryptedSerdeError: If the key cannot be had.
+        """
+        purpose = _CARRIES.get((str(ctx.model), str(ctx.field)))
+        return {**context.pairs, TOKEN: NO_TOKEN} if purpose is None else self.carried(context, purpose)
+
+    def trusted(self, metadata: Mapping[str, Any], model: str | None = None) -> EncryptionContext:
+        """Returns the context that the server carried, if the context handler gave it.
 
         Args:
             metadata: As the server hands it to a handler.
+            model: Of what is sealed or opened: the server makes runs under the tokens of crons.
 
         Raises:
-            UntrustedContext: If the token is missing, is not of our making, or is of another context.
-            KeyServiceError: If its key cannot be had now.
+            UntrustedContext: If it did not.
+            KeyServiceError: If a key that is needed to know it cannot be had.
         """
-        token = metadata.get(TOKEN)
+        if problem := _raised_for(metadata.get(TOKEN)):
+            raise problem
+        if (given := answer.get()) is not None:
+            if given.context is None or dict(metadata) != dict(given.carried):
+                raise UntrustedContext("this request brings another encryption context than context_from_user gave it")
+            return given.context
         try:
-            if (sealed := find_sealed(token)) is None:
-                raise UntrustedContext("the encryption context of this request was not vouched for by context_from_user")
             context = EncryptionContext.of({name: value for name, value in metadata.items() if name != TOKEN})
-            if known := self._good.get((str(token), context.encoded)):
-                return known
-            self._sealer.open_bound(sealed, CONTEXT, context=context)
-        except (KeyServiceError, UntrustedContext):
-            raise
-        except (EncryptedSerdeError, TypeError) as error:
-            raise UntrustedContext(f"the encryption context does not match its token ({type(error).__name__})") from None
-        self._remember(str(token), context)
+        except (TypeError, ConfigurationError) as error:
+            raise UntrustedContext(f"what this request brings is no encryption context ({type(error).__name__})") from None
+        self._tokens.check(metadata.get(TOKEN), context, TO_MAKE_RUNS if model in _PART_OF_RUNS else TO_WORK)
         return context
 
     def check_names(self, context: EncryptionContext | None) -> None:
@@ -183,18 +211,13 @@ class Trust:
         if missing := self.required - (context.pairs.keys() if context else set()):
             raise UntrustedContext(f"this request has no {', '.join(sorted(missing))} in its encryption context")
 
-    def served(self) -> EncryptionContext | None:
-        """Gives the vouched context of the request or run that is served; None if it has none.
+    def served(self, model: str | None = None) -> EncryptionContext | None:
+        """Returns the trusted context of the request or run that is served; None if it has none.
 
         Raises:
-            UntrustedContext: As `vouched` does.
-            KeyServiceError: As `vouched` does.
+            UntrustedContext: As `trusted` does.
+            KeyServiceError: As `trusted` does.
         """
         metadata = served_metadata()
-        context = self.vouched(metadata) if metadata and not is_probe(metadata) else NO_CONTEXT
+        context = self.trusted(metadata, model) if metadata and not is_probe(metadata) else NO_CONTEXT
         return context if context.pairs else None
-
-    def _remember(self, token: str, context: EncryptionContext) -> None:
-        if len(self._good) >= _REMEMBERED:
-            self._good.clear()
-        self._good[token, context.encoded] = context

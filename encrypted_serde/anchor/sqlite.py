@@ -35,10 +35,10 @@ _INSERT = (
     "INSERT INTO anchor_entries (thread, namespace, checkpoint, kind, task, batch, slots, known) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_HIGHEST = "SELECT coalesce(max(number), 0) FROM anchor_entries WHERE thread = ?1"
 _DELETIONS = (
-    "SELECT max((SELECT coalesce(max(number), 0) FROM anchor_entries WHERE thread = ?1 AND namespace = x'' "
-    "AND checkpoint = x''), (SELECT coalesce(max(number), 0) FROM anchor_entries WHERE thread = ?1 AND namespace = ?2 AND checkpoint = ?3 "
-    "AND kind IN (4, 5, 6)))"
+    f"SELECT max(({_HIGHEST} AND namespace = x'' AND checkpoint = x''), "
+    f"({_HIGHEST} AND namespace = ?2 AND checkpoint = ?3 AND kind IN (4, 5, 6)))"
 )
 _THREAD = f"SELECT {_COLUMNS} FROM anchor_entries WHERE thread = :thread"  # noqa: S608
 _PLACE = f"{_THREAD} AND namespace = x'' AND checkpoint = x'' UNION ALL {_THREAD} AND namespace = :namespace"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..core.keys import KeyProvider, Keyring
 from ..errors import ConfigurationError
-from .exits import failures, writable
+from .exits import failures
+from .options import AllowEmpty, Json, Keys, ReportFile, keys_of
 
 
 def register(app: typer.Typer) -> None:
@@ -33,19 +31,10 @@ def prove_erased(
             "--erasure", metavar="FILE", help="The record of an erasure, as JSON: erase(...).as_dict(). May be repeated."
         ),
     ] = None,
-    keys: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODULE:NAME",
-            help="The key provider of the application, such as tenant_keys:keys. Default: the keys of the environment.",
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="FILE", callback=writable, help="Write the report to a file, as evidence (JSON)."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Finding no row at all is fine, not exit code 3.")] = False,
+    keys: Keys = None,
+    report: ReportFile = None,
+    as_json: Json = False,
+    allow_empty: AllowEmpty = False,
 ) -> None:
     """Counts the values under destroyed keys, tries to get these keys, and shows that none of the values can be read.
 
@@ -64,7 +53,7 @@ def prove_erased(
 
     with failures():
         ids = [*_of_options(key_id or []), *(one for file in erasure or [] for one in _of_record(file))]
-        provider = Keyring.from_env() if keys is None else _provider(keys)
+        provider = keys_of(keys, None)
     with running("prove-erased") as listener:
         proof = prove(database, provider, ids, progress=listener)
     if not as_json:
@@ -98,15 +87,3 @@ def _key_id(text: object, option: str) -> bytes:
     if len(key_id) != 32:
         raise ConfigurationError(f"{option}: a key id is 64 hex digits")
     return key_id
-
-
-def _provider(name: str) -> KeyProvider:
-    module, colon, attribute = name.partition(":")
-    sys.path.insert(0, "")  # the application's own modules, as `python -m` finds them
-    try:
-        provider = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"--keys: cannot import {name!r} ({type(error).__name__})") from None
-    if not colon or not isinstance(provider, KeyProvider):
-        raise ConfigurationError("--keys: expected MODULE:NAME of a key provider, such as tenant_keys:keys")
-    return provider

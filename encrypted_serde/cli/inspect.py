@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.claims import Claims
 from .exits import fail, failures
 
 if TYPE_CHECKING:
@@ -115,6 +116,6 @@ def _rows(found: Inspection) -> list[tuple[str, str]]:
     ]
 
 
-def _pairs(pairs: Mapping[str, str]) -> str:
+def _pairs(pairs: Mapping[str, str] | Claims) -> str:
     # As Python literals: claims and contexts come from whoever wrote the row, and may hold control characters.
     return "\n".join(f"{name!r} = {value!r}" for name, value in pairs.items()) or "none"

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.ciphers import TAG_SIZE
+from ..core.claims import Claims
 from ..core.encoding import b64url_decode
-from ..core.format import SEALED_MAGIC, SEALED_TEXT_PREFIX, VERSION, Sealed, find_sealed, nonce_size
+from ..core.format import FRONT, SEALED_MAGIC, SEALED_TEXT_PREFIX, VERSION, Sealed, find_sealed, nonce_size
 from ..errors import MalformedEnvelope, PlaintextRefused, UnsupportedCipher
 from ..wrapping.legacy import CIPHER as LEGACY_CIPHER
 
@@ -38,7 +39,7 @@ class Inspection:
         claims: What a bound value says of its place.
         compressed: Whether the plaintext is a zstd frame.
         total_bytes: Size of the whole value, in bytes; of the text, for sealed text.
-        header_bytes: Size of the header.
+        header_bytes: Size of version, flags and key id before the nonce, and of claims and context behind the tag.
         nonce_bytes: Size of the nonce.
         ciphertext_bytes: Size of the ciphertext without its tag: the plaintext's size, where it is not compressed.
         tag_bytes: Size of the authentication tag.
@@ -52,7 +53,7 @@ class Inspection:
     key_id: str
     context: Mapping[str, str]
     bound: bool
-    claims: Mapping[str, str]
+    claims: Claims
     compressed: bool
     total_bytes: int
     header_bytes: int
@@ -119,8 +120,6 @@ def _inspect_bytes(data: bytes, type_tag: str | None) -> Inspection:
 
 def _inspect(sealed: Sealed, form: str, total: int) -> Inspection:
     head = sealed.head
-    if sealed.ciphertext_size < 0:
-        raise MalformedEnvelope("the value ends inside its nonce or tag")
     return Inspection(
         form=form,
         version=VERSION,
@@ -133,7 +132,7 @@ def _inspect(sealed: Sealed, form: str, total: int) -> Inspection:
         claims=dict(sealed.claims),
         compressed=sealed.is_compressed,
         total_bytes=total,
-        header_bytes=sealed.nonce - sealed.start,
+        header_bytes=FRONT + sealed.tail_size,
         nonce_bytes=nonce_size(head.cipher),
         ciphertext_bytes=sealed.ciphertext_size,
         tag_bytes=TAG_SIZE,

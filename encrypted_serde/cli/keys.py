@@ -10,6 +10,7 @@ import typer
 
 from ..core.keys import Key, Keyring
 from .exits import failures
+from .options import DatabaseName
 
 
 def register(app: typer.Typer) -> None:
@@ -50,11 +51,16 @@ def keygen(
 
 def key_id(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A file with the text of a key.")] = None,
+    database_name: DatabaseName = None,
 ) -> None:
     """Prints the id of a key: of the one in FILE, or of the one that ENCRYPTED_SERDE_KEY gives to write with.
 
     An id is 64 hex digits and no secret: every sealed value names it. It is what --current-key takes.
     """
     with failures():
-        key = Keyring.from_env().primary if file is None else Key.from_text(file.read_text(encoding="utf-8-sig").strip())
+        if file is None:
+            key = Keyring.from_env(database=database_name).primary
+        else:
+            key = Key.from_text(file.read_text(encoding="utf-8-sig").strip())
+            key = key if database_name is None else key.for_database(database_name)
     print(key.id.hex())

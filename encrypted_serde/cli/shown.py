@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -16,11 +17,12 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from ..maintenance.database import Progress, ProgressListener
-from ..maintenance.report import PLAINTEXT, SEALED, UNVOUCHED, Line, Report
+from ..maintenance.report import PLAINTEXT, SEALED, UNVOUCHED, Line, Report, is_current
 from .exits import EXIT_FOUND, EXIT_INTERRUPTED, failures
 
 _SHOWN_GROUPS = 20
 _SHOWN_ROWS = 3  # of a group
+_SHOWN_KEYS = 5  # more are added up
 _WIDTH = 1000  # columns, where nobody looks: nothing is that wide
 _STYLES = {PLAINTEXT: "bold red", "legacy": "yellow", "undecodable": "bold magenta", UNVOUCHED: "yellow", SEALED: "green"}
 
@@ -112,8 +114,14 @@ def show_failures(report: Report) -> None:
         print(f"... and {others:,} more reasons", file=sys.stderr)
 
 
-def show_tally(report: Report) -> None:
-    """Prints how values are stored, as a table."""
+def show_admitted(admitted: Mapping[str, int] | None) -> None:
+    """Prints what a switch let through."""
+    for kind, number in (admitted or {}).items():
+        print(f"admitted by a switch, and proved by nothing: {number:,} {kind}")
+
+
+def show_tally(report: Report, *, by_key: bool = False) -> None:
+    """Prints how values are stored, as a table: many keys in one line, unless there is to be a line for each."""
     console = _console()
     console.print(f"{report.database} ({report.server})", style="italic", markup=False)
     table = Table()
@@ -122,10 +130,11 @@ def show_tally(report: Report) -> None:
     for heading in ("values", "size"):
         table.add_column(heading, justify="right", no_wrap=True)
     column = ""
-    for line in report.tally.lines:
+    lines = report.tally.lines
+    for line, keys in _apart(lines) if by_key else _together(lines, report.current_keys):
         if line.column != column:
             table.add_section()
-        stored = f"[{_STYLES[line.kind]}]{escape(_stored_as(line, report.current_keys))}[/]"
+        stored = f"[{_STYLES[line.kind]}]{escape(_stored_as(line, keys, report.current_keys))}[/]"
         shown = line.column if line.column != column else ""
         table.add_row(shown, escape(printable(line.what)), stored, f"{line.values:,}", _size(line.bytes))
         for sample in line.samples:
@@ -167,12 +176,35 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _stored_as(line: Line, current: Sequence[str]) -> str:
+def _apart(lines: Sequence[Line]) -> list[tuple[Line, int]]:
+    return [(line, 1) for line in lines]
+
+
+def _together(lines: Sequence[Line], current: Sequence[str]) -> list[tuple[Line, int]]:
+    """Adds up lines that differ in the key alone, where there are many keys; and says how many keys each is of."""
+    if len({line.key_id for line in lines}) <= _SHOWN_KEYS:
+        return _apart(lines)
+    found: dict[tuple[object, ...], tuple[Line, set[str]]] = {}
+    for line in lines:
+        context = None if line.context is None else tuple(sorted(line.context.items()))
+        form = (line.column, line.what, line.kind, line.cipher, line.bound, line.compressed)
+        total, keys = found.setdefault(
+            (*form, context, is_current(line.key_id, current)), (replace(line, values=0, bytes=0, samples=[]), set())
+        )
+        total.values += line.values
+        total.bytes += line.bytes
+        total.samples += line.samples[: max(0, _SHOWN_ROWS - len(total.samples))]
+        keys.add(line.key_id)
+    return [(line, len(keys)) for line, keys in found.values()]
+
+
+def _stored_as(line: Line, keys: int, current: Sequence[str]) -> str:
     if line.kind != SEALED:
         return line.kind
     parts = [line.cipher, "zstd"] if line.compressed else [line.cipher]
-    age = "" if not current else " (current)" if line.key_id.startswith(tuple(current)) else " (old)"
-    parts += ["bound" if line.bound else "unbound", f"key {line.key_id[:12]}{age}"]
+    age = "" if not current else " (current)" if is_current(line.key_id, current) else " (old)"
+    named = f"key {line.key_id[:12]}" if keys == 1 else f"{keys:,} keys"
+    parts += ["bound" if line.bound else "unbound", f"{named}{age}"]
     parts += [f"{name}={value!r}" for name, value in (line.context or {}).items()]
     return ", ".join(parts)
 

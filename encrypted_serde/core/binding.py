@@ -1,26 +1,24 @@
 """Every place a value can belong to: one maker for each kind. Writer and reader call the same one, so they cannot drift.
 
 A place has a *location*, which every reader knows because it found the value there; it is not stored, and a value that was
-moved does not open. It has *claims*, which only some readers know; they stand in the header, authenticated, and are compared
+moved does not open. It has *claims*, which only some readers know; they are stored with it, authenticated, and are compared
 by those who do. The writer gives a maker everything, a reader what it knows: None is left out. `docs/format.md` prints this
 table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import MalformedEnvelope
-from .encoding import encode_pairs, lp, lps, utf8
+from .claims import NO_CLAIMS, Claims, encode_claims, send_claims, special_claims, task_claims, version_claims, write_claims
+from .encoding import lp, lps, utf8
 
 _VALUE, _DELTA, _WRITE, _MANIFEST = lp(b"value"), lp(b"delta"), lp(b"write"), lp(b"manifest")
 _ITEM, _ENTRY, _JSON = lp(b"item"), lp(b"entry"), lp(b"json")
-_VERSION = lp(b"version")
 _TASKS = "__pregel_tasks"
-_NO_CLAIMS: Mapping[str, str] = MappingProxyType({})
 
 
 class Binding(NamedTuple):
@@ -28,22 +26,22 @@ class Binding(NamedTuple):
 
     Attributes:
         location: ``LP(surface) LP(field)...``, never empty.
-        claims: What the header says of the place, or as much of it as a reader knows.
-        encoded: ``pairs(claims)``.
+        claims: What a writer says of the place, or as much of it as a reader knows.
+        encoded: The claims as they are stored; None where a reader knows some of them only.
     """
 
     location: bytes
-    claims: Mapping[str, str] = _NO_CLAIMS
-    encoded: bytes = b""
+    claims: Claims = NO_CLAIMS
+    encoded: bytes | None = b""
 
     @classmethod
-    def of(cls, location: bytes, claims: Mapping[str, str]) -> Binding:
-        """Encodes claims.
+    def of(cls, location: bytes, claims: Claims) -> Binding:
+        """Encodes claims that were read from a value.
 
         Raises:
-            ConfigurationError: If a claim is longer than 65535 bytes, or holds U+0000 or a lone surrogate.
+            ConfigurationError: If one is missing.
         """
-        return cls(location, claims, encode_pairs(claims))
+        return cls(location, claims, encode_claims(claims))
 
 
 class Place(NamedTuple):
@@ -94,9 +92,7 @@ def _channel(surface: bytes, place: Place, channel: str, version: object) -> Bin
     if version is None:
         return Binding(location)
     text = version_text(version)
-    if "\0" in text:
-        return Binding.of(location, {"version": text})
-    return Binding(location, {"version": text}, _VERSION + lp(utf8(text)))
+    return Binding(location, {"version": text}, version_claims(text))
 
 
 class WriteClaims(NamedTuple):
@@ -107,11 +103,10 @@ class WriteClaims(NamedTuple):
         checkpoint_id: The checkpoint it belongs to.
         task_path: Path of the task.
         idx: Its position among the writes of its task; the negative number that LangGraph gives a special channel.
-        batch: Id of the writes it was saved with.
+        batch: Id of the call that saved it together with others: 16 hexadecimal digits.
         size: How many ordinary writes these are.
-        of: How many of them go to its channel. Not in values of releases before 0.2.
-        alone: Id of the call that saved a special write, which has no batch: an anchor knows it by this. Not in values of
-            releases before 0.2.
+        of: How many of them go to its channel.
+        alone: Id of the call that saved a special write, in place of `batch`, `size` and `of`.
     """
 
     task_id: str | None = None
@@ -125,43 +120,48 @@ class WriteClaims(NamedTuple):
 
     @property
     def saved_as(self) -> str:
-        """The id of the call that saved it; empty in special writes of releases before 0.2."""
+        """The id of the call that saved it."""
         return self.batch or self.alone or ""
 
-    def pairs(self) -> dict[str, str]:
-        """Gives those that are known, as text."""
-        return {name: str(claim) for name, claim in zip(self._fields, self, strict=True) if claim is not None}
+    def known(self) -> Claims:
+        """Returns those that are known, by name."""
+        return {name: claim for name, claim in zip(self._fields, self, strict=True) if claim is not None}
+
+    def encoded(self) -> bytes | None:
+        """Returns the claims as they are stored; None if some of them are not known."""
+        task_id, checkpoint_id, task_path, idx, batch, size, of, alone = self
+        if task_id is None or checkpoint_id is None or task_path is None or idx is None:
+            return None
+        if alone is not None:
+            return special_claims(task_claims(task_id, checkpoint_id, task_path, alone), idx)
+        if batch is None or size is None or of is None:
+            return None
+        return write_claims(task_claims(task_id, checkpoint_id, task_path, batch), idx, size, of)
 
     @classmethod
-    def read(cls, claims: Mapping[str, str]) -> WriteClaims:
-        """Reads what `pairs` gave.
+    def read(cls, claims: Claims) -> WriteClaims:
+        """Reads the claims of a write that was opened.
 
         Raises:
-            MalformedEnvelope: If a claim that every write has is missing, or a number is none.
+            MalformedEnvelope: If they are not those of a write.
         """
-        try:
-            numbers = {name: int(claims[name]) for name in ("idx", "size", "of") if name in claims}
-            return cls(
-                claims["task_id"],
-                claims["checkpoint_id"],
-                claims["task_path"],
-                batch=claims.get("batch"),
-                alone=claims.get("alone"),
-                **numbers,
-            )
-        except (KeyError, ValueError):
-            raise MalformedEnvelope("a write without the claims that every write has") from None
+        if "task_id" not in claims:
+            raise MalformedEnvelope("a write without the claims that every write has")
+        return cls(**claims)  # type: ignore[arg-type]  # text and numbers, as the parser of claims gives them
 
 
 def write(place: Place, channel: str, claims: WriteClaims) -> Binding:
     """A pending write."""
-    return Binding.of(_WRITE + place.encoded + lp(utf8(channel)), claims.pairs())
+    return Binding(_WRITE + place.encoded + lp(utf8(channel)), claims.known(), claims.encoded())
 
 
 def send(place: Place, checkpoint_id: str | None = None, idx: int | None = None, size: int | None = None) -> Binding:
     """A pending send inside a checkpoint of a format below 4. Claims: the checkpoint, its position, and how many there are."""
-    claims = WriteClaims(checkpoint_id=checkpoint_id, idx=idx, size=size)
-    return Binding.of(_WRITE + place.encoded + lp(utf8(_TASKS)), claims.pairs())
+    claims = WriteClaims(checkpoint_id=checkpoint_id, idx=idx, size=size).known()
+    location = _WRITE + place.encoded + lp(utf8(_TASKS))
+    if checkpoint_id is None or idx is None or size is None:
+        return Binding(location, claims, None)
+    return Binding(location, claims, send_claims(checkpoint_id, idx, size))
 
 
 def manifest(place: Place, checkpoint_id: str) -> Binding:

@@ -8,14 +8,14 @@ an opaque id and never an e-mail address.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar, Token
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 from ..errors import ConfigurationError, MalformedEnvelope
+from .around import F, around
 from .encoding import decode_pairs, encode_pairs, utf8
 
 MAX_PAIRS = 16
@@ -163,16 +163,16 @@ acting: ContextVar[str | None] = ContextVar("encrypted_serde_actor", default=Non
 """Who is at work, for the audit; None where nobody said."""
 
 
-@contextmanager
-def encryption_context(pairs: Mapping[str, str] | None = None, /, *, actor: str | None = None, **named: str) -> Iterator[None]:
+class encryption_context:  # noqa: N801  # it reads like a function
     """Seals everything written in the block under this context, and expects it of everything read.
 
     The innermost block counts, whole: nothing is merged with an outer one. An empty ``encryption_context()`` therefore
     means "no context", while outside any block a reader accepts the context that is stored with the value. The block is
     seen by threads and tasks that copy the caller's context variables, as asyncio tasks and LangGraph's executors do.
 
-    A block must be left in the context of execution (thread, asyncio task) that entered it. A generator dependency of FastAPI
-    that is no ``async def`` is entered and left in threads of their own, and its block is seen by nobody: see docs/web.md.
+    A block must be left in the context of execution (thread, asyncio task) that entered it. A generator whose steps are made
+    in several of them, as Starlette makes those of a stream, loses a block that it has around a ``yield``. As a decorator of
+    a function, also of an ``async def`` and of generators, the block is around every step: see docs/web.md.
 
     Args:
         pairs: The context as a mapping, for names that are no Python identifiers, or that are called ``actor``.
@@ -181,36 +181,63 @@ def encryption_context(pairs: Mapping[str, str] | None = None, /, *, actor: str 
         **named: The context by name, e.g. ``tenant_id="acme"``.
 
     Raises:
-        TypeError: If a value or the actor is not a str.
-        ConfigurationError: If a name, a value or the number of pairs is out of bounds, or a name is given twice; when it is
-            left, if it was entered in another context of execution. An error that the block raised is never replaced.
+        TypeError: If a value or the actor is not a str; as a decorator, if what it decorates is no function, or returns
+            something that only runs later.
+        ConfigurationError: If a name, a value or the number of pairs is out of bounds, or a name is given twice; if it is
+            entered twice; when it is left, if it was entered in another context of execution. An error that the block raised
+            is never replaced.
 
     Example:
         ```python
         with encryption_context(tenant_id="acme"):
             graph.invoke(inputs, config)
+
+
+        @encryption_context(tenant_id="acme")
+        async def nightly():
+            await graph.ainvoke(inputs, config)
         ```
     """
-    given: Mapping[str, Any] = {} if pairs is None else pairs
-    if not isinstance(given, Mapping):
-        raise TypeError(f"an encryption context is a mapping of str to str, not {type(pairs).__name__}")
-    if twice := given.keys() & named.keys():
-        raise ConfigurationError(f"encryption context names given twice: {', '.join(sorted(twice))}")
-    context = EncryptionContext.of({**given, **named})
-    who = acting.get() if actor is None else _check_actor(actor)
-    entered = current.set(context), acting.set(who)
-    try:
-        yield
-    except BaseException:
-        _leave(*entered)
-        raise
-    if not _leave(*entered):
-        raise ConfigurationError(_LEFT_ELSEWHERE)
+
+    def __init__(self, pairs: Mapping[str, str] | None = None, /, *, actor: str | None = None, **named: str) -> None:
+        given: Mapping[str, Any] = {} if pairs is None else pairs
+        if not isinstance(given, Mapping):
+            raise TypeError(f"an encryption context is a mapping of str to str, not {type(pairs).__name__}")
+        if twice := given.keys() & named.keys():
+            raise ConfigurationError(f"encryption context names given twice: {', '.join(sorted(twice))}")
+        self._set(EncryptionContext.of({**given, **named}), None if actor is None else _check_actor(actor))
+
+    def _set(self, context: EncryptionContext, actor: str | None) -> None:
+        self._context, self._actor = context, actor
+        self._entered: tuple[Token[EncryptionContext | None], Token[str | None]] | None = None
+
+    def _again(self) -> encryption_context:
+        block = object.__new__(encryption_context)
+        block._set(self._context, self._actor)
+        return block
+
+    def __enter__(self) -> None:
+        """Enters the block."""
+        if self._entered is not None:
+            raise ConfigurationError("this encryption_context is entered already: make one for each block")
+        who = acting.get() if self._actor is None else self._actor
+        self._entered = current.set(self._context), acting.set(who)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Leaves the block."""
+        entered, self._entered = self._entered, None
+        if entered is not None and not _leave(*entered) and error is None:
+            raise ConfigurationError(_LEFT_ELSEWHERE)
+
+    def __call__(self, function: F) -> F:
+        """Decorates a function of any kind: the block is around every step of it."""
+        return around(self._again, function)
 
 
 _LEFT_ELSEWHERE = (
     "an encryption_context was entered in one context of execution and left in another, so what ran in between did not see "
-    "it. A FastAPI dependency with yield must be `async def`; see docs/web.md for what works where"
+    "it. A FastAPI dependency with yield must be `async def`, and a generator that is streamed is decorated instead; see "
+    "docs/web.md for what works where"
 )
 
 

@@ -1,8 +1,9 @@
-"""The two byte encodings that everything else is built from, and strict base64url.
+"""The byte encodings that everything else is built from, and strict base64url.
 
-``LP(x)`` is a length-prefixed field, ``pairs(m)`` a canonical map of text to text. Both are injective: two different inputs
-never share an encoding. That is what allows them to be fed to HKDF and to stand in associated data. Parsers accept exactly
-what the encoders produce and nothing else.
+``LP(x)`` is a field with its length before it, ``PL(x)`` one with its length behind it, which is read from the end, and
+``pairs(m)`` a canonical map of text to text. All are injective: two different inputs never share an encoding. That is what
+allows them to be fed to HKDF and to stand in associated data. Parsers accept exactly what the encoders produce and nothing
+else.
 """
 
 from __future__ import annotations
@@ -34,6 +35,20 @@ def lp(field: bytes) -> bytes:
     if size > MAX_FIELD:
         raise ConfigurationError(f"a field of {size} bytes is too long: the limit is {MAX_FIELD} bytes")
     return size.to_bytes(2, "big") + field
+
+
+def pl(field: bytes) -> bytes:
+    """Encodes one field as the field followed by its 2-byte big-endian length, to be read from the end.
+
+    Raises:
+        ConfigurationError: If the field is longer than 65535 bytes.
+    """
+    size = len(field)
+    if size < 256:
+        return field + _LENGTHS[size]
+    if size > MAX_FIELD:
+        raise ConfigurationError(f"a field of {size} bytes is too long: the limit is {MAX_FIELD} bytes")
+    return field + size.to_bytes(2, "big")
 
 
 def lps(fields: Iterable[str]) -> bytes:
@@ -94,6 +109,29 @@ def take_field(data: bytes, start: int) -> tuple[bytes, int]:
     if end > len(data):
         raise MalformedEnvelope("the data ends inside a length-prefixed field")
     return data[start + 2 : end], end
+
+
+def field_before(data: bytes, end: int, floor: int) -> tuple[int, int]:
+    """Finds one ``PL`` field from behind.
+
+    Args:
+        data: Where to look.
+        end: Offset just after the length.
+        floor: Offset before which nothing of the field may lie.
+
+    Returns:
+        Where the field begins and ends.
+
+    Raises:
+        MalformedEnvelope: If it would begin before the floor.
+    """
+    stop = end - 2
+    if stop < max(floor, 0):
+        raise MalformedEnvelope("the data begins inside the length of a field")
+    start = stop - (data[stop] << 8 | data[stop + 1])
+    if start < floor:
+        raise MalformedEnvelope("a field is longer than the data before its length")
+    return start, stop
 
 
 def decode_pairs(data: bytes) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""The bytes of the format, both ways and without a key: type tag, header, sealed bytes, sealed text.
+"""The bytes of the format, both ways and without a key: type tag, front, tail, sealed bytes, sealed text.
+
+A blob begins with what looks random to a database that compresses (key id, nonce, ciphertext); what repeats from row to row
+(claims, context) stands behind the tag and is read from the end.
 
 A stored value is parsed once, here, into a `Sealed`; opening, audit, scans and inspection all take that. `docs/format.md`
 specifies the bytes. Version 1 never changes.
@@ -7,14 +10,13 @@ specifies the bytes. Version 1 never changes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
-from types import MappingProxyType
 
 from ..errors import ConfigurationError, MalformedEnvelope, UnsupportedCipher, UnsupportedFormat
 from .ciphers import CIPHERS, TAG_SIZE, Cipher
+from .claims import NO_CLAIMS, Claims, decode_claims
 from .context import EncryptionContext, parse_context
-from .encoding import b64url_decode, b64url_encode, decode_pairs, lp, take_field
+from .encoding import b64url_decode, b64url_encode, field_before, lp, take_field
 from .keys import PROTOCOL
 
 VERSION = 1
@@ -26,13 +28,11 @@ SEALED_TEXT_PREFIX = "es1."
 MAX_PLAINTEXT = (1 << 31) - 1 - TAG_SIZE
 """Largest value, in bytes: what one call of the AEAD takes."""
 
-KEY_ID_OFFSET = 2
-"""Where the key id begins in a blob: after version and flags."""
+FRONT = 34
+"""Bytes of a blob before its nonce: version, flags and key id."""
 
-_CONTEXT = 36  # version, flags, key id and the length of the context come before it
 _LONGEST_TAG = 32
 _TYPE_TAG = re.compile(r"[a-z0-9+._-]{1,32}", re.ASCII)
-_NO_CLAIMS: Mapping[str, str] = MappingProxyType({})
 
 
 def make_type_tag(inner_type: str, cipher: str) -> str:
@@ -65,14 +65,25 @@ def split_type_tag(type_tag: str) -> tuple[str, Cipher]:
     return inner_type, CIPHERS[cipher]
 
 
-def tag_data(type_tag: str) -> bytes:
-    """Gives the part of the associated data that a type tag fixes: ``LP("encrypted-serde/1") | LP(type tag)``."""
-    return PROTOCOL + lp(type_tag.encode("ascii"))
+def make_front(flags: int, key_id: bytes) -> bytes:
+    """Writes how a blob begins: ``01 | flags | key id``."""
+    return bytes((VERSION, flags)) + key_id
 
 
-def header_start(flags: int, key_id: bytes, context: bytes) -> bytes:
-    """Writes a header up to the context: all of it, for unbound values."""
-    return bytes((VERSION, flags)) + key_id + lp(context)
+def authenticated_start(type_tag: str, front: bytes) -> bytes:
+    """Returns how the associated data of a value begins: ``LP("encrypted-serde/1") | LP(type tag) | front``."""
+    return PROTOCOL + lp(type_tag.encode("ascii")) + front
+
+
+def _check_front(front: bytes) -> None:
+    if not front or front[0] == 0:
+        raise MalformedEnvelope("not a sealed value: it is empty or begins with version 0")
+    if front[0] > VERSION:
+        raise UnsupportedFormat(f"format version {front[0]}: written by a newer release of encrypted-serde")
+    if front[1:2] and front[1] & ~(FLAG_ZSTD | FLAG_BOUND):
+        raise UnsupportedFormat(f"unknown flags {front[1]:#04x}: written by a newer release of encrypted-serde")
+    if len(front) < FRONT:
+        raise MalformedEnvelope("the value ends inside its key id")
 
 
 class Head:
@@ -85,25 +96,21 @@ class Head:
         flags: `FLAG_ZSTD`, `FLAG_BOUND`.
         key_id: Which key they were sealed under.
         context: The encryption context.
-        authenticated: How their associated data begins, see `tag_data`.
+        authenticated: How their associated data begins, see `authenticated_start`.
+        least: Bytes of nonce and tag, which every value has.
     """
 
-    __slots__ = ("authenticated", "cipher", "context", "flags", "inner_type", "key_id", "type_tag")
+    __slots__ = ("authenticated", "cipher", "context", "flags", "inner_type", "key_id", "least", "type_tag")
 
-    def __init__(self, type_tag: str, start: bytes) -> None:
+    def __init__(self, type_tag: str, front: bytes, context: bytes) -> None:
         self.type_tag = type_tag
         self.inner_type, self.cipher = split_type_tag(type_tag)
-        if not start or start[0] == 0:
-            raise MalformedEnvelope("not a sealed value: it is empty or begins with version 0")
-        if start[0] > VERSION:
-            raise UnsupportedFormat(f"format version {start[0]}: written by a newer release of encrypted-serde")
-        context, _ = take_field(start, _CONTEXT - 2)
-        if start[1] & ~(FLAG_ZSTD | FLAG_BOUND):
-            raise UnsupportedFormat(f"unknown flags {start[1]:#04x}: written by a newer release of encrypted-serde")
-        self.flags = start[1]
-        self.key_id = start[KEY_ID_OFFSET : _CONTEXT - 2]
+        _check_front(front)
+        self.flags = front[1]
+        self.key_id = front[2:]
         self.context: EncryptionContext = parse_context(context)
-        self.authenticated = tag_data(type_tag)
+        self.authenticated = authenticated_start(type_tag, front)
+        self.least = nonce_size(self.cipher) + TAG_SIZE
 
 
 class Sealed:
@@ -112,31 +119,46 @@ class Sealed:
     Attributes:
         head: What it has in common with other values.
         data: The bytes that hold it.
-        start: Where its blob, and so its header, begins in them.
-        nonce: Where its header ends, and its nonce begins.
-        encoded_claims: ``pairs(claims)`` as stored; not parsed yet.
+        start: Where its blob begins in them.
+        nonce: Where its nonce begins.
+        end: Where its tag ends, and claims and context begin.
+        encoded_claims: The claims as stored; not parsed yet.
     """
 
-    __slots__ = ("data", "encoded_claims", "head", "nonce", "start")
+    __slots__ = ("_missing", "data", "encoded_claims", "end", "head", "nonce", "start")
 
-    def __init__(self, head: Head, data: bytes, start: int, end: int) -> None:
-        self.head, self.data, self.start = head, data, start
+    def __init__(self, head: Head, data: bytes, start: int, missing: int = 0) -> None:
+        self.head, self.data, self.start, self._missing = head, data, start, missing
+        self.nonce = start + FRONT
+        self.end = len(data) - 2 - len(head.context.encoded)
+        self.encoded_claims = b""
         if head.flags & FLAG_BOUND:
-            self.encoded_claims, self.nonce = take_field(data, end)
-        else:
-            self.encoded_claims, self.nonce = b"", end
+            self.end, stop = field_before(data, self.end, self.nonce - missing)
+            self.encoded_claims = data[max(self.end, 0) : stop]
+        if self.end + missing - self.nonce < head.least:
+            raise MalformedEnvelope("the value ends inside its nonce or tag")
 
     @classmethod
-    def of_blob(cls, type_tag: str, blob: bytes) -> Sealed:
+    def of_blob(cls, type_tag: str, blob: bytes, size: int = 0) -> Sealed:
         """Parses a blob that stands beside its type tag.
+
+        Args:
+            type_tag: As stored.
+            blob: The blob, or so much of its beginning and end that no more than ciphertext is missing between them.
+            size: Of the whole blob, if a part is missing.
 
         Raises:
             UnsupportedCipher: If the type tag names a cipher that is not ours.
             UnsupportedFormat: If the version or a flag is unknown.
             MalformedEnvelope: If it is cut, or not what a writer would have written.
         """
-        end = _context_end(type_tag, blob, 0)
-        return cls(_head(type_tag, blob[:end]), blob, 0, end)
+        try:
+            start, stop = field_before(blob, len(blob), FRONT)
+        except MalformedEnvelope:
+            split_type_tag(type_tag)
+            _check_front(blob[:FRONT])
+            raise
+        return cls(_head(type_tag, blob[:FRONT], blob[start:stop]), blob, 0, max(size - len(blob), 0))
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Sealed:
@@ -146,13 +168,13 @@ class Sealed:
         return sealed
 
     @property
-    def claims(self) -> Mapping[str, str]:
+    def claims(self) -> Claims:
         """What a bound value says of its place; empty for an unbound one.
 
         Raises:
             MalformedEnvelope: If it is not what a writer would have written.
         """
-        return decode_pairs(self.encoded_claims) if self.encoded_claims else _NO_CLAIMS
+        return decode_claims(self.encoded_claims) if self.encoded_claims else NO_CLAIMS
 
     @property
     def is_bound(self) -> bool:
@@ -166,8 +188,13 @@ class Sealed:
 
     @property
     def ciphertext_size(self) -> int:
-        """Bytes of its ciphertext without the tag; negative if the value is cut."""
-        return len(self.data) - self.nonce - nonce_size(self.head.cipher) - TAG_SIZE
+        """Bytes of its ciphertext without the tag."""
+        return self.end + self._missing - self.nonce - self.head.least
+
+    @property
+    def tail_size(self) -> int:
+        """Bytes of claims and context behind the tag, with their lengths."""
+        return len(self.data) - self.end
 
     def __repr__(self) -> str:
         return f"<Sealed {self.head.type_tag}, {len(self.data)} bytes>"
@@ -179,17 +206,9 @@ def nonce_size(cipher: Cipher) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _head(type_tag: str, start: bytes) -> Head:
-    # Bounded: headers are chosen by whoever writes rows. What does not parse is not remembered.
-    return Head(type_tag, start)
-
-
-def _context_end(type_tag: str, data: bytes, start: int) -> int:
-    try:
-        return start + _CONTEXT + (data[start + 34] << 8 | data[start + 35])
-    except IndexError:
-        Head(type_tag, data[start:])  # says what else is wrong with it
-        raise MalformedEnvelope("the value ends inside its header") from None
+def _head(type_tag: str, front: bytes, context: bytes) -> Head:
+    # Bounded: contexts are chosen by whoever writes rows. What does not parse is not remembered.
+    return Head(type_tag, front, context)
 
 
 class _NotSealed(Exception):
@@ -197,10 +216,10 @@ class _NotSealed(Exception):
 
 
 @lru_cache(maxsize=1024)
-def _sealed_head(prefix: bytes) -> tuple[Head, int]:
-    """Parses sealed bytes up to the end of the context, and says where the blob begins."""
+def _sealed_head(prefix: bytes, context: bytes) -> Head:
+    """Parses sealed bytes up to the nonce."""
     type_tag, start = _tag_of(prefix)
-    return _head(type_tag, prefix[start:]), start
+    return _head(type_tag, prefix[start:], context)
 
 
 def _tag_of(data: bytes) -> tuple[str, int]:
@@ -214,25 +233,25 @@ def _tag_of(data: bytes) -> tuple[str, int]:
     return type_tag, start
 
 
-def _parse(data: bytes) -> Sealed | None:
+def _parse(data: bytes, size: int = 0) -> Sealed | None:
     if not data.startswith(SEALED_MAGIC):
         return None
+    start = 6 + (data[4] << 8 | data[5]) if len(data) > 6 else 0
+    if not 6 < start <= 6 + _LONGEST_TAG:
+        return None
+    nonce = start + FRONT
     try:
-        start = 6 + (data[4] << 8 | data[5])
-        end = start + _CONTEXT + (data[start + 34] << 8 | data[start + 35])
-        if start > 6 + _LONGEST_TAG:
-            return None
-        head, _ = _sealed_head(data[:end])
-    except IndexError:
-        try:
-            type_tag, start = _tag_of(data)
-        except _NotSealed:
-            return None
-        _context_end(type_tag, data, start)
-        raise MalformedEnvelope("the value ends inside its header") from None
+        first, stop = field_before(data, len(data), nonce)
+        head = _sealed_head(data[:nonce], data[first:stop])
     except _NotSealed:
         return None
-    return Sealed(head, data, start, end)
+    except MalformedEnvelope:
+        if not is_sealed(data):
+            return None
+        split_type_tag(data[6:start].decode("ascii"))
+        _check_front(data[start:nonce])
+        raise
+    return Sealed(head, data, start, max(size - len(data), 0))
 
 
 def is_sealed(value: object) -> bool:
@@ -247,8 +266,12 @@ def is_sealed(value: object) -> bool:
     return True
 
 
-def find_sealed(value: object) -> Sealed | None:
+def find_sealed(value: object, size: int = 0) -> Sealed | None:
     """Parses sealed bytes or sealed text.
+
+    Args:
+        value: Anything. Of sealed bytes a part may be missing between beginning and end, as for `Sealed.of_blob`.
+        size: Of the whole sealed bytes, if a part is missing.
 
     Returns:
         None if it is anything else (a user's own "es1.hello" too), which is plaintext then.
@@ -259,10 +282,10 @@ def find_sealed(value: object) -> Sealed | None:
         MalformedEnvelope: If it is cut, or not what a writer would have written.
     """
     if type(value) is bytes:
-        return _parse(value)
+        return _parse(value, size)
     if isinstance(value, str):
         data = bytes_of_text(value)
-        return None if data is None else _parse(data)
+        return None if data is None else _parse(data, size)
     return None
 
 
@@ -285,6 +308,6 @@ def sealed_text_prefixes(key_id: bytes, inner_type: str) -> list[str]:
     for cipher in CIPHERS:
         for flags in (FLAG_BOUND, FLAG_BOUND | FLAG_ZSTD):
             tag = lp(make_type_tag(inner_type, cipher).encode("ascii"))
-            head = SEALED_MAGIC + tag + bytes((VERSION, flags)) + key_id
+            head = SEALED_MAGIC + tag + make_front(flags, key_id)
             prefixes.append(sealed_text(head[: len(head) // 3 * 3]))
     return prefixes

@@ -10,14 +10,14 @@ import os
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..errors import ConfigurationError, UnknownKey
-from .encoding import b64url_decode, b64url_encode, lp
+from .encoding import b64url_decode, b64url_encode, lp, utf8
+from .environment import read_texts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,6 +37,8 @@ _HOW_TO_MAKE = "; make one with Key.from_text(), Key.from_bytes() or Keyring.fro
 _CHECK_SIZE = 4
 _ENV = "ENCRYPTED_SERDE_KEY"
 _ENV_DECRYPT = "ENCRYPTED_SERDE_DECRYPT_KEYS"
+_ENV_DATABASE = "ENCRYPTED_SERDE_DATABASE"
+_MAX_NAME = 1024
 
 
 def _weakness(secret: bytes) -> str | None:
@@ -153,8 +155,28 @@ class Key:
         return key
 
     def to_text(self) -> str:
-        """Gives the secret as text of 53 characters, for a secret store. Whoever reads it can read the data."""
+        """Returns the secret as text of 53 characters, for a secret store. Whoever reads it can read the data."""
         return _TEXT_PREFIX + b64url_encode(self._secret + self.id[:_CHECK_SIZE])
+
+    def for_database(self, name: str) -> Key:
+        """Derives the key of one database from this secret: HKDF, purpose ``database``.
+
+        Rows of another database under the same key are authentic: an approval that is copied from staging opens in production.
+        With a key for each, it is an `UnknownKey` there.
+
+        Args:
+            name: What you call the database: ``production``. No secret, and never to be changed.
+
+        Raises:
+            TypeError: If it is not str.
+            ConfigurationError: If it is empty, longer than 1024 bytes of UTF-8, or no text.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a database is a str, not {type(name).__name__}")
+        encoded = utf8(name)
+        if not 1 <= len(encoded) <= _MAX_NAME:
+            raise ConfigurationError(f"the name of a database is 1 to {_MAX_NAME} bytes long")
+        return Key.from_bytes(self.derive("database", encoded))
 
     def derive(self, purpose: str, *fields: bytes) -> bytes:
         """Derives 32 bytes for one purpose: HKDF-SHA256 (RFC 5869), no salt.
@@ -162,7 +184,7 @@ class Key:
         The info is ``LP("encrypted-serde/1") LP(purpose) LP(field)...``, so no two purposes or fields ever share a key.
 
         Args:
-            purpose: ``key-id``, ``data-key``, ``search``, ``name``, ``anchor`` or ``wrap``.
+            purpose: ``key-id``, ``data-key``, ``search``, ``name``, ``anchor``, ``wrap``, ``database`` or ``generation``.
             *fields: What the derived key is for; at most 65535 bytes each.
         """
         info = PROTOCOL + lp(purpose.encode("ascii")) + b"".join([lp(field) for field in fields])
@@ -203,7 +225,7 @@ class KeyProvider(Protocol):
     """
 
     def encryption_key(self, context: Mapping[str, str]) -> Key:
-        """Gives the key to write with.
+        """Returns the key to write with.
 
         Args:
             context: The encryption context of the value; empty where there is none.
@@ -214,7 +236,7 @@ class KeyProvider(Protocol):
         ...
 
     def decryption_key(self, key_id: bytes, context: Mapping[str, str]) -> Key:
-        """Gives the key that a stored value names.
+        """Returns the key that a stored value names.
 
         Args:
             key_id: The 32 bytes in the header. Not authenticated yet: it may be anything.
@@ -229,11 +251,20 @@ class KeyProvider(Protocol):
 
 
 @runtime_checkable
+class CurrentKeyProvider(Protocol):
+    """A `KeyProvider` that can say which key is written with, and makes none by being asked."""
+
+    def current_key_id(self, context: Mapping[str, str]) -> bytes | None:
+        """Returns the id of the key that a context writes with; None if it has none."""
+        ...
+
+
+@runtime_checkable
 class SearchKeyProvider(Protocol):
     """A `KeyProvider` that can also say under which keys rows may have been written: searchable metadata needs that."""
 
     def search_keys(self, context: Mapping[str, str]) -> Sequence[Key]:
-        """Gives every key under which rows of a context may have been written, the one to write with first."""
+        """Returns every key under which rows of a context may have been written, the one to write with first."""
         ...
 
 
@@ -268,34 +299,45 @@ class Keyring:
         self._by_id = {key.id: key for key in keys}
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> Keyring:
+    def from_env(cls, environ: Mapping[str, str] | None = None, *, database: str | None = None) -> Keyring:
         """Builds a keyring from environment variables.
 
         ``ENCRYPTED_SERDE_KEY`` holds the text of the primary key, ``ENCRYPTED_SERDE_DECRYPT_KEYS`` (optional) those of keys
         to read with, separated by commas. Each may instead name a file that holds it, as container secrets do, by
-        ``ENCRYPTED_SERDE_KEY_FILE`` and ``ENCRYPTED_SERDE_DECRYPT_KEYS_FILE``; in a file, lines separate keys too.
+        ``ENCRYPTED_SERDE_KEY_FILE`` and ``ENCRYPTED_SERDE_DECRYPT_KEYS_FILE``; in a file, lines separate keys too. Or a command
+        that prints it, by ``ENCRYPTED_SERDE_KEY_COMMAND`` and ``ENCRYPTED_SERDE_DECRYPT_KEYS_COMMAND``: no shell runs it.
+        ``ENCRYPTED_SERDE_DATABASE`` (optional) is a name for `for_database`.
 
         Args:
             environ: Read this mapping instead of ``os.environ``.
+            database: In place of ``ENCRYPTED_SERDE_DATABASE``.
 
         Raises:
-            ConfigurationError: If the primary key is missing, both forms of one variable are set, a file cannot be read, or
-                a text is no key. Names the variable, never its content.
+            ConfigurationError: If the primary key is missing, several forms of one variable are set, a file cannot be read, a
+                command fails, or a text is no key. Names the variable, never its content.
         """
         environ = os.environ if environ is None else environ
         primary = _keys_from_env(environ, _ENV)
         if len(primary) != 1:
             raise ConfigurationError(
-                f"set {_ENV} (or {_ENV}_FILE) to exactly one key text; make one with: encrypted-serde keygen"
+                f"set {_ENV} (or {_ENV}_FILE, {_ENV}_COMMAND) to exactly one key text; make one with: encrypted-serde keygen"
             )
-        return cls(primary=primary[0], decrypt_only=_keys_from_env(environ, _ENV_DECRYPT))
+        keys = cls(primary=primary[0], decrypt_only=_keys_from_env(environ, _ENV_DECRYPT))
+        if database is None:
+            database = environ.get(_ENV_DATABASE) or None
+        return keys if database is None else keys.for_database(database)
+
+    def for_database(self, name: str) -> Keyring:
+        """Returns the keyring of one database: `Key.for_database` of every key."""
+        primary, *others = (key.for_database(name) for key in self._by_id.values())
+        return Keyring(primary=primary, decrypt_only=others)
 
     def encryption_key(self, context: Mapping[str, str]) -> Key:
-        """Gives the primary key, whatever the context."""
+        """Returns the primary key, whatever the context."""
         return self.primary
 
     def decryption_key(self, key_id: bytes, context: Mapping[str, str]) -> Key:
-        """Gives the key with this id.
+        """Returns the key with this id.
 
         Raises:
             UnknownKey: If this keyring does not hold it. The message names the id.
@@ -309,8 +351,12 @@ class Keyring:
             )
         return key
 
+    def current_key_id(self, context: Mapping[str, str]) -> bytes:
+        """Returns the id of the primary key."""
+        return self.primary.id
+
     def search_keys(self, context: Mapping[str, str]) -> list[Key]:
-        """Gives every key, the primary first."""
+        """Returns every key, the primary first."""
         return list(self._by_id.values())
 
     def __repr__(self) -> str:
@@ -319,22 +365,16 @@ class Keyring:
 
 
 def _keys_from_env(environ: Mapping[str, str], name: str) -> list[Key]:
-    text, file = environ.get(name), environ.get(f"{name}_FILE")
-    if text and file:
-        raise ConfigurationError(f"set {name} or {name}_FILE, not both")
-    if file:
-        name = f"{name}_FILE"
-        if file.startswith(_TEXT_PREFIX):
-            raise ConfigurationError(f"{name} names a file that holds the key; it is the key itself")
-        try:
-            text = Path(file).read_text(encoding="utf-8-sig")  # some editors put a byte order mark before it
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{name}: cannot read the file ({type(error).__name__})") from None
-    parts = [part for part in re.split(r"[\s,]+", text or "") if part]
+    form, texts = read_texts(environ, name, _TEXT_PREFIX)
     try:
-        return [Key.from_text(part) for part in parts]
+        return [Key.from_text(text) for text in texts]
     except ConfigurationError as error:
-        raise ConfigurationError(f"{name}: {error}") from None
+        raise ConfigurationError(f"{form}: {error}") from None
+
+
+def current_key_id(keys: KeyProvider, context: Mapping[str, str]) -> bytes | None:
+    """Returns the id of the key that a context writes with; None if it has none."""
+    return keys.current_key_id(context) if isinstance(keys, CurrentKeyProvider) else keys.encryption_key(context).id
 
 
 def as_key_provider(keys: Key | KeyProvider) -> KeyProvider:

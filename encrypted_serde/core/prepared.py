@@ -6,14 +6,16 @@ need no lock: each step is one atomic operation, and what is lost is made again.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from itertools import repeat
 from typing import NamedTuple, TypeVar
 
-from .ciphers import Aead, Cipher
+from ..errors import ConfigurationError
+from .ciphers import TAG_SIZE, Aead, Cipher
 from .context import EncryptionContext
-from .encoding import lp
-from .format import SEALED_MAGIC, Head, header_start, make_type_tag, tag_data
+from .encoding import lp, pl
+from .format import FRONT, MAX_PLAINTEXT, SEALED_MAGIC, Head, authenticated_start, make_front, make_type_tag
 from .keys import Key
 from .randomness import random_bytes
 
@@ -31,9 +33,15 @@ def remember(cache: dict[_K, _V], slot: _K, value: _V) -> None:
     cache[slot] = value
 
 
-def associated_data(tag: bytes, location: bytes, header: bytes) -> bytes:
-    """Joins what is authenticated beside a value; `tag` is what `tag_data` gave."""
-    return b"".join((tag, lp(location), header))
+def associated_data(start: bytes, location: bytes, tail: bytes) -> bytes:
+    """Joins what is authenticated beside a value.
+
+    Args:
+        start: From `format.authenticated_start`.
+        location: Where the value belongs; empty for unbound ones.
+        tail: What stands behind its tag.
+    """
+    return b"".join((start, lp(location), tail))
 
 
 def make_aead(key: Key, cipher: Cipher, context: EncryptionContext, prefix: bytes) -> Aead:
@@ -47,19 +55,19 @@ def data_key(key: Key, cipher: Cipher, context: EncryptionContext) -> bytes:
 
 
 class Tag(NamedTuple):
-    """A type tag, ready to be written.
+    """A type tag, ready to be written under one key and context.
 
     Attributes:
         text: The type tag.
-        data: See `tag_data`.
-        magic: How sealed bytes with this tag begin.
-        unbound: The associated data of unbound values.
+        starts: How the associated data begins, by flags.
+        bound: How sealed bytes begin, up to the nonce, by flags.
+        unbound: The associated data of unbound values, by the first flag.
     """
 
     text: str
-    data: bytes
-    magic: bytes
-    unbound: bytes
+    starts: list[bytes]
+    bound: list[bytes]
+    unbound: list[bytes]
 
 
 class Writer:
@@ -67,17 +75,19 @@ class Writer:
 
     Attributes:
         key_id: Of the key.
-        headers: How a header begins, by flags.
+        fronts: How a blob begins, by flags.
+        tail: How a blob ends: with the context.
         tags: By inner type.
-        state: The AEAD, its nonce prefix, and header and prefix of unbound values.
+        state: The AEAD, its nonce prefix, and front and prefix of unbound values.
         budget: One item for each value that may still be sealed under this prefix.
     """
 
-    __slots__ = ("_cipher", "_data_key", "budget", "headers", "key_id", "state", "tags")
+    __slots__ = ("_cipher", "_data_key", "budget", "fronts", "key_id", "state", "tags", "tail")
 
     def __init__(self, key: Key, cipher: Cipher, context: EncryptionContext) -> None:
         self.key_id = key.id
-        self.headers = [header_start(flags, key.id, context.encoded) for flags in range(4)]
+        self.fronts = [make_front(flags, key.id) for flags in range(4)]
+        self.tail = pl(context.encoded)
         self.tags: dict[str, Tag] = {}
         self._cipher = cipher
         self._data_key = data_key(key, cipher, context)
@@ -88,9 +98,9 @@ class Writer:
         prefix = random_bytes(self._cipher.NONCE_PREFIX)
         # One assignment, so that no thread sees the AEAD of one prefix with another prefix. Two threads that renew at once
         # waste a prefix, nothing else.
-        self.state = (self._cipher.aead(self._data_key, prefix), prefix, self.headers[0] + prefix)
+        self.state = (self._cipher.aead(self._data_key, prefix), prefix, self.fronts[0] + prefix)
         limit = self._cipher.MESSAGES_PER_PREFIX
-        # The value that found the budget spent is the first of the next one.
+        # The value that exhausts a budget counts towards the next.
         self.budget: Iterator[bool] = repeat(True) if limit is None else repeat(True, limit - 1)
 
     def add_tag(self, inner_type: str) -> Tag:
@@ -100,8 +110,10 @@ class Writer:
             ConfigurationError: If it makes no valid type tag.
         """
         text = make_type_tag(inner_type, self._cipher.NAME)
-        data = tag_data(text)
-        tag = Tag(text, data, SEALED_MAGIC + lp(text.encode("ascii")), associated_data(data, b"", self.headers[0]))
+        magic = SEALED_MAGIC + lp(text.encode("ascii"))
+        starts = [authenticated_start(text, front) for front in self.fronts]
+        unbound = [associated_data(start, b"", self.tail) for start in starts[:2]]
+        tag = Tag(text, starts, [magic + front for front in self.fronts], unbound)
         remember(self.tags, inner_type, tag)
         return tag
 
@@ -111,31 +123,68 @@ class Reader:
 
     Attributes:
         head: Theirs.
-        nonce: Where the fresh part of the nonce begins.
-        ciphertext: Where the ciphertext begins.
         aead: Opens them, once there is a key.
         associated_data: Theirs.
+        tail_size: Bytes behind their tag.
         is_proven: Whether one of them was authentic.
     """
 
-    __slots__ = ("aead", "associated_data", "ciphertext", "head", "is_proven", "nonce")
+    __slots__ = ("aead", "associated_data", "head", "is_proven", "tail_size")
 
-    def __init__(self, head: Head, nonce: int, ciphertext: int) -> None:
-        self.head, self.nonce, self.ciphertext = head, nonce, ciphertext
+    def __init__(self, head: Head, tail: bytes) -> None:
+        self.head = head
         self.aead: Aead | None = None
-        self.associated_data = b""
+        self.associated_data = associated_data(head.authenticated, b"", tail)
+        self.tail_size = len(tail)
         self.is_proven = False
 
 
 class Readers:
-    """The readers of one type tag, by header and nonce prefix.
+    """The readers of one type tag, by front, nonce prefix and tail.
 
-    `usual` is how long header and prefix of the last value were. Both state their own length, so bytes that equal a known
-    header and prefix are these and nothing else, and the next value need not be parsed to find its reader.
+    A tail states its own length at its end, and the others have fixed ones, so bytes that equal known ones are these and
+    nothing else. The next value need not be parsed to find its reader.
+
+    Attributes:
+        known: The readers.
+        usual: How long the tail of the last value was.
+        nonce: Where the fresh part of the nonce begins.
+        ciphertext: Where the ciphertext begins.
     """
 
-    __slots__ = ("known", "usual")
+    __slots__ = ("ciphertext", "known", "nonce", "usual")
 
-    def __init__(self) -> None:
+    def __init__(self, cipher: Cipher) -> None:
         self.known: dict[bytes, Reader] = {}
-        self.usual = 0
+        self.usual = 2
+        self.nonce = FRONT + cipher.NONCE_PREFIX
+        self.ciphertext = self.nonce + cipher.NONCE_REST
+
+
+def seal_large(start: bytes, aead: Aead, nonce: bytes, plaintext: bytes, data: bytes, tail: bytes) -> bytes:
+    """Returns ``start | nonce | ciphertext | tag | tail`` with one copy of the value.
+
+    Args:
+        start: All that comes before the nonce.
+        aead: The cipher.
+        nonce: The fresh part of the nonce.
+        plaintext: The value.
+        data: The associated data.
+        tail: All that comes behind the tag.
+
+    Raises:
+        ConfigurationError: If the value is too large.
+    """
+    size = len(plaintext)
+    if size > MAX_PLAINTEXT:
+        raise ConfigurationError(f"a value of {size} bytes is too large: the limit is {MAX_PLAINTEXT} bytes")
+    # A BytesIO hands out the very bytes object it assembled, so the cipher can write where the result will be. For large
+    # values this costs the AEAD and nothing else; joining would fault in the same number of pages a second time.
+    buffer = io.BytesIO()
+    buffer.seek(len(start) + len(nonce) + size + TAG_SIZE)
+    buffer.write(tail)
+    with buffer.getbuffer() as view:
+        first = len(start) + len(nonce)
+        view[:first] = start + nonce
+        aead.encrypt_into(nonce, plaintext, data, view[first : first + size + TAG_SIZE])
+    return buffer.getvalue()

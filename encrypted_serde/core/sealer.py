@@ -1,9 +1,10 @@
 """The sealer: how one value is sealed and opened. The whole security argument of this package is in this file.
 
-What is sealed. ``blob = header | nonce | ciphertext | tag``. The header names the key and carries the encryption context and,
-for bound values, claims; it is readable, and authenticated together with everything else that gives the value its meaning:
+What is sealed. ``blob = front | nonce | ciphertext | tag | tail``. The front names the key, the tail carries the encryption
+context and, for bound values, claims; both are readable, and authenticated together with everything else that gives the value
+its meaning:
 
-    associated data = LP("encrypted-serde/1") | LP(type tag) | LP(location) | header
+    associated data = LP("encrypted-serde/1") | LP(type tag) | front | LP(location) | tail
 
 * The *type tag* (``msgpack+xaes-256-gcm``) decides which deserialiser runs, so nobody may relabel it.
 * The *location* is where the value belongs: thread, namespace, channel. It is not stored. The reader says where it found the
@@ -13,7 +14,11 @@ for bound values, claims; it is readable, and authenticated together with everyt
 * The *key id* is a hash of the secret. AES-GCM by itself lets somebody craft one ciphertext that opens under two keys; a
   ciphertext that names its key by hash cannot.
 
-How it is opened. Checks run from cheap and harmless to costly: type tag, version, flags and header, bound or not, expected
+Where one part ends and the next begins is fixed before the AEAD runs: the front has a fixed length, the tail says its lengths
+at its end, and the flags in the front say what is in it. All of that is associated data, so bytes that are moved from one
+part to another change it.
+
+How it is opened. Checks run from cheap and harmless to costly: type tag, version, flags and lengths, bound or not, expected
 context, key, AEAD, claims, decompression. The context is compared before any key is looked for, so a request of tenant A
 never unwraps a key of tenant B. Nothing is returned, decompressed or deserialised before the AEAD has accepted it.
 
@@ -27,10 +32,8 @@ chance that `ciphers` states).
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -45,6 +48,7 @@ from ..errors import (
 )
 from .binding import Binding
 from .ciphers import DEFAULT, TAG_SIZE, Aead, get_cipher
+from .claims import NO_CLAIMS, Claims
 from .compression import check_compression, compress, decompress
 from .context import (
     NO_CONTEXT,
@@ -55,15 +59,15 @@ from .context import (
     current,
     what_differs,
 )
-from .encoding import lp
-from .format import FLAG_BOUND, FLAG_ZSTD, MAX_PLAINTEXT, Head, Sealed, split_type_tag
+from .encoding import pl
+from .format import FLAG_BOUND, FLAG_ZSTD, FRONT, MAX_PLAINTEXT, Head, Sealed, split_type_tag
 from .keys import Key, KeyProvider, Keyring, as_key_provider
-from .prepared import Reader, Readers, Writer, associated_data, make_aead, remember
+from .prepared import Reader, Readers, Writer, associated_data, make_aead, remember, seal_large
 from .randomness import AT_ONCE, random_bytes
+from .waiting import PromptKeyProvider
 
 _LARGE = 1 << 13  # from here on assembling in place is cheaper than joining
 _BATCH_ID_SIZE = 8
-_NO_CLAIMS: Mapping[str, str] = MappingProxyType({})
 
 
 class Opened(NamedTuple):
@@ -77,7 +81,7 @@ class Opened(NamedTuple):
 
     inner_type: str
     plaintext: bytes
-    claims: Mapping[str, str] = _NO_CLAIMS
+    claims: Claims = NO_CLAIMS
 
     def __repr__(self) -> str:  # error reporters show the variables of a frame
         return f"<Opened {self.inner_type}, {len(self.plaintext)} bytes>"
@@ -113,7 +117,7 @@ class Sealing(Protocol):
 
     @property
     def may_block(self) -> bool:
-        """Whether a key may have to be fetched, so that nothing of this may be called on an event loop."""
+        """Whether the provider makes its callers wait for a key, even those that `waiting.promptly` calls."""
         ...
 
     @property
@@ -189,7 +193,7 @@ class Sealer:
         keys: The key provider.
         cipher: Name of the cipher that is written with.
         compression: ``"zstd"`` or None.
-        may_block: Whether the provider is another than `Keyring`, and may have to ask a service for a key.
+        may_block: Whether the provider makes its callers wait for a key, even those that `waiting.promptly` calls.
         required_context: Names without which nothing is sealed.
         accepted_contexts: As given, encoded.
         require_context_to_read: As given.
@@ -208,7 +212,7 @@ class Sealer:
         self.keys = as_key_provider(keys)
         self.cipher = get_cipher(cipher).NAME
         self.compression = compression
-        self.may_block = not isinstance(self.keys, Keyring)
+        self.may_block = not isinstance(self.keys, (Keyring, PromptKeyProvider))
         self._encryption_key = self.keys.encryption_key
         self._decryption_key = self.keys.decryption_key
         # The keys of a Keyring never change, so who has opened a value once need not ask for its key again.
@@ -249,15 +253,14 @@ class Sealer:
         """
         writer = self._writer(context)
         tag = writer.tags.get(inner_type) or writer.add_tag(inner_type)
-        aead, prefix, head = writer.state
-        data = tag.unbound
+        aead, prefix, start = writer.state
+        data = tag.unbound[0]
         if self._compress and (packed := compress(plaintext)) is not None:
-            header = writer.headers[FLAG_ZSTD]
-            plaintext, head, data = packed, header + prefix, associated_data(tag.data, b"", header)
+            plaintext, start, data = packed, writer.fronts[FLAG_ZSTD] + prefix, tag.unbound[FLAG_ZSTD]
         nonce = random_bytes(self._nonce_size)
         if len(plaintext) < _LARGE:
-            return tag.text, head + nonce + aead.encrypt(nonce, plaintext, data)
-        return tag.text, _seal_large(head, aead, nonce, plaintext, data)
+            return tag.text, b"".join((start, nonce, aead.encrypt(nonce, plaintext, data), writer.tail))
+        return tag.text, seal_large(start, aead, nonce, plaintext, data, writer.tail)
 
     def open(self, type_tag: str, blob: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
         """Opens what `seal` gave.
@@ -284,8 +287,8 @@ class Sealer:
             AuthenticationFailed: If anything was changed.
         """
         readers = self._readers.get(type_tag) or self._readers_of(type_tag)
-        reader = readers.known.get(blob[: readers.usual]) or _find_reader(readers, type_tag, blob)
-        head, aead = reader.head, reader.aead
+        reader = readers.known.get(blob[: readers.nonce] + blob[-readers.usual :]) or _find_reader(readers, type_tag, blob)
+        head, aead, end = reader.head, reader.aead, len(blob) - reader.tail_size
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:
@@ -295,17 +298,15 @@ class Sealer:
         if aead is None or self._asks_again:
             key = self._key(head)
             if aead is None:
-                end = reader.nonce - head.cipher.NONCE_PREFIX
-                aead = reader.aead = make_aead(key, head.cipher, head.context, blob[end : reader.nonce])
-                reader.associated_data = associated_data(head.authenticated, b"", blob[:end])
-        body = blob[reader.ciphertext :] if len(blob) < _LARGE else memoryview(blob)[reader.ciphertext :]
+                aead = reader.aead = make_aead(key, head.cipher, head.context, blob[FRONT : readers.nonce])
+        body = blob[readers.ciphertext : end] if len(blob) < _LARGE else memoryview(blob)[readers.ciphertext : end]
         try:
-            plaintext = aead.decrypt(blob[reader.nonce : reader.ciphertext], body, reader.associated_data)
+            plaintext = aead.decrypt(blob[readers.nonce : readers.ciphertext], body, reader.associated_data)
         except _REFUSED:
             raise _refusal(body) from None
         if not reader.is_proven:  # only now: what was not authentic takes no place in the cache
             reader.is_proven = True
-            remember(readers.known, blob[: reader.nonce], reader)
+            remember(readers.known, blob[: readers.nonce] + blob[end:], reader)
         return head.inner_type, decompress(plaintext) if head.flags & FLAG_ZSTD else plaintext
 
     # --- values that belong to one place
@@ -318,12 +319,12 @@ class Sealer:
         Args:
             inner_type: Name of the format of the plaintext, e.g. ``msgpack``.
             plaintext: Up to 2^31 - 17 bytes.
-            binding: Where it belongs, from a maker of `binding`. Its claims are readable in the header.
+            binding: Where it belongs, from a maker of `binding`. Its claims stay readable.
             context: The encryption context; the ambient `encryption_context` when None.
 
         Raises:
-            ConfigurationError: If inner type, location or claims cannot be encoded, the value is too large, or the context
-                lacks a required name.
+            ConfigurationError: If inner type, location or claims cannot be encoded or a claim is missing, the value is too
+                large, or the context lacks a required name.
             KeyServiceError: If the key cannot be had.
         """
         return self._seal_bound((inner_type, plaintext), binding, context, random_bytes(self._nonce_size))
@@ -344,17 +345,19 @@ class Sealer:
 
     def _seal_bound(self, typed: tuple[str, bytes], binding: Binding, context: EncryptionContext | None, nonce: bytes) -> bytes:
         inner_type, plaintext = typed
+        if binding.encoded is None:
+            raise ConfigurationError("a value is sealed with all the claims of its place; some are missing")
         writer = self._writer(context)
         tag = writer.tags.get(inner_type) or writer.add_tag(inner_type)
         aead, prefix, _ = writer.state
         flags = FLAG_BOUND
         if self._compress and (packed := compress(plaintext)) is not None:
             plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
-        header = writer.headers[flags] + lp(binding.encoded)
-        data = associated_data(tag.data, binding.location, header)
+        tail = pl(binding.encoded) + writer.tail
+        data = associated_data(tag.starts[flags], binding.location, tail)
         if len(plaintext) < _LARGE:
-            return b"".join((tag.magic, header, prefix, nonce, aead.encrypt(nonce, plaintext, data)))
-        return _seal_large(tag.magic + header + prefix, aead, nonce, plaintext, data)
+            return b"".join((tag.bound[flags], prefix, nonce, aead.encrypt(nonce, plaintext, data), tail))
+        return seal_large(tag.bound[flags] + prefix, aead, nonce, plaintext, data, tail)
 
     def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
         """Opens what `seal_bound` gave.
@@ -372,7 +375,7 @@ class Sealer:
         """
         if isinstance(sealed, bytes):
             sealed = Sealed.of_bytes(sealed)
-        head, nonce = sealed.head, sealed.nonce
+        head, stored, nonce, end = sealed.head, sealed.data, sealed.nonce, sealed.end
         # Claims that are, byte for byte, what we would write need not be parsed.
         claims = binding.claims if sealed.encoded_claims == binding.encoded else sealed.claims
         if not head.flags & FLAG_BOUND:
@@ -384,18 +387,18 @@ class Sealer:
         elif expected.encoded != head.context.encoded:
             self._check_context(head.context, expected)
         rest = nonce + head.cipher.NONCE_PREFIX
-        slot = (head, sealed.data[nonce:rest])
+        slot = (head, stored[nonce:rest])
         aead = self._aeads.get(slot)
         is_known = aead is not None
         if aead is None or self._asks_again:
             key = self._key(head)
             if aead is None:
                 aead = make_aead(key, head.cipher, head.context, slot[1])
-        data = associated_data(head.authenticated, binding.location, sealed.data[sealed.start : nonce])
+        data = associated_data(head.authenticated, binding.location, stored[end:])
         ciphertext = rest + head.cipher.NONCE_REST
-        body = sealed.data[ciphertext:] if len(sealed.data) < _LARGE else memoryview(sealed.data)[ciphertext:]
+        body = stored[ciphertext:end] if len(stored) < _LARGE else memoryview(stored)[ciphertext:end]
         try:
-            plaintext = aead.decrypt(sealed.data[rest:ciphertext], body, data)
+            plaintext = aead.decrypt(stored[rest:ciphertext], body, data)
         except _REFUSED:
             raise _refusal(body) from None
         if not is_known:
@@ -437,8 +440,7 @@ class Sealer:
         return key
 
     def _readers_of(self, type_tag: str) -> Readers:
-        split_type_tag(type_tag)
-        readers = Readers()
+        readers = Readers(split_type_tag(type_tag)[1])
         remember(self._readers, type_tag, readers)
         return readers
 
@@ -477,27 +479,9 @@ def _find_reader(readers: Readers, type_tag: str, blob: bytes) -> Reader:
     if sealed.is_bound:
         _ = sealed.claims  # malformed ones are said to be so first
         raise WrongLocation("a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong")
-    nonce = sealed.nonce + sealed.head.cipher.NONCE_PREFIX
-    if known := readers.known.get(blob[:nonce]):
-        readers.usual = nonce
-        return known
-    return Reader(sealed.head, nonce, nonce + sealed.head.cipher.NONCE_REST)
-
-
-def _seal_large(head: bytes, aead: Aead, nonce: bytes, plaintext: bytes, data: bytes) -> bytes:
-    """Gives ``head | nonce | ciphertext | tag`` with one copy of the value."""
-    if len(plaintext) > MAX_PLAINTEXT:
-        raise ConfigurationError(f"a value of {len(plaintext)} bytes is too large: the limit is {MAX_PLAINTEXT} bytes")
-    # A BytesIO hands out the very bytes object it assembled, so the cipher can write where the result will be. For large
-    # values this costs the AEAD and nothing else; joining would fault in the same number of pages a second time.
-    head += nonce
-    buffer = io.BytesIO()
-    buffer.seek(len(head) + len(plaintext) + TAG_SIZE - 1)
-    buffer.write(b"\0")
-    with buffer.getbuffer() as view:
-        view[: len(head)] = head
-        aead.encrypt_into(nonce, plaintext, data, view[len(head) :])
-    return buffer.getvalue()
+    tail = blob[sealed.end :]
+    readers.usual = len(tail)
+    return readers.known.get(blob[: readers.nonce] + tail) or Reader(sealed.head, tail)
 
 
 _NO_READER = (

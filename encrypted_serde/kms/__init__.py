@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 from ..core.encoding import encode_pairs, lp
 from ..core.keys import KEY_SIZE, PROTOCOL
 from ..errors import AuthenticationFailed, ConfigurationError, KeyServiceError
+from .fence import FencedWrapper
 
 TIMEOUT = 5.0
 """Seconds one call to a key service may take before it is given up, where the user's own client does not say otherwise."""
@@ -108,6 +109,7 @@ def check_wrapper(wrapper: KeyWrapper) -> None:
     if callable(own := getattr(wrapper, "check", None)):
         own()
         return
+    wrapper = FencedWrapper(wrapper)
     secret = os.urandom(KEY_SIZE)
     right, wrong = ({"trial": os.urandom(8).hex()} for _ in range(2))
     wrapped = wrapper.wrap(secret, right)

@@ -17,6 +17,7 @@ try:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as NoConnection
 except ImportError as error:
     raise ImportError("encrypted_serde.kms.aws needs boto3: pip install 'encrypted-serde[aws]'") from error
 
@@ -89,7 +90,7 @@ class AwsKeyWrapper:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             retryable = code in _RETRYABLE or status == 429 or status >= 500
             raise service_error(self.name, action, code or f"HTTP status {status}", retryable=retryable) from None
-        except HTTPClientError as error:  # no connection, no answer in time, a broken answer
+        except (HTTPClientError, NoConnection) as error:  # no connection, no answer in time, a broken answer
             raise service_error(self.name, action, type(error).__name__, retryable=True) from None
         except (BotoCoreError, TypeError, ValueError) as error:  # no credentials; an answer that botocore cannot read
             raise service_error(self.name, action, type(error).__name__, retryable=False) from None

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from threading import Lock
 from typing import TypeAlias, TypeVar
 
 from ..core.encoding import lp
 from ..errors import AuthenticationFailed, ConfigurationError, KeyServiceError
 from . import KeyWrapper, check_wrapper, refused
+from .fence import fenced
 
 _KNOWN = 4096  # wrappers that are kept for key ids; ids may come from contexts, and contexts from outside
 
@@ -125,29 +127,37 @@ class PerTenantWrapper:
         )
 
     def _wrappers(self, context: Mapping[str, str]) -> list[KeyWrapper]:
-        try:
-            chosen = self._choose(context)
-        except LookupError:
-            chosen = None
+        chosen = fenced(f"{self.name}: choose", lambda: self._chosen(context))
         if chosen is None or (isinstance(chosen, Sequence) and not chosen):
             names = ", ".join(sorted(context)) or "none"
             raise self._error(f"there is no key for this context (its names: {names})")
         several = chosen if isinstance(chosen, Sequence) and not isinstance(chosen, str) else [chosen]
         return [self._wrapper(choice) for choice in several]
 
+    def _chosen(self, context: Mapping[str, str]) -> Choice | Sequence[Choice] | None:
+        try:
+            return self._choose(context)
+        except LookupError:
+            return None
+
     def _wrapper(self, choice: object) -> KeyWrapper:
         if isinstance(choice, str) and self._make is not None:
             if (wrapper := self._made.get(choice)) is None:
-                try:
-                    wrapper = self._make(choice)
-                except ConfigurationError as error:
-                    raise self._error(str(error)) from error
+                wrapper = fenced(f"{self.name}: make", partial(self._made_for, choice))
                 self._remember(self._made, choice, wrapper)
             return wrapper
         if isinstance(choice, KeyWrapper):
             return choice
         problem = "a key id, and there is no make= for it" if isinstance(choice, str) else type(choice).__name__
         raise self._error(f"choose gave {problem}")
+
+    def _made_for(self, key_id: str) -> KeyWrapper:
+        if self._make is None:
+            raise self._error("choose gave a key id, and there is no make= for it")
+        try:
+            return self._make(key_id)
+        except ConfigurationError as error:
+            raise self._error(str(error)) from error
 
     def _error(self, problem: str) -> KeyServiceError:
         return KeyServiceError(f"{self.name}: {problem}", retryable=False)

@@ -19,7 +19,7 @@ from ..core.context import EncryptionContext
 from ..core.format import sealed_text
 from ..errors import Incomplete, MalformedEnvelope, PlaintextRefused, WrongLocation
 from ..saver import manifest as manifests
-from ..saver.manifest import KEY, Manifest, digest, split_metadata
+from ..saver.manifest import KEY, LANGGRAPH_KEYS, Manifest, digest, hides_metadata, split_metadata
 from ..wrapping.inert import Inert, pack
 from ..wrapping.search import is_searchable, search_token
 from ..wrapping.serialize import JSON
@@ -27,7 +27,7 @@ from ..wrapping.upstream import DELTA_SNAPSHOT
 from .coder import INLINED, METADATA, READABLE_PART, SAVER, Blocked, Coder, Opened, as_msgpack, channel, unpack_exactly
 from .database import OPEN, VERIFY, Column, Database, MetadataKeys, Paging, Row, Selection, Table
 from .recognise import Found, find_part, find_typed, in_document, in_metadata
-from .report import NONE, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Seen, Unconvertible
+from .report import NONE, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, HiddenMetadata, Seen, Unconvertible
 from .writes import Writes
 
 CHECKPOINT = "checkpoints.checkpoint"
@@ -116,7 +116,20 @@ class Checkpoints(Table):
         opened = self._open(self.parts(row, coder), coder)
         if row.cells.get("is_cut"):
             raise Incomplete("the parent of the checkpoint is missing, although older ones of the thread are there")
+        if "is_cut" in row.cells and opened.manifest is not None and hides_metadata(opened.parts.metadata):
+            hidden, _ = split_metadata(_private(opened.manifest) or {}, LANGGRAPH_KEYS)
+            if hidden:
+                names = ", ".join(sorted(hidden))
+                raise HiddenMetadata(f"the metadata {names}, which LangGraph reads in the database, are sealed: run reencrypt")
         return opened
+
+    def mended(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
+        """Returns the new values of a row whose metadata are sealed although LangGraph reads them; None if they are not."""
+        stored = _parse_metadata(row.cells["metadata"])
+        if coder.form != SAVER or not hides_metadata(stored):
+            return None
+        new = self.recode(row, coder, metadata_keys)
+        return new if parse_json(new[-1]).keys() != stored.keys() else None
 
     def _open(self, parts: Parts, coder: Coder) -> Checkpoint:
         if parts.document.get("id") != parts.checkpoint_id:
@@ -226,8 +239,7 @@ class Checkpoints(Table):
             before = kept or {}
             tokens = readable.keys() & before.keys()  # what is both is a token of a value that is private
             given = {name: value for name, value in readable.items() if name not in tokens}
-            readable, private = split_metadata(given, readable_keys)
-            private = {**before, **private}
+            readable, private = split_metadata({**before, **given}, LANGGRAPH_KEYS.union(readable_keys))
             for name in sorted({*tokens, *searchable_keys}):
                 if is_searchable(value := private.get(name)):
                     readable[name] = search_token(coder.keys.encryption_key(under.pairs), name, under, value)

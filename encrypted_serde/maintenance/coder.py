@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..core import binding
 from ..core.binding import Binding, Place
 from ..core.ciphers import DEFAULT, get_cipher
+from ..core.claims import NO_CLAIMS, Claims
 from ..core.compression import check_compression
 from ..core.context import NO_CONTEXT, EncryptionContext, what_differs
 from ..core.keys import Key, KeyProvider, Keyring
@@ -37,7 +38,6 @@ ITEM, ITEM_VALUE = "item", "store.value"
 ContextOf = Mapping[str, str] | Callable[[str], Mapping[str, str]] | None
 
 _EXTENSIONS = frozenset({0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)})  # first bytes of an extension object
-_NO_CLAIMS: Mapping[str, str] = {}
 
 
 class Blocked(Unconvertible):
@@ -119,7 +119,7 @@ class Opened(NamedTuple):
     inner_type: str
     data: bytes
     form: Form
-    claims: Mapping[str, str] = _NO_CLAIMS
+    claims: Claims = NO_CLAIMS
     is_delta: bool = False
 
     @property

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from ..core.keys import Key
     from .coder import Coder
 
-HEAD = 1 << 15
-"""So many first bytes of a value are enough to recognise it: the longest header is shorter."""
+HEAD = 512
+"""So many first bytes of a value are enough to recognise it: what says that it is sealed, and under which key."""
+
+TAIL = 24 << 10
+"""So many last bytes hold the longest context, also where it stands as text."""
 
 SEALED_HEAD = 16
 """Within so many bytes a sealed value begins, in the snapshot of a delta channel or not."""
@@ -40,7 +43,7 @@ INTERRUPTED = ". What was committed stays, nothing is half written; run the comm
 THREAD = "thread_id"
 
 LOOK, OPEN, VERIFY = 0, 1, 2
-"""What rows are read for: values are cut to their `HEAD`; whole; whole, and with the columns that only `verify` compares."""
+"""What rows are read for: values cut to `HEAD` and `TAIL`; whole; whole, and with the columns that only `verify` compares."""
 
 
 class Progress(NamedTuple):
@@ -105,7 +108,7 @@ class Column(NamedTuple):
         types: What may stand in it.
         sql: What is selected for it, where that is not the column alone.
         reading: From which of `LOOK`, `OPEN`, `VERIFY` on it is read.
-        is_large: Whether it holds the value, of which `LOOK` takes the head alone.
+        is_large: Whether it holds the value, of which `LOOK` takes head and tail alone.
     """
 
     name: str
@@ -191,6 +194,10 @@ class Table(ABC):
     def weight(self, row: Row) -> int:
         """Gives the size of what `recode` gives anew."""
         return row.size
+
+    def mended(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
+        """Returns what a row that is sealed as it should be needs changed nevertheless; None if it may stay."""
+        return None
 
     def converts(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> bool:
         """Says whether a row can be written in the form that is asked for."""
@@ -330,7 +337,7 @@ class Database(ABC):
 
     @abstractmethod
     def head(self, column: str) -> tuple[str, str]:
-        """Gives SQL for the first `HEAD` bytes of a column, and for its size."""
+        """Returns SQL for the first `HEAD` and last `TAIL` bytes of a column, or all if there are no more, and for its size."""
 
     def quoted(self, name: str) -> str:
         """Quotes the name of a column where it must be."""
@@ -470,7 +477,7 @@ class Database(ABC):
         return ", ".join(parts)
 
     def make_row(self, paging: Paging, found: Sequence[Any]) -> Row:
-        """Makes a row of what was selected: page key, columns, and the size of a value of which the head is there alone."""
+        """Makes a row of what was selected: page key, columns, and the size of a value that was cut."""
         start = len(self.page_key)
         cells = dict(zip(paging.names, found[start:], strict=False))
         size = (found[-1] or 0) if paging.has_head else 0

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 
 from ..core.binding import version_text
 from ..errors import ConfigurationError, EncryptedSerdeError
+from ..saver.manifest import ALWAYS_READABLE, KEY
 from ..wrapping.upstream import DELTA_COUNTERS
 from .blobs import Blobs
 from .checkpoints import Checkpoints, check_document, parse_json
 from .database import DATED, Database, Progress, ProgressListener, Selection, Table, first_id
 from .opening import open_database
-from .report import FAILURES_KEPT, Failure, Report
+from .report import FAILURES_KEPT, Failure, HiddenMetadata, Report
 from .writes import Writes
 
 PAGE_ROWS = 100
@@ -126,6 +127,16 @@ class _Order(NamedTuple):
     announce: Announce | None
 
 
+class _Kind(NamedTuple):
+    """What the metadata of a thread say: it has delta channels; some are sealed, so that nobody can tell."""
+
+    is_delta: bool
+    is_hidden: bool
+
+
+_UNCLEAR = "metadata of its checkpoints are sealed, so nobody can tell whether it has delta channels; reencrypt mends them"
+
+
 class _Run:
     def __init__(self, database: Database, report: Expiration, order: _Order) -> None:
         self._database = database
@@ -145,12 +156,12 @@ class _Run:
         if order.keep_latest and self._database.is_shallow:  # there is nothing but the newest
             report.rows["checkpoints"] = self._database.count(self._checkpoints, selection) or 0
             return
-        for thread, newest, number, undated, delta in self._threads(selection):
+        for thread, newest, number, undated, delta, hidden in self._threads(selection):
             report.rows["checkpoints"] += number
             if undated:
                 report.undated += 1
             elif order.keep_latest or newest < order.cutoff:
-                self._expire(thread, is_delta=bool(delta))
+                self._expire(thread, _Kind(bool(delta), bool(hidden)))
             if progress is not None:
                 progress(Progress("checkpoints", report.rows["checkpoints"], None, 0, sum(report.deleted.values())))
         if self._blobs is not None and not report.dry_run and not order.keep_latest:
@@ -159,16 +170,19 @@ class _Run:
             self._delete_orphans(self._blobs, selection)
 
     def _threads(self, selection: Selection) -> Iterator[tuple[Any, ...]]:
-        """Gives threads: newest id, how many checkpoints, how many without a time, how many with delta channels."""
+        """Returns threads: newest id, number of checkpoints, and how many are undated, have delta channels, hide that."""
         database = self._database
         where, parameters = database.selected(self._checkpoints, selection)
         delta = " OR ".join(database.has_metadata(key) for key in DELTA_KEYS)
+        readable = " AND ".join(database.has_metadata(key) for key in sorted(ALWAYS_READABLE))
+        hidden = f"{database.has_metadata(KEY)} AND NOT ({readable})"
         after: tuple[Any, ...] = ()
         while True:
             behind = f"AND t.thread_id > {database.thread_mark}" if after else ""
             found = database.execute(
                 f"SELECT t.thread_id, max({self._id}), count(*), "  # noqa: S608
-                f"sum(CASE WHEN {self._id} LIKE {database.mark} THEN 0 ELSE 1 END), sum(CASE WHEN {delta} THEN 1 ELSE 0 END) "
+                f"sum(CASE WHEN {self._id} LIKE {database.mark} THEN 0 ELSE 1 END), sum(CASE WHEN {delta} THEN 1 ELSE 0 END), "
+                f"sum(CASE WHEN {hidden} THEN 1 ELSE 0 END) "
                 f"FROM checkpoints AS t WHERE {where} {behind} AND {database.proper_thread} "
                 f"GROUP BY t.thread_id ORDER BY t.thread_id LIMIT {PAGE_ROWS}",
                 (DATED, *parameters, *after),
@@ -180,7 +194,7 @@ class _Run:
 
     # --- one thread
 
-    def _expire(self, thread: Any, *, is_delta: bool) -> None:
+    def _expire(self, thread: Any, kind: _Kind) -> None:
         """Deletes what is old of a thread, oldest first, in transactions of `PAGE_ROWS`."""
         report, order = self._report, self._order
         deleted = 0
@@ -188,8 +202,8 @@ class _Run:
             start = time.monotonic()
             with nullcontext() if report.dry_run else self._database.transaction():
                 rows = self._old(thread)
-                if rows and is_delta:
-                    self._name(thread)
+                if rows and (kind.is_delta or kind.is_hidden):
+                    self._leave(thread, kind)
                     return
                 for start_of_page in range(0, len(rows), PAGE_ROWS):
                     self._delete(thread, rows[start_of_page : start_of_page + PAGE_ROWS])
@@ -211,7 +225,11 @@ class _Run:
         if self._order.rate is not None:
             time.sleep(max(0.0, rows / self._order.rate - (time.monotonic() - start)))
 
-    def _name(self, thread: Any) -> None:
+    def _leave(self, thread: Any, kind: _Kind) -> None:
+        """Names a thread whose old checkpoints may be needed to build its newest."""
+        if not kind.is_delta:
+            self._report.fail(Failure.of("checkpoints", {"thread_id": thread}, HiddenMetadata(_UNCLEAR)))
+            return
         self._report.delta_thread_count += 1
         if len(self._report.delta_threads) < FAILURES_KEPT:
             self._report.delta_threads.append(str(thread))

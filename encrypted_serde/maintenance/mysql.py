@@ -17,7 +17,7 @@ from ..errors import ConfigurationError
 from .address import Address
 from .blobs import Blobs
 from .checkpoints import JsonCheckpoints
-from .database import HEAD, SEALED_HEAD, Column, Database, Table
+from .database import HEAD, SEALED_HEAD, TAIL, Column, Database, Table
 from .writes import Writes
 
 CONNECT_TIMEOUT = 30
@@ -123,8 +123,10 @@ class MysqlDatabase(Database):
             WHERE c.thread_id = t.thread_id AND c.checkpoint_ns_hash = t.checkpoint_ns_hash)"""  # noqa: S608
 
     def head(self, column: str) -> tuple[str, str]:
-        """Gives SQL for the first bytes of a column, and for its size."""
-        return f"SUBSTRING({column}, 1, {HEAD})", f"OCTET_LENGTH({column})"
+        """Returns SQL for the first and last bytes of a column, and for its size."""
+        size = f"OCTET_LENGTH({column})"
+        both = f"CONCAT(SUBSTRING({column}, 1, {HEAD}), SUBSTRING({column}, -{TAIL}))"
+        return f"CASE WHEN {size} > {HEAD + TAIL} THEN {both} ELSE {column} END", size
 
     def size(self, column: str) -> str:
         """Gives SQL for the size of a column."""

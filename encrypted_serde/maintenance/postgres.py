@@ -15,12 +15,12 @@ from psycopg.conninfo import conninfo_to_dict
 from ..core.format import SEALED_MAGIC, sealed_text_prefixes
 from ..core.keys import Key
 from ..errors import ConfigurationError
-from ..saver.manifest import KEY
+from ..saver.manifest import ALWAYS_READABLE, KEY
 from .address import Address
 from .blobs import Blobs
 from .checkpoints import JsonCheckpoints
 from .coder import SAVER
-from .database import HEAD, SEALED_HEAD, Database, Selection, Table
+from .database import HEAD, SEALED_HEAD, TAIL, Database, Selection, Table
 from .items import StoreItems
 from .report import DatabaseFailed
 from .writes import Writes
@@ -117,8 +117,10 @@ class PostgresDatabase(Database):
             WHERE c.thread_id = t.thread_id AND c.checkpoint_ns = t.checkpoint_ns)"""  # noqa: S608
 
     def head(self, column: str) -> tuple[str, str]:
-        """Gives SQL for the first bytes of a column, and for its size."""
-        return f"substring({column} FROM 1 FOR {HEAD})", f"octet_length({column})"
+        """Returns SQL for the first and last bytes of a column, and for its size."""
+        size = f"octet_length({column})"
+        both = f"substring({column} FROM 1 FOR {HEAD}) || substring({column} FROM {size} - {TAIL - 1})"
+        return f"CASE WHEN {size} > {HEAD + TAIL} THEN {both} ELSE {column} END", size
 
     def size(self, column: str) -> str:
         """Gives SQL for the size of a column."""
@@ -163,6 +165,7 @@ class PostgresDatabase(Database):
             return "", ()
         if isinstance(table, JsonCheckpoints):
             done = f"EXISTS (SELECT FROM unnest(%s::text[]) AS p WHERE starts_with(t.metadata ->> '{KEY}', p))"
+            done += "".join(f" AND {self.has_metadata(name)}" for name in sorted(ALWAYS_READABLE))
             return (f"NOT coalesce({done}, false)", (sealed_text_prefixes(key.id, "msgpack"),)) if target == SAVER else ("", ())
         if target == SAVER:
             done = (

@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ..core.ciphers import TAG_SIZE
-from ..core.format import FLAG_BOUND, FLAG_ZSTD, Head, Sealed, find_sealed, nonce_size
+from ..core.format import FLAG_BOUND, FLAG_ZSTD, Head, Sealed, find_sealed
 from ..errors import EncryptedSerdeError, MalformedEnvelope
 from ..saver.manifest import KEY, LANGGRAPH_KEYS
 from ..wrapping.inert import FOREIGN, Inert, pack, unpack
@@ -17,6 +16,7 @@ from ..wrapping.legacy import CIPHER as LEGACY_CIPHER
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import DELTA_SNAPSHOT
+from .database import HEAD
 from .report import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen
 
 _LEGACY_MINIMUM = 32
@@ -57,7 +57,7 @@ def find_typed(type_tag: object, data: bytes, size: int) -> Found:
 
     Args:
         type_tag: As stored.
-        data: The value, or its first `database.HEAD` bytes.
+        data: The value, or its first `database.HEAD` and last `database.TAIL` bytes.
         size: Of the whole value.
     """
     if not isinstance(type_tag, str):
@@ -69,7 +69,7 @@ def find_typed(type_tag: object, data: bytes, size: int) -> Found:
         return _broken(type_tag, data, MalformedEnvelope("a legacy value is shorter than its nonce and tag"))
     if plus:
         try:
-            return _sealed(type_tag, Sealed.of_blob(type_tag, data), size)
+            return _sealed(type_tag, Sealed.of_blob(type_tag, data, size))
         except EncryptedSerdeError as error:
             return _broken(type_tag, data, error)
     if type_tag == "null":
@@ -116,7 +116,8 @@ def _in_text(data: bytes, size: int) -> Found | None:
         return None
     whole, text = size - match.end(), data[match.end() :]
     if len(data) < size:  # the text of whole groups of bytes is a text by itself
-        text = text[: len(text) // 4 * 4]
+        before, behind = text[: HEAD - match.end()], text[HEAD - match.end() :]
+        text = before[: len(before) // 4 * 4] + behind[(len(behind) - whole) % 4 :]
     return _recognised("bytes", text.decode("ascii", "replace"), (whole - 4) * 3 // 4)
 
 
@@ -131,25 +132,20 @@ def _bytes_in(value: bytes | str) -> int:
 
 def _recognised(type_tag: str, value: bytes | str, size: int) -> Found | None:
     try:
-        sealed = find_sealed(value)
-        return None if sealed is None else _sealed(type_tag, sealed, size)
+        sealed = find_sealed(value, size)
+        return None if sealed is None else _sealed(type_tag, sealed)
     except EncryptedSerdeError as error:
         return _broken(type_tag, value if isinstance(value, bytes) else value.encode("utf-8", "replace"), error)
 
 
-def _sealed(type_tag: str, sealed: Sealed, size: int) -> Found:
-    form, least = _form(sealed.head)
-    if size < sealed.nonce + least:
-        raise MalformedEnvelope("the value ends inside its nonce or tag")
-    return Found(form, type_tag, sealed.data, sealed)
+def _sealed(type_tag: str, sealed: Sealed) -> Found:
+    return Found(_form(sealed.head), type_tag, sealed.data, sealed)
 
 
 @lru_cache(maxsize=1024)
-def _form(head: Head) -> tuple[Form, int]:
-    """Gives the form of values with this head, and the size of their nonce and tag."""
+def _form(head: Head) -> Form:
     bound, compressed = bool(head.flags & FLAG_BOUND), bool(head.flags & FLAG_ZSTD)
-    form = Form(SEALED, head.cipher.NAME, head.key_id, bound, compressed, head.context)
-    return form, nonce_size(head.cipher) + TAG_SIZE
+    return Form(SEALED, head.cipher.NAME, head.key_id, bound, compressed, head.context)
 
 
 def _broken(type_tag: str, data: bytes, error: EncryptedSerdeError) -> Found:

@@ -248,7 +248,7 @@ class _Run:
         found = [*table.look(row, self._metadata_keys[0])]
         is_done = all(self._coder.is_done(seen) for seen in found)
         if is_done and not any(self._coder.may_shrink(seen) for seen in found):
-            return None
+            return table.mended(row, self._coder, self._metadata_keys)
         new = table.recode(row, self._coder, self._metadata_keys)
         return None if is_done and sum(len(column or b"") for column in new) >= table.weight(row) else new
 

@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import getpass
+import hashlib
+import json
+import os
+import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -38,6 +43,10 @@ class DatabaseFailed(EncryptedSerdeError):
 
 class Unconvertible(EncryptedSerdeError):
     """A value that opens, but cannot be written in the form that was asked for. It stays as it is."""
+
+
+class HiddenMetadata(EncryptedSerdeError):
+    """Metadata are sealed that LangGraph reads in the database: filters do not find the row, and retention cannot judge it."""
 
 
 class Form(NamedTuple):
@@ -120,13 +129,13 @@ class Tally:
     def __init__(self, *, by_context: bool = False) -> None:
         self._by_context = by_context
         self._lines: dict[tuple[Any, ...], Line] = {}
-        self._contexts: set[bytes] = set()
+        self._contexts: dict[bytes, EncryptionContext] = {}
 
     def add(self, seen: Seen) -> Line:
         """Counts one value, and gives its line."""
         context = seen.form.context
-        if context is not None and context.pairs and len(self._contexts) < MAX_CONTEXTS:
-            self._contexts.add(context.encoded)
+        if context is not None and len(self._contexts) < MAX_CONTEXTS:
+            self._contexts[context.encoded] = context
         shown = context if self._by_context else None
         what = seen.what
         slot = (seen.column, what, *seen.form[:5], shown and shown.encoded)
@@ -151,7 +160,11 @@ class Tally:
     @property
     def contexts(self) -> int:
         """How many different encryption contexts there were, at most `MAX_CONTEXTS`; the empty one is none."""
-        return len(self._contexts)
+        return len(self._contexts) - (b"" in self._contexts)
+
+    def seen_contexts(self) -> list[EncryptionContext]:
+        """Returns the contexts of all sealed values, the empty one too; at most `MAX_CONTEXTS`."""
+        return [*self._contexts.values()]
 
     def totals(self, name: str) -> dict[str, int]:
         """Adds up values by an attribute of their lines."""
@@ -171,7 +184,8 @@ class Tally:
         Returns:
             For each of `PROBLEMS` how many there are. A value may count for several.
         """
-        current = tuple(current_keys)
+        current = (*current_keys,)
+        known = {key_id: is_current(key_id, current) for key_id in {line.key_id for line in self._lines.values()}}
         counts: dict[str, int | None] = dict.fromkeys(PROBLEMS, 0)
         old = 0
         for line in self._lines.values():
@@ -184,9 +198,14 @@ class Tally:
             }
             for problem, is_one in found.items():
                 counts[problem] = (counts[problem] or 0) + line.values * is_one
-            old += line.values * (sealed and not line.key_id.startswith(current))
+            old += line.values * (sealed and not known[line.key_id])
         counts["old-key"] = old if current else None
         return counts
+
+
+def is_current(key_id: str, current_keys: Sequence[str]) -> bool:
+    """Says whether a key is one of those that are written with, each named by its id or by the first 12 digits of it."""
+    return key_id.startswith(tuple(current_keys))
 
 
 class Failure(NamedTuple):
@@ -296,7 +315,7 @@ class Report:
             exit_code: Of the command line; 3 where there are reasons, when None.
         """
         why = [*(self.reasons() if reasons is None else reasons)]
-        return {
+        document = {
             "schema": SCHEMA,
             "command": self.command,
             "verdict": "failed" if why else "passed",
@@ -305,6 +324,7 @@ class Report:
             "started": self.started.isoformat(timespec="seconds"),
             "finished": self.finished and self.finished.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 3),
+            "run_by": {"user": _account(), "host": socket.gethostname()},
             "software": {"encrypted-serde": __version__, "format": VERSION},
             "database": {"name": self.database, "server": self.server},
             "options": self.options,
@@ -331,3 +351,21 @@ class Report:
             "not_compared": self.not_compared,
             "result": self.result(),
         }
+        return {**document, "sha256": digest(document)}
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of a report as 64 hex digits: of its JSON without ``sha256``, with sorted keys and no spaces.
+
+    It shows that a report was cut or edited by accident. It is no signature: who edits a report can compute it anew, so keep
+    the digest apart from the report.
+    """
+    covered = {name: part for name, part in document.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(covered, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that no account has
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"

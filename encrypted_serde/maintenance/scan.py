@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.keys import KeyProvider, current_key_id
+from ..errors import EncryptedSerdeError
 from ..wrapping.inert import Inert
 from .database import LOOK, READ_ROWS, Database, Progress, ProgressListener, Selection, fenced
 from .opening import open_database
@@ -32,6 +34,7 @@ def scan(
     selection: Selection = Selection(),  # noqa: B008  # immutable
     readable_metadata: Collection[str] = (),
     current_keys: Iterable[str] = (),
+    keys: KeyProvider | None = None,
     samples: int = 0,
     by_context: bool = False,
     progress: ProgressListener | None = None,
@@ -47,6 +50,7 @@ def scan(
         readable_metadata: Metadata keys, and fields of items, that are readable on purpose, as `EncryptedSaver` and
             `EncryptedStore` were told.
         current_keys: Ids of the keys that are written with, 64 hex digits or the first 12: others count as old.
+        keys: In place of ``current_keys``: asked for each context that is found which key it writes with. Nothing is opened.
         samples: How many values of each kind that is plaintext or undecodable to show, shortened. **The report then holds
             plaintext.**
         by_context: Whether values under different encryption contexts have lines of their own.
@@ -62,6 +66,8 @@ def scan(
     with open_database(database, write=False) as opened:
         report.database, report.server = opened.label, opened.server
         scan_opened(opened, report, selection, readable_metadata, Scanning(samples=samples, progress=progress))
+    if keys is not None:
+        report.current_keys = tuple(sorted(_current_keys(report, keys)))
     report.compared = ["types and headers of every value that was read"]
     report.not_compared = ["whether anything opens: verify does that"]
     if not report.current_keys:
@@ -114,6 +120,17 @@ def scan_opened(
                 how.progress(Progress(table.name, read, total, report.bytes))
         if how.progress is not None:
             how.progress(Progress(table.name, read, total, report.bytes))
+
+
+def _current_keys(report: Report, keys: KeyProvider) -> set[str]:
+    found = set()
+    for context in report.tally.seen_contexts():
+        try:
+            if (key_id := current_key_id(keys, context.pairs)) is not None:
+                found.add(key_id.hex())
+        except EncryptedSerdeError as error:  # of one tenant; its values count as old
+            report.fail(Failure.of("keys", {"context": ", ".join(sorted(context.pairs))}, error))
+    return found
 
 
 def _sample(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ..core.format import SEALED_MAGIC
 from .address import Address
 from .checkpoints import PackedCheckpoints
-from .database import HEAD, PAGE_BYTES, SEALED_HEAD, Database, Paging, Row, Table, part_of
+from .database import HEAD, PAGE_BYTES, SEALED_HEAD, TAIL, Database, Paging, Row, Table, part_of
 from .items import SqliteItems
 from .report import DatabaseFailed
 from .writes import SqliteWrites
@@ -107,8 +107,9 @@ class SqliteDatabase(Database):
             self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * LOCK_NOTICE)}")
 
     def head(self, column: str) -> tuple[str, str]:
-        """Gives SQL for the first bytes of a column, and for its size."""
-        return f"substr({column}, 1, {HEAD})", f"length({column})"
+        """Returns SQL for the first and last bytes of a column, and for its size."""
+        both = f"CAST(substr({column}, 1, {HEAD}) || substr({column}, -{TAIL}) AS BLOB)"
+        return f"CASE WHEN length({column}) > {HEAD + TAIL} THEN {both} ELSE {column} END", f"length({column})"
 
     def size(self, column: str) -> str:
         """Gives SQL for the size of a column."""
@@ -120,7 +121,10 @@ class SqliteDatabase(Database):
 
     def has_metadata(self, key: str, alias: str = "t") -> str:
         """Gives SQL that says whether a checkpoint has a metadata key."""
-        return f"""CAST({alias}.metadata AS TEXT) LIKE '%"{key}"%'"""
+        text = f"CAST({alias}.metadata AS TEXT)"
+        # What is no JSON by SQLite's rules (NaN, a thousand levels) is judged by its text: better a key too many.
+        proper = f"""json_type({text}, '$."{key}"') IS NOT NULL"""
+        return f"""(CASE WHEN json_valid({text}) THEN {proper} ELSE {text} LIKE '%"{key}"%' END)"""
 
     def partitioned(self, owner: str, number: int, parts: int) -> str:
         """Gives SQL for the rows of a part, given the column that says whose they are."""

@@ -115,9 +115,11 @@ class Writes(Table):
         the same one.
         """
         cells = row.cells
+        names = (cells["thread_id"], cells["checkpoint_ns"], cells["checkpoint_id"], cells["task_id"])
+        call = hashlib.sha256(lps(("batch", *names))).hexdigest()[:_BATCH_DIGITS]
         claims = claims._replace(task_path=cells["task_path"])
         if cells["channel"] in WRITES_IDX_MAP:
-            return claims
+            return claims._replace(alone=call)
         task = tuple(cells[name] for name in self.key[:4])
         if task != self._task:  # the writes of a task come one after the other
             same = " AND ".join(f"{name} = {self.database.mark}" for name in self.key[:4])
@@ -127,9 +129,8 @@ class Writes(Table):
                 task,
             )
             self._task, self._ordinary = task, {name: int(number) for name, number in found}
-        names = (cells["thread_id"], cells["checkpoint_ns"], cells["checkpoint_id"], cells["task_id"])
         return claims._replace(
-            batch=hashlib.sha256(lps(("batch", *names))).hexdigest()[:_BATCH_DIGITS],
+            batch=call,
             size=sum(self._ordinary.values()),
             of=self._ordinary.get(cells["channel"], 1),
         )

@@ -129,20 +129,19 @@ class Anchoring:
 
     # --- deleting whole threads
 
-    def delete_threads(self, thread_ids: Sequence[str], delete: Step) -> Steps[None]:
+    def delete_threads(self, thread_ids: Sequence[str], delete: Step) -> Steps[Any]:
         """Deletes whole threads. From the announcement on, what was entered of them before counts as absent."""
         threads = [*dict.fromkeys(map(str, thread_ids))]
         for thread_id in threads:
             yield Work(partial(self._client.announce, thread_id), is_heavy=True)
-        failed: Exception | None = None
+        has_failed = False
         try:
-            yield delete
-        except Exception as error:  # noqa: BLE001  # raised again below
-            failed = error
+            return (yield delete)
+        except Exception:
+            has_failed = True
+            raise
         finally:  # a call that was interrupted may still be done: it counts as done
-            yield from self._each(threads, partial(self._end_thread, failed is not None))
-        if failed is not None:
-            raise failed
+            yield from self._each(threads, partial(self._end_thread, has_failed))
 
     def _end_thread(self, has_failed: bool, thread_id: str) -> Steps[None]:
         """Enters what became of a thread that was to be deleted, and of what was stored in it meanwhile."""
@@ -160,7 +159,7 @@ class Anchoring:
 
     # --- deleting parts of threads
 
-    def prune(self, thread_ids: Sequence[str], prune: Callable[[Sequence[str]], Step]) -> Steps[None]:
+    def prune(self, thread_ids: Sequence[str], prune: Callable[[Sequence[str]], Step]) -> Steps[Any]:
         """Prunes threads. The newest checkpoint of a namespace, as the anchor knows it, stays required (rule A4).
 
         A thread that is not as the anchor knows it, or has a row that does not load, is left alone, and refused at the end.
@@ -174,13 +173,15 @@ class Anchoring:
                 newest += kept
             except Exception as error:  # noqa: BLE001  # concerns this thread alone
                 refused.append(error)
+        result = None
         if named or not refused:
             try:
-                yield from self._delete_parts(named, prune([*named]), takes_all=False)
+                result = yield from self._delete_parts(named, prune([*named]), takes_all=False)
             finally:
                 yield from self._each([*range(len(newest))], lambda number: self._end_newest(*newest[number]))
         if refused:
             raise refused[0]
+        return result
 
     def _prunable(self, thread_id: str) -> Steps[tuple[_Rows, list[tuple[Place, str]]]]:
         """Returns what may go of a thread, and the newest checkpoints, which may not: of each namespace that is no call's."""
@@ -230,7 +231,7 @@ class Anchoring:
                 named[thread_id][view.spot(*spot_of(found))] = spot_of(found)
         yield from self._delete_parts(named, delete, takes_all=True)
 
-    def _delete_parts(self, named: dict[str, _Rows], delete: Step, *, takes_all: bool) -> Steps[None]:
+    def _delete_parts(self, named: dict[str, _Rows], delete: Step, *, takes_all: bool) -> Steps[Any]:
         """Deletes checkpoints: announces exactly these, deletes, and enters what became of each.
 
         Args:
@@ -242,8 +243,9 @@ class Anchoring:
             yield Work(partial(self._client.announce, thread_id, [*rows]), is_heavy=True)
         is_done = False
         try:
-            yield delete
+            result = yield delete
             is_done = True
+            return result
         finally:
             ends = {thread_id: partial(self._end_parts, rows, is_done and takes_all) for thread_id, rows in named.items()}
             yield from self._each([*ends], lambda thread_id: ends[thread_id](thread_id))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,6 +16,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..core.binding import Place
 from ..core.context import EncryptionContext, current
+from ..core.waiting import aside
 from ..errors import ConfigurationError
 from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
@@ -59,10 +59,8 @@ class WiredSaver(BaseCheckpointSaver[Any]):
         self._connect(replace(self._wiring, serde=value_serde(serde)))
 
     async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
-        """Calls something in a thread if it is heavy, or may ask a service for a key."""
-        if is_heavy or self._wiring.sealer.may_block:
-            return await asyncio.to_thread(function, *arguments)
-        return function(*arguments)
+        """Calls something that seals or opens, without holding the event loop."""
+        return await aside(is_heavy or self._wiring.sealer.may_block, function, *arguments)
 
     def _open(self, config: RunnableConfig, asked: RunnableConfig, found: CheckpointTuple, at: At) -> CheckpointTuple:
         self._opener.check_identity(asked, found)

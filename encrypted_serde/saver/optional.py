@@ -13,12 +13,14 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
+from ..errors import ConfigurationError
 from ..wrapping.steps import Give, Steps, Work, arun, run
 from .base import WiredSaver
 from .copying import copy_steps
 from .inner import overrides
 from .listing import Asked
-from .steps import Call
+from .manifest import hides_metadata
+from .steps import Call, Page, Query
 
 
 def class_for(
@@ -58,14 +60,20 @@ async def adelete_thread(self: WiredSaver, thread_id: str) -> None:
     await arun(_delete_steps(self, [thread_id], Call(self._wiring.gated, "delete_thread", (thread_id,))))
 
 
-def prune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-    """Prunes threads, as the inner saver does. With an anchor what is gone is entered, and the newest stays required."""
-    run(_prune_steps(self, thread_ids, strategy))
+def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Any:
+    """Prunes threads, as the inner saver does. Arguments and result are those of the inner saver.
+
+    With an anchor what is gone is entered, and the newest checkpoint stays required.
+
+    Raises:
+        ConfigurationError: If metadata of a thread are sealed that tell the inner saver which threads it must not prune.
+    """
+    return run(_prune_steps(self, thread_ids, named))
 
 
-async def aprune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+async def aprune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Any:
     """Prunes threads, as `prune` does."""
-    await arun(_prune_steps(self, thread_ids, strategy))
+    return await arun(_prune_steps(self, thread_ids, named))
 
 
 def delete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
@@ -95,16 +103,33 @@ def _delete_steps(self: WiredSaver, thread_ids: Sequence[str], delete: Call) -> 
         yield delete
 
 
-def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], strategy: str) -> Steps[None]:
+def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], named: Mapping[str, Any]) -> Steps[Any]:
     def prune_those(chosen: Sequence[str]) -> Call:
-        return Call(self._wiring.gated, "prune", (chosen,), None, {"strategy": strategy})
+        return Call(self._wiring.gated, "prune", (chosen,), None, named)
 
+    is_whole = named.get("strategy") == "delete"
+    if not is_whole:
+        yield from require_judgeable(self, thread_ids)
     if self._anchoring is None or isinstance(thread_ids, str):  # which the inner saver refuses
-        yield prune_those(thread_ids)
-    elif strategy == "delete":
-        yield from self._anchoring.delete_threads(thread_ids, prune_those(thread_ids))
-    else:
-        yield from self._anchoring.prune(thread_ids, prune_those)
+        return (yield prune_those(thread_ids))
+    if is_whole:
+        return (yield from self._anchoring.delete_threads(thread_ids, prune_those(thread_ids)))
+    return (yield from self._anchoring.prune(thread_ids, prune_those))
+
+
+def require_judgeable(self: WiredSaver, thread_ids: Sequence[str]) -> Steps[None]:
+    """Refuses to prune threads of which the inner saver cannot tell whether they have delta channels: it would cut them.
+
+    Raises:
+        ConfigurationError: If metadata that it reads are sealed.
+    """
+    for thread_id in [] if isinstance(thread_ids, str) else thread_ids:
+        for found in (yield Page(Query(self._wiring.gated, {"configurable": {"thread_id": thread_id}}, None))):
+            if hides_metadata(found.metadata or {}):
+                raise ConfigurationError(
+                    f"metadata of thread {thread_id!r} are sealed, so nobody can tell whether it has delta channels; "
+                    "reencrypt mends them"
+                )
 
 
 def _delete_for_runs_steps(self: WiredSaver, run_ids: Sequence[str]) -> Steps[None]:

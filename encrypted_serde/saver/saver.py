@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from ..anchor.entries import Anchor
 from ..audit import AuditListener, make_sealer
 from ..core.ciphers import DEFAULT
 from ..core.context import EncryptionContext
-from ..core.keys import Key, KeyProvider
+from ..core.keys import Key, KeyProvider, Keyring
 from ..core.sealer import Sealing
 from ..errors import ConfigurationError
 from ..wrapping import upstream
@@ -252,10 +251,12 @@ class EncryptedSaver(WiredSaver):
             not habits.asks_serde, self._seal, at, config, checkpoint, metadata, new_versions
         )
         if habits.asks_serde:
-            blocks = self._wiring.sealer.may_block
+            # What the inner saver would seal on its loop must have its key: a keyring in memory always has.
+            is_remote = not isinstance(self._wiring.sealer.keys, Keyring)
             asks_for = values if habits.stores_all_values else new_versions
-            later = [sealed["channel_values"].get(name) for name in asks_for if blocks or is_large(values.get(name))]
-            await self._aside(bool(later), seal_now, later)
+            large = {name for name in asks_for if is_large(values.get(name))}
+            later = [sealed["channel_values"].get(name) for name in asks_for if is_remote or name in large]
+            await self._aside(bool(large), seal_now, later)
         store = Call(self._wiring.gated, "put", (asked, sealed, sealed_metadata, new_versions))
         anchoring = self._anchoring
         steps = None if anchoring is None else anchoring.checkpoint(at, checkpoint["id"], store)
@@ -278,8 +279,9 @@ class EncryptedSaver(WiredSaver):
         """Seals the writes of a task and stores them."""
         asks = self._wiring.habits.asks_serde
         asked, at, sealed, batch = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
-        if asks and (self._wiring.sealer.may_block or any(is_large(value) for _, value in writes)):
-            await asyncio.to_thread(seal_now, [value for _, value in sealed])
+        is_heavy = asks and any(is_large(value) for _, value in writes)
+        if asks and (is_heavy or not isinstance(self._wiring.sealer.keys, Keyring)):
+            await self._aside(is_heavy, seal_now, [value for _, value in sealed])
         store = Call(self._wiring.gated, "put_writes", (asked, sealed, task_id, task_path))
         if self._anchoring is None:
             await store.later()

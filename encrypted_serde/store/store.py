@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import closing
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -16,6 +14,7 @@ from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, Result, TTLC
 from ..audit import AuditListener, make_sealer
 from ..core.keys import Key, KeyProvider, SearchKeyProvider
 from ..core.sealer import Sealing
+from ..core.waiting import KeyNotHere, aside
 from ..errors import ConfigurationError
 from ..wrapping.admission import Admission
 from ..wrapping.description import summary
@@ -163,17 +162,15 @@ class EncryptedStore(BaseStore):
         """Executes operations, as `batch` does. What takes long, or may ask a service for a key, works in a thread."""
         ops = list(ops)
         large = any(isinstance(op, PutOp) and is_large(op.value) for op in ops)
-        with closing(self._planner.steps(ops)) as steps:
-            request, results = await self._advance_off_loop(steps, None, large=large)
+        batch = _Batch(partial(self._planner.steps, ops))
+        try:
+            request, results = await aside(large or self._sealer.may_block, batch.advance, None)
             while request is not None:
                 answers = await aask(self.inner, request)
-                request, results = await self._advance_off_loop(steps, answers, large=_is_heavy(answers))
+                request, results = await aside(_is_heavy(answers) or self._sealer.may_block, batch.advance, answers)
             return results
-
-    async def _advance_off_loop(self, steps: Steps, answers: list[Any] | None, *, large: bool) -> _Advanced:
-        if large or self._sealer.may_block:
-            return await asyncio.to_thread(_advance, steps, answers)
-        return _advance(steps, answers)
+        finally:
+            batch.close()
 
 
 class _Advanced(NamedTuple):
@@ -183,11 +180,35 @@ class _Advanced(NamedTuple):
     results: list[Any]
 
 
-def _advance(steps: Steps, answers: list[Any] | None) -> _Advanced:
-    try:
-        return _Advanced(steps.send(answers), [])  # type: ignore[arg-type]  # None begins
-    except StopIteration as stopped:
-        return _Advanced(None, stopped.value)
+class _Batch:
+    """The steps of a batch. Where one must be done again, since a key had to be fetched, those before it are repeated.
+
+    A generator that raised is over. So what the inner store answered is kept: it is not asked anything twice.
+    """
+
+    def __init__(self, begin: Callable[[], Steps]) -> None:
+        self._begin = begin
+        self._steps: Steps | None = None
+        self._answers: list[Any] = []
+
+    def advance(self, answers: list[Any] | None) -> _Advanced:
+        try:
+            if self._steps is None:
+                self._steps = self._begin()
+                for known in self._answers:
+                    self._steps.send(known)
+            request = _Advanced(self._steps.send(answers), [])  # type: ignore[arg-type]  # None begins
+        except StopIteration as stopped:
+            return _Advanced(None, stopped.value)
+        except KeyNotHere:
+            self._steps = None
+            raise
+        self._answers.append(answers)
+        return request
+
+    def close(self) -> None:
+        if self._steps is not None:
+            self._steps.close()
 
 
 def _is_heavy(answers: list[Any]) -> bool:

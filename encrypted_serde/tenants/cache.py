@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
+from operator import length_hint
 from time import monotonic
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +18,8 @@ from typing import Any
 from ..core.context import EncryptionContext
 from ..core.keys import Key
 from ..errors import ConfigurationError
-from .store import TenantKeys
+from .forks import after_fork
+from .records import TenantKeys
 
 _USES = 4096  # context objects, and ids of keys, for which the answer is remembered
 
@@ -76,6 +78,11 @@ class CachedTenant:
         stored = self.stored.primary
         return self.keys.get(stored.id) if stored else None
 
+    @property
+    def can_write(self) -> bool:
+        """Whether its primary key is there and may seal more values."""
+        return self.primary is not None and (self.reserve > 0 or length_hint(self.budget) > 0)
+
     def add(self, key: Key) -> None:
         """Adds an unwrapped key."""
         self.keys[key.id] = key
@@ -127,6 +134,11 @@ class KeyCache:
         self.reading: dict[bytes, Use] = {}
         self._tenants: dict[bytes, CachedTenant] = {}
         self._guard = threading.Lock()  # never held while anything else is waited for
+        after_fork(self)
+
+    def reset(self) -> None:
+        """Makes the lock anew, in a child process."""
+        self._guard = threading.Lock()
 
     def get(self, context: EncryptionContext) -> CachedTenant | None:
         """Gives what is known of a tenant, unless that is too old."""

@@ -1,15 +1,19 @@
-"""The record of an erasure: what was destroyed, so that it can be shown later that nothing under these keys can be read."""
+"""The record of an erasure, and what the key store has to say later: that nothing of these keys is left there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from .records import tenant_of
+from .store import KeyStore
+
 
 @dataclass(frozen=True)
 class Erasure:
-    """What one call of `TenantKeyring.erase` destroyed, and what stands in the key store now. Holds no context value.
+    """What one call of `TenantKeyring.erase` destroyed, and what is void in the key store now. Holds no context value.
 
     Keep it with the request to erase. ``encrypted-serde prove-erased`` takes its key ids and looks for rows under them, in a
     database or in a restored backup of one.
@@ -31,7 +35,7 @@ class Erasure:
     time: datetime
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives the record as JSON takes it: key ids in hexadecimal, the time in ISO 8601."""
+        """Returns the record as JSON takes it: key ids in hexadecimal, the time in ISO 8601."""
         return {
             "context_names": list(self.context_names),
             "key_ids": [key_id.hex() for key_id in self.key_ids],
@@ -40,3 +44,42 @@ class Erasure:
             "wrappers": list(self.wrappers),
             "time": self.time.isoformat(timespec="seconds"),
         }
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands of some keys in a key store, all of which was looked through.
+
+    Attributes:
+        store: Which store was asked.
+        services: Names of the wrappers that the keyring has.
+        wrapped: Ids of those keys that stand there wrapped, void or not.
+        tombstones: Ids of those that have a tombstone.
+        contexts_alive: How many of the contexts that these keys belong to have another key that is not void.
+        unreadable: How many items of the store could not be looked at.
+    """
+
+    store: str
+    services: tuple[str, ...]
+    wrapped: frozenset[bytes]
+    tombstones: frozenset[bytes]
+    contexts_alive: int
+    unreadable: int
+
+
+def standing(store: KeyStore, key_ids: frozenset[bytes], services: Iterable[str]) -> Standing:
+    """Looks through a key store for keys.
+
+    Raises:
+        KeyServiceError: If it cannot be read.
+    """
+    wrapped: set[bytes] = set()
+    tombstones: set[bytes] = set()
+    alive = unreadable = 0
+    for listed in store.everything():
+        unreadable += len(listed.problems)
+        found = [record for record in listed.records if record.key.id in key_ids]
+        wrapped |= {record.key.id for record in found if not record.is_tombstone}
+        tombstones |= {record.key.id for record in found if record.is_tombstone}
+        alive += bool(found and tenant_of(listed.records).live)
+    return Standing(store.name, tuple(services), frozenset(wrapped), frozenset(tombstones), alive, unreadable)

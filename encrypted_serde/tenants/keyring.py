@@ -1,35 +1,42 @@
 """`TenantKeyring`: a random data key for every tenant, wrapped by a key service, kept in the user's own LangGraph store.
 
-The parts: a `KeyWrapper` encrypts data keys, `KeyStore` keeps them, `KeyCache` remembers what was unwrapped, and here they
-come together. A tenant that is due is fetched afresh in a thread of its own while its old keys serve, so that no request
-waits for it.
+The parts: a `KeyWrapper` encrypts data keys, `KeyStore` keeps them, `KeyCache` remembers what was unwrapped, `fetching` sees
+to it that no tenant waits for another, and here they come together. A tenant that is due is fetched afresh while its old keys
+serve, so that no request waits for it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from time import monotonic
+from typing import TypeVar
 
 from langgraph.store.base import BaseStore
 
 from ..audit import AuditEvent, AuditListener, notify
 from ..core.context import EncryptionContext
-from ..core.keys import KEY_SIZE, Key
+from ..core.keys import Key
+from ..core.waiting import KeyNotHere, must_not_wait
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyErased, KeyServiceError, UnknownKey
-from ..kms import KeyWrapper, check_wrapper
+from ..kms import KeyWrapper
 from .cache import CachedTenant, CacheLimits, KeyCache
-from .erasure import Erasure
+from .erasure import Erasure, Standing, standing
+from .fetching import Failures, Fetches, TenantLocks
 from .locks import refuse_own_loop
-from .store import KeyStore, StoredKey
+from .records import StoredKey
+from .rewrap import Rewrapping
+from .store import KeyStore
+from .wrappers import Wrappers
 
 logger = logging.getLogger(__name__)
 
-_STRIPES = 64
+T = TypeVar("T")
+
+_WRITING, _ALL, _AHEAD = b"w", b"*", b"+"
+"""What a fetch is for, besides the key with some id."""
 
 
 class TenantKeyring:
@@ -40,8 +47,8 @@ class TenantKeyring:
     key at the same time make one. On any other store several may arise: all of them stay readable, and one cache age later
     all processes write with the same one.
 
-    Whoever can write to the key store can withhold keys or bring back an older one of the same tenant; to read one, or to
-    introduce one, takes the key service too.
+    Somebody who can write to the key store can withhold keys, or undo an erasure with a copy that was made before it, while
+    the key service has its key. To read a key, to introduce one, or to have another one written with takes the key service.
 
     Build it at start-up: the constructor calls the key service three times to try it out (see `check_wrapper`).
 
@@ -68,6 +75,8 @@ class TenantKeyring:
         ```
     """
 
+    raises_key_not_here = True
+
     def __init__(
         self,
         store: BaseStore,
@@ -79,13 +88,7 @@ class TenantKeyring:
         audit: AuditListener | None = None,
     ) -> None:
         self._store = KeyStore(store)
-        check_wrapper(wrapper)
-        self._wrapper = wrapper
-        self._wrappers: dict[str, KeyWrapper] = {wrapper.name: wrapper}
-        for other in unwrap_only:
-            if not isinstance(other, KeyWrapper):
-                raise TypeError(f"unwrap_only holds KeyWrappers, not {type(other).__name__}")
-            self._wrappers.setdefault(other.name, other)
+        self._wrappers = Wrappers(wrapper, unwrap_only)
         self._decrypt_only: dict[bytes, Key] = {}
         for key in decrypt_only:
             if not isinstance(key, Key):
@@ -94,13 +97,12 @@ class TenantKeyring:
         self._audit = audit
         self._cache = KeyCache(limits or CacheLimits())
         self._writing, self._reading = self._cache.writing, self._cache.reading
-        # One thread fetches a tenant, the others wait for it.
-        self._locks = [threading.Lock() for _ in range(_STRIPES)]
+        self._locks, self._failures, self._fetches = TenantLocks(), Failures(), Fetches()
 
     # --- the key provider -----------------------------------------------------------------------------------------
 
     def encryption_key(self, context: Mapping[str, str]) -> Key:
-        """Gives the tenant's primary key, and makes its first one where there is none.
+        """Returns the tenant's primary key, and makes its first one where there is none.
 
         Raises:
             KeyServiceError: If the key is not in memory and cannot be had.
@@ -114,7 +116,7 @@ class TenantKeyring:
         return self._encryption_key(context)
 
     def decryption_key(self, key_id: bytes, context: Mapping[str, str]) -> Key:
-        """Gives the tenant's key with this id.
+        """Returns one of the tenant's keys.
 
         Raises:
             UnknownKey: If the tenant never had such a key.
@@ -126,8 +128,17 @@ class TenantKeyring:
             return use.key
         return self._decryption_key(key_id, context)
 
+    def current_key_id(self, context: Mapping[str, str]) -> bytes | None:
+        """Returns the id of the key that a tenant writes with; None if it has none. Makes none, and asks no key service.
+
+        Raises:
+            KeyServiceError: If the key store cannot be read.
+        """
+        primary = self._store.read(EncryptionContext.of(context)).primary
+        return primary.id if primary else None
+
     async def prefetch(self, context: Mapping[str, str]) -> None:
-        """Fetches all keys of a tenant in a worker thread, so that no key call blocks the event loop afterwards.
+        """Fetches all keys of a tenant, so that no key call blocks the event loop afterwards. Takes none of its threads.
 
         Await it at the start of a request; for a tenant in use it costs microseconds. It makes the tenant's first key where
         there is none. The keys then serve for at least half the cache age, and for as long as they are used more often than
@@ -137,8 +148,9 @@ class TenantKeyring:
             KeyServiceError: If the keys cannot be had.
         """
         checked = EncryptionContext.of(context)
-        if not self._is_ready(self._cache.get(checked)):
-            await asyncio.to_thread(self._prefetch, checked)
+        while not self._is_ready(self._cache.get(checked)):
+            if await self._fetches.join(checked.encoded, _ALL, lambda: self._have(checked, _ALL, self._prefetch)):
+                return
 
     # --- the life of a tenant's keys ------------------------------------------------------------------------------
 
@@ -154,10 +166,11 @@ class TenantKeyring:
             KeyServiceError: If the key service does not wrap it. Nothing has changed then.
         """
         checked = EncryptionContext.of(context)
-        with self._lock(checked):
-            key, stored = self._new_key(checked)
-            self._store.add_next(checked, stored)
-            self._cache.forget(checked)
+        refuse_own_loop(self._store.base)
+        with self._locks.of(checked.encoded):
+            key, make = self._wrappers.new_key(checked)
+            self._store.add_next(checked, make)
+            self._forget(checked)
         self._tell("key_rotated", key.id, checked)
         return key.id
 
@@ -169,14 +182,24 @@ class TenantKeyring:
         brings the tenant back for as long as the key service has its key; docs/keys.md says what to do about it.
 
         Returns:
-            The record of it, for ``encrypted-serde prove-erased`` and for whoever asked.
+            The record of it, for ``encrypted-serde prove-erased`` and for whoever asked. Without ``key_ids`` there was nothing
+            left to destroy: the tombstones are those of an erasure before.
+
+        Raises:
+            ConfigurationError: If the key store holds neither a key nor a tombstone of this context: it was mistyped, or this
+                is another key store.
+            KeyServiceError: If the key store fails. Call it again.
         """
         checked = EncryptionContext.of(context)
-        with self._lock(checked):
+        refuse_own_loop(self._store.base)
+        with self._locks.of(checked.encoded):
             try:
                 erased = self._store.erase(checked)
             finally:
-                self._cache.forget(checked)
+                self._forget(checked)
+        if not erased.tombstones:
+            names = ", ".join(sorted(checked.pairs)) or "none"
+            raise ConfigurationError(f"nothing was erased: the key store never had a key of this context (its names: {names})")
         destroyed = sorted(erased.wrappers)
         for key_id in destroyed:
             self._tell("key_erased", key_id, checked)
@@ -192,30 +215,29 @@ class TenantKeyring:
     def rewrap(self) -> int:
         """Wraps the keys of all tenants anew under `wrapper`, for instance after its key was rotated or replaced.
 
-        No data is touched. Every new wrapping is unwrapped and compared before it takes the place of the old one. After a
-        failure call it again. When it has returned, and every process runs with the new wrapper, the old key of the key
-        service may be destroyed.
+        No data is touched. Every new wrapping is unwrapped and compared before it takes the place of the old one. A tenant that
+        fails does not keep the others from being done. After a failure call it again. When it has returned, and every process
+        runs with the new wrapper, the old key of the key service may be destroyed.
 
         Returns:
-            How many keys were wrapped anew.
+            How many keys were wrapped anew: all that there are.
 
         Raises:
-            KeyServiceError: If a key cannot be unwrapped or wrapped. All others stay as they are.
+            KeyServiceError: If a key could not be wrapped anew, or an item in the key store is none. All that could be done is.
         """
-        count = 0
-        for context in self._store.contexts():
-            for stored in self._store.read(context).live.values():
-                key, secret = self._unwrap(context, stored)
-                wrapped = self._wrapper.wrap(secret, context.pairs)
-                anew = StoredKey(key.id, stored.generation, self._wrapper.name, wrapped)
-                self._unwrap(context, anew)
-                with self._lock(context):
-                    done = self._store.replace(context, anew)
-                    self._cache.forget(context)
-                if done:
-                    count += 1
-                    self._tell("key_rewrapped", key.id, context)
-        return count
+        refuse_own_loop(self._store.base)
+        work = Rewrapping(self._rewrap)
+        for listed in self._store.everything():
+            work.tenant(listed)
+        return work.finish()
+
+    def standing(self, key_ids: Iterable[bytes]) -> Standing:
+        """Looks through the whole key store for keys, and says what stands there of each.
+
+        Raises:
+            KeyServiceError: If the key store cannot be read.
+        """
+        return standing(self._store, frozenset(key_ids), self._wrappers.names)
 
     # --- fetching: what happens when the answer is not in memory --------------------------------------------------
 
@@ -224,15 +246,7 @@ class TenantKeyring:
         tenant = self._cache.get(context)
         key = self._cache.take(tenant, given) if tenant else None
         if key is None:
-            with self._lock(context):
-                tenant = self._cache.get(context)
-                key = self._cache.take(tenant, given) if tenant else None  # somebody fetched it while we waited?
-                if key is None:
-                    if tenant is None or tenant.primary is not None:  # not known, or its messages are used up
-                        tenant = self._list(context)
-                    self._make_ready(tenant)
-                    self._cache.remember(tenant)
-                    key = self._cache.take(tenant, given)
+            tenant, key = self._fetched(context, _WRITING, self._to_write, lambda found: self._cache.take(found, given))
         if tenant is None or key is None:
             raise KeyServiceError("a tenant's key was used up before it could be used; allow more messages", retryable=True)
         self._refresh_if_due(tenant)
@@ -244,19 +258,74 @@ class TenantKeyring:
         context = EncryptionContext.of(given)
         tenant = self._cache.get(context)
         if tenant is None or (key_id not in tenant.keys and key_id not in tenant.stored.erased):
-            with self._lock(context):
-                tenant = self._cache.get(context) or self._list(context)
-                if key_id not in tenant.stored.live and key_id not in tenant.stored.erased:
-                    tenant = self._list(context, known=tenant)  # a key that another process has added since?
-                if wanted := tenant.stored.live.get(key_id):
-                    self._add(tenant, wanted)
-                self._cache.remember(tenant)
+            tenant, _ = self._fetched(context, key_id, partial(self._to_read, key_id), lambda _: None)
         if key := self._cache.read(tenant, given, key_id):
             self._refresh_if_due(tenant)
             return key
-        if key_id in tenant.stored.erased:
-            raise KeyErased(f"sealed under key {key_id.hex()}, which was erased", key_id)
-        raise UnknownKey(f"sealed under key {key_id.hex()}, which this tenant does not have", key_id)
+        raise KeyErased(f"sealed under key {key_id.hex()}, which was erased", key_id)
+
+    def _fetched(
+        self,
+        context: EncryptionContext,
+        wanted: bytes,
+        fetch: Callable[[EncryptionContext], CachedTenant],
+        use: Callable[[CachedTenant], T],
+    ) -> tuple[CachedTenant, T]:
+        """Fetches a tenant and uses it before another thread does; or says what to await, where nobody may wait."""
+        if must_not_wait():
+            self._failures.check(context.encoded, wanted)
+
+            async def fetched() -> None:
+                await self._fetches.join(context.encoded, wanted, lambda: self._have(context, wanted, fetch))
+
+            raise KeyNotHere(fetched)
+
+        def both(context: EncryptionContext) -> tuple[CachedTenant, T]:
+            tenant = fetch(context)
+            return tenant, use(tenant)
+
+        return self._have(context, wanted, both)
+
+    def _have(self, context: EncryptionContext, wanted: bytes, fetch: Callable[[EncryptionContext], T]) -> T:
+        """Fetches under the lock of the tenant. What failed just now fails again, and nobody is asked."""
+        # Refused before waiting: the thread that holds the lock may itself wait for the loop of this one.
+        refuse_own_loop(self._store.base)
+        with self._locks.of(context.encoded):
+            self._failures.check(context.encoded, wanted)
+            try:
+                return fetch(context)
+            except EncryptedSerdeError as error:
+                self._failures.remember(context.encoded, wanted, error)
+                raise
+
+    def _to_write(self, context: EncryptionContext) -> CachedTenant:
+        tenant = self._cache.get(context)  # somebody fetched it while we waited?
+        if tenant is None or not tenant.can_write:
+            if tenant is None or tenant.primary is not None:  # not known, or its messages are used up
+                tenant = self._list(context)
+            self._make_ready(tenant)
+            self._cache.remember(tenant)
+        return tenant
+
+    def _to_read(self, key_id: bytes, context: EncryptionContext) -> CachedTenant:
+        tenant = self._cache.get(context) or self._list(context)
+        if key_id not in tenant.stored.live and key_id not in tenant.stored.erased:
+            tenant = self._list(context, known=tenant)  # a key that another process has added since?
+        if wanted := tenant.stored.live.get(key_id):
+            self._add(tenant, wanted)
+        self._cache.remember(tenant)
+        if wanted is None and key_id not in tenant.stored.erased:
+            raise UnknownKey(f"sealed under key {key_id.hex()}, which this tenant does not have", key_id)
+        return tenant
+
+    def _prefetch(self, context: EncryptionContext) -> None:
+        tenant = self._cache.get(context)
+        if not self._is_ready(tenant):
+            tenant = self._list(context)
+            self._make_ready(tenant)
+            for stored in tenant.stored.live.values():
+                self._add(tenant, stored)
+            self._cache.remember(tenant)
 
     def _is_ready(self, tenant: CachedTenant | None) -> bool:
         """Says whether all keys of a tenant are in memory and stay for half the cache age."""
@@ -267,24 +336,14 @@ class TenantKeyring:
             and tenant.expires - monotonic() >= self._cache.limits.age / 2
         )
 
-    def _prefetch(self, context: EncryptionContext) -> None:
-        with self._lock(context):
-            tenant = self._cache.get(context)
-            if not self._is_ready(tenant):
-                tenant = self._list(context)
-                self._make_ready(tenant)
-                for stored in tenant.stored.live.values():
-                    self._add(tenant, stored)
-                self._cache.remember(tenant)
-
     def _refresh_if_due(self, tenant: CachedTenant) -> None:
         if self._cache.due(tenant):
-            threading.Thread(target=self._refresh, args=(tenant,), name="encrypted-serde-keys", daemon=True).start()
+            self._fetches.start(tenant.context.encoded, _AHEAD, partial(self._refresh, tenant))
 
     def _refresh(self, old: CachedTenant) -> None:
         """Fetches a tenant afresh. A failure is logged, and the attempt repeated while the old keys last."""
         try:
-            with self._lock(old.context):
+            with self._locks.of(old.context.encoded):
                 if self._cache.get(old.context) is old:  # not erased, rotated or fetched meanwhile
                     fresh = self._list(old.context)
                     for key_id in old.keys.keys() & fresh.stored.live.keys():
@@ -306,8 +365,8 @@ class TenantKeyring:
     def _make_ready(self, tenant: CachedTenant) -> None:
         """Sees to it that a tenant can be written to: unwraps its primary key, or makes its first."""
         if tenant.stored.primary is None:
-            key, stored = self._new_key(tenant.context)
-            tenant.stored = self._store.add_first(tenant.context, stored)
+            key, make = self._wrappers.new_key(tenant.context)
+            tenant.stored = self._store.add_first(tenant.context, make)
             if key.id in tenant.stored.live:
                 tenant.add(key)
                 self._tell("key_created", key.id, tenant.context)
@@ -315,41 +374,25 @@ class TenantKeyring:
             raise KeyServiceError("the tenant was erased while its first key was made", retryable=True)
         self._add(tenant, primary)
 
+    # --- small things -----------------------------------------------------------------------------------------------
+
     def _add(self, tenant: CachedTenant, stored: StoredKey) -> None:
         if stored.id not in tenant.keys:
-            key, _ = self._unwrap(tenant.context, stored)
-            tenant.add(key)
+            tenant.add(self._wrappers.unwrap(tenant.context, stored).key)
 
-    def _unwrap(self, context: EncryptionContext, stored: StoredKey) -> tuple[Key, bytes]:
-        wrapper = self._wrappers.get(stored.wrapper)
-        if wrapper is None:
-            raise KeyServiceError(
-                f"key {stored.id.hex()} is wrapped by {stored.wrapper}, which this keyring was not given", retryable=False
-            )
-        secret = wrapper.unwrap(stored.wrapped, context.pairs)
-        try:
-            key = Key.from_bytes(secret)
-        except (TypeError, ConfigurationError):
-            key = None
-        if key is None or key.id != stored.id:
-            raise KeyServiceError(f"{wrapper.name} unwrapped something else than key {stored.id.hex()}", retryable=False)
-        return key, secret
+    def _rewrap(self, context: EncryptionContext, stored: StoredKey) -> bool:
+        """Wraps one key anew. Returns False if it was erased meanwhile."""
+        anew = self._wrappers.anew(context, stored)
+        with self._locks.of(context.encoded):
+            done = self._store.replace(context, anew)
+            self._forget(context)
+        if done:
+            self._tell("key_rewrapped", anew.id, context)
+        return done
 
-    def _new_key(self, context: EncryptionContext) -> tuple[Key, StoredKey]:
-        while True:
-            secret = os.urandom(KEY_SIZE)
-            try:
-                key = Key.from_bytes(secret)
-                break
-            except ConfigurationError:  # one draw in 2^43 looks like text
-                continue
-        wrapped = self._wrapper.wrap(secret, context.pairs)
-        return key, StoredKey(key.id, 1, self._wrapper.name, wrapped)
-
-    def _lock(self, context: EncryptionContext) -> threading.Lock:
-        # Refused before waiting: the thread that holds the lock may itself wait for the loop of this one.
-        refuse_own_loop(self._store.base)
-        return self._locks[hash(context.encoded) % _STRIPES]
+    def _forget(self, context: EncryptionContext) -> None:
+        self._cache.forget(context)
+        self._failures.forget(context.encoded)
 
     def _tell(self, action: str, key_id: bytes, context: EncryptionContext) -> None:
         if self._audit is not None:

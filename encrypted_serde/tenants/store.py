@@ -1,74 +1,42 @@
 """Wrapped keys in a LangGraph store, laid out so that no concurrent writer can make another one's key disappear.
 
-Every tenant has a namespace of its own, named by a hash of its context. In it stand
+Nothing that one process writes is ever the item that another one writes, so the missing compare-and-swap of `BaseStore` does
+not matter: two processes that both create a first key leave two keys. All processes agree on which of them is written with,
+since that follows from the items alone (`records`): highest generation, then lowest id.
 
-* ``key-<id>``: one wrapped key, with its generation. Written once; only `replace` writes it again, with the same key.
-* ``erased-<id>``: a tombstone. It voids every key of its own generation and below, whether that was deleted yet or not.
-
-Nothing that one process writes is ever the item that another one writes, so the missing compare-and-swap of `BaseStore` is
-not missed: two processes that both create a first key leave two keys. All processes agree on which of them is written with,
-since that follows from the items alone: highest generation, then lowest id.
+Whatever the store or its driver raises is a `KeyServiceError`.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha256
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from langgraph.store.base import BaseStore, ListNamespacesOp, MatchCondition, Op, PutOp, SearchOp
+from langgraph.store.base import BaseStore, ListNamespacesOp, MatchCondition, Op, SearchOp
 
 from ..core.context import EncryptionContext
-from ..core.encoding import lp
-from ..core.keys import KEY_SIZE, PROTOCOL
-from ..errors import ConfigurationError, KeyServiceError
+from ..errors import KeyServiceError
+from ..kms.fence import fenced
 from .locks import Steps, run, run_exclusively
-
-ROOT = "encrypted_serde_keys"
-"""First label of every namespace that is used."""
+from .records import (
+    ROOT,
+    Record,
+    StoredKey,
+    TenantKeys,
+    delete_key,
+    parse,
+    put_key,
+    put_tombstone,
+    tenant_of,
+)
+from .records import namespace_of as _namespace
 
 PAGE = 100
 """Items asked for at once."""
 
-_FORMAT = 1
-_KEY, _ERASED = "key-", "erased-"
-_Item = TypeVar("_Item")
-
-
-class StoredKey(NamedTuple):
-    """A wrapped key.
-
-    Attributes:
-        id: The id of the key inside, as whoever stored it said. Compare it after unwrapping.
-        generation: 1 for a tenant's first key, one more with each rotation.
-        wrapper: `KeyWrapper.name` of what wrapped it.
-        wrapped: What `KeyWrapper.wrap` gave.
-    """
-
-    id: bytes
-    generation: int
-    wrapper: str
-    wrapped: bytes
-
-
-class TenantKeys(NamedTuple):
-    """What the store held of one tenant at one moment.
-
-    Attributes:
-        live: The keys that may be used, by id.
-        erased: Ids of destroyed keys, and of void ones that are not deleted yet.
-        generation: The highest generation ever seen; 0 for a tenant that never had a key.
-    """
-
-    live: Mapping[bytes, StoredKey]
-    erased: frozenset[bytes]
-    generation: int
-
-    @property
-    def primary(self) -> StoredKey | None:
-        """The key to write with: highest generation, then lowest id. None where there is no live key."""
-        return min(self.live.values(), key=lambda key: (-key.generation, key.id), default=None)
+T = TypeVar("T")
+Make = Callable[[int], StoredKey]
+"""Makes what is stored of a new key, given its generation, which is known only under the store's lock."""
 
 
 class Erased(NamedTuple):
@@ -83,6 +51,22 @@ class Erased(NamedTuple):
     wrappers: Mapping[bytes, str]
     tombstones: frozenset[bytes]
     generation: int
+
+
+class Listed(NamedTuple):
+    """What stands in the namespace of one tenant, looked at item by item.
+
+    Attributes:
+        namespace: The namespace.
+        context: Whose it is; None where no item of it says so.
+        records: Its items.
+        problems: What is wrong with others that stand there.
+    """
+
+    namespace: tuple[str, ...]
+    context: EncryptionContext | None
+    records: list[Record]
+    problems: list[str]
 
 
 class KeyStore:
@@ -100,35 +84,50 @@ class KeyStore:
             raise TypeError(f"keys are kept in a LangGraph BaseStore, not in {type(store).__name__}")
         self.base = store
 
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f"key store ({type(self.base).__name__})"
+
     def read(self, context: EncryptionContext) -> TenantKeys:
         """Lists the keys of one tenant.
 
         Raises:
-            KeyServiceError: If an item is not what this module writes.
+            KeyServiceError: If the store fails, or an item is not what this package writes.
         """
-        return run(self.base, _read(context))
+        return self._run(_read(context))
 
-    def contexts(self) -> Iterator[EncryptionContext]:
-        """Lists the contexts of all tenants that have keys, or had."""
-        for namespace in run(self.base, _pages(_list_namespaces, _whole)):
-            if len(namespace) == 2 and (items := run(self.base, _search(namespace))):
-                yield EncryptionContext.of(_parse(items[0]).context)
+    def everything(self) -> Iterator[Listed]:
+        """Looks at the namespaces of all tenants that have keys, or had. One that cannot be read is a problem, and no end.
 
-    def add_first(self, context: EncryptionContext, key: StoredKey) -> TenantKeys:
+        Raises:
+            KeyServiceError: If the namespaces cannot be listed.
+        """
+        for namespace in self._run(_pages(_list_namespaces, _whole)):
+            if len(namespace) >= 2 and namespace[0] == ROOT:
+                yield self._listed(tuple(namespace))
+
+    def _listed(self, namespace: tuple[str, ...]) -> Listed:
+        try:
+            return _sorted(namespace, self._run(_search(namespace)))
+        except KeyServiceError as error:
+            return Listed(namespace, None, [], [str(error)])
+
+    def add_first(self, context: EncryptionContext, make: Make) -> TenantKeys:
         """Stores a tenant's first key, unless there is a live one by now.
 
         Returns:
             What the store held afterwards. Its primary key is the given one, or that of somebody who was faster.
         """
-        return self._exclusively(context, _add(context, key, unless_live=True))
+        return self._exclusively(context, _add(context, make, unless_live=True))
 
-    def add_next(self, context: EncryptionContext, key: StoredKey) -> TenantKeys:
-        """Stores a key of the next generation, whatever `StoredKey.generation` says.
+    def add_next(self, context: EncryptionContext, make: Make) -> TenantKeys:
+        """Stores a key of the next generation.
 
         Returns:
             What the store held afterwards.
         """
-        return self._exclusively(context, _add(context, key, unless_live=False))
+        return self._exclusively(context, _add(context, make, unless_live=False))
 
     def replace(self, context: EncryptionContext, key: StoredKey) -> bool:
         """Stores the same key wrapped anew, unless it was erased meanwhile.
@@ -142,88 +141,84 @@ class KeyStore:
         """Destroys all keys of a tenant: tombstones first, then deletion."""
         return self._exclusively(context, _erase(context))
 
-    def _exclusively(self, context: EncryptionContext, steps: Steps[_Item]) -> _Item:
-        return run_exclusively(self.base, "/".join(_namespace(context)), steps)
+    def _run(self, steps: Steps[T]) -> T:
+        return fenced(self.name, lambda: run(self.base, steps))
+
+    def _exclusively(self, context: EncryptionContext, steps: Steps[T]) -> T:
+        return fenced(self.name, lambda: run_exclusively(self.base, "/".join(_namespace(context)), steps))
 
 
 # --- the steps --------------------------------------------------------------------------------------------------------
 
 
-def _records(context: EncryptionContext) -> Steps[list[_Record]]:
+def _records(context: EncryptionContext) -> Steps[list[Record]]:
     items = yield from _search(_namespace(context))
-    records = [_parse(item) for item in items]
-    if any(record.context != context.pairs for record in records):
+    records = [parse(item) for item in items]
+    if any(record.context.encoded != context.encoded for record in records):
         raise KeyServiceError("the key store holds a key under the namespace of another context", retryable=False)
     return records
 
 
+def _own(context: EncryptionContext) -> Steps[list[Record]]:
+    """Returns the items of a tenant, and passes over what else stands in its namespace."""
+    namespace = _namespace(context)
+    return _sorted(namespace, (yield from _search(namespace))).records
+
+
+def _sorted(namespace: tuple[str, ...], items: list[Any]) -> Listed:
+    records, problems = [], []
+    for item in items:
+        try:
+            records.append(parse(item))
+        except KeyServiceError as error:
+            problems.append(str(error))
+    own = [record for record in records if _namespace(record.context) == namespace]
+    if len(own) < len(records):
+        problems.append("the key store holds a key under the namespace of another context")
+    return Listed(namespace, own[0].context if own else None, own, problems)
+
+
 def _read(context: EncryptionContext) -> Steps[TenantKeys]:
-    records = yield from _records(context)
-    void = max((record.generation for record in records if record.wrapped is None), default=0)
-    live, erased = {}, set()
-    for record in records:
-        if record.wrapped is None or record.generation <= void:
-            erased.add(record.id)
-        else:
-            live[record.id] = StoredKey(record.id, record.generation, record.wrapper, record.wrapped)
-    return TenantKeys(live, frozenset(erased), max((record.generation for record in records), default=0))
+    return tenant_of((yield from _records(context)))
 
 
-def _add(context: EncryptionContext, key: StoredKey, *, unless_live: bool) -> Steps[TenantKeys]:
+def _add(context: EncryptionContext, make: Make, *, unless_live: bool) -> Steps[TenantKeys]:
     before = yield from _read(context)
     if unless_live and before.live:
         return before
-    yield [_put_key(context, key._replace(generation=before.generation + 1))]
+    yield [put_key(context, make(before.generation + 1))]
     # Read again rather than computed: without a lock somebody else may have stored one too, and all must agree.
     return (yield from _read(context))
 
 
 def _replace(context: EncryptionContext, key: StoredKey) -> Steps[bool]:
-    if key.id not in (yield from _read(context)).live:
+    if key.id not in tenant_of((yield from _own(context))).live:
         return False
-    yield [_put_key(context, key)]
-    # Without a lock an erasure may have come in between, and this key would stand in the store again.
-    if key.id in (yield from _read(context)).live:
+    yield [put_key(context, key)]
+    # Without a lock an erasure may have come in between, and this key would be in the store again.
+    if key.id in tenant_of((yield from _own(context))).live:
         return True
-    yield [PutOp(_namespace(context), _KEY + key.id.hex(), None)]
+    yield [delete_key(context, key.id)]
     return False
 
 
 def _erase(context: EncryptionContext) -> Steps[Erased]:
-    namespace = _namespace(context)
     gone: dict[bytes, str] = {}
     void: int | None = None
     while True:  # once, and without a lock again for keys that were void when somebody stored them
         records = yield from _records(context)
-        keys = [key for key in records if key.wrapped is not None and (void is None or key.generation <= void)]
+        left = {record.key.id: record.key.generation for record in records if record.is_tombstone}
+        keys = [record.key for record in records if not record.is_tombstone]
+        keys = [key for key in keys if void is None or key.generation <= void or key.id in left]
         if not keys:
-            left = [record for record in records if record.wrapped is None]
-            return Erased(gone, frozenset(key.id for key in left), max((key.generation for key in left), default=0))
+            return Erased(gone, frozenset(left), max(left.values(), default=0))
         keys.sort(key=lambda key: -key.generation)  # the first tombstone voids them all
         void = max(void or 0, keys[0].generation)
         for key in keys:
-            value = {"format": _FORMAT, "context": dict(context.pairs), "generation": key.generation}
-            yield [PutOp(namespace, _ERASED + key.id.hex(), value, index=False, ttl=None)]
+            yield [put_tombstone(context, key)]
         for key in keys:
-            yield [PutOp(namespace, _KEY + key.id.hex(), None)]
+            yield [delete_key(context, key.id)]
         gone.update((key.id, key.wrapper) for key in keys)
-
-
-def _put_key(context: EncryptionContext, key: StoredKey) -> Op:
-    value = {
-        "format": _FORMAT,
-        "context": dict(context.pairs),
-        "generation": key.generation,
-        "wrapper": key.wrapper,
-        "wrapped": base64.b64encode(key.wrapped).decode("ascii"),
-    }
-    # Without ttl=None a store with a default time to live would sweep the key; without index=False it would be embedded.
-    return PutOp(_namespace(context), _KEY + key.id.hex(), value, index=False, ttl=None)
-
-
-def _namespace(context: EncryptionContext) -> tuple[str, str]:
-    """Labels may not hold a full stop, and a context value may: so the label is a hash."""
-    return (ROOT, sha256(PROTOCOL + lp(b"key-store") + context.encoded).hexdigest())
 
 
 # --- listing ----------------------------------------------------------------------------------------------------------
@@ -261,34 +256,3 @@ def _pages(page: Callable[[int, int], Op], identity: Callable[[Any], Any]) -> St
         # An item came twice, so another one may not have come at all: stores do not order equal times the same way on
         # every page. A larger page makes an end of it.
         limit *= 2
-
-
-class _Record(NamedTuple):
-    id: bytes
-    context: dict[str, str]
-    generation: int
-    wrapper: str
-    wrapped: bytes | None  # None: a tombstone
-
-
-def _parse(item: Any) -> _Record:
-    name, value = item.key, item.value
-    prefix = _KEY if name.startswith(_KEY) else _ERASED
-    try:
-        key_id = bytes.fromhex(name.removeprefix(prefix))
-        if value["format"] != _FORMAT:
-            _not_ours(name, f"has format {value['format']!r}: written by a newer release of encrypted-serde")
-        context, generation = value["context"], value["generation"]
-        wrapper = value["wrapper"] if prefix == _KEY else ""
-        wrapped = base64.b64decode(value["wrapped"], validate=True) if prefix == _KEY else None
-        EncryptionContext.of(context)
-    except (AttributeError, KeyError, TypeError, ValueError, ConfigurationError):
-        _not_ours(name, "is not a key of this package")
-    well_formed = isinstance(wrapper, str) and isinstance(generation, int) and generation > 0
-    if name != prefix + key_id.hex() or len(key_id) != KEY_SIZE or not well_formed:
-        _not_ours(name, "is not a key of this package")
-    return _Record(key_id, context, generation, wrapper, wrapped)
-
-
-def _not_ours(name: str, problem: str) -> NoReturn:
-    raise KeyServiceError(f"the item {name!r} in the key store {problem}", retryable=False)

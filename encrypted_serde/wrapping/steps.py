@@ -1,19 +1,20 @@
 """One description of what a method does, and two drivers of it: for methods that block, and for those on an event loop.
 
-A method is written once, as a generator. It yields what it needs done, is sent the result, and returns its own. `run` and `arun`
-do what is yielded, each in its way; `stream` and `astream` also hand out each value that is yielded as `Give`.
+A method is written once, as a generator. It yields what it needs done, is sent the result, and returns its own. `run` and
+`arun` do what is yielded, each in its way; `stream` and `astream` also hand out each value that is yielded as `Give`.
 
 A generator is only ever advanced by its driver, on the thread or event loop of the caller. What computes for long is yielded as
-`Work`, which is a plain function: a thread that goes on with it after the caller was cancelled touches nothing of the method.
-What a step raises, a cancellation too, is raised in the generator where it yielded the step.
+`Work`, a function that touches nothing of the method: a thread may go on with it after the caller was cancelled. What a step
+raises, a cancellation too, is raised in the generator where it yielded the step.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import closing
 from typing import Any, NamedTuple, Protocol, TypeVar
+
+from ..core.waiting import aside
 
 T = TypeVar("T")
 
@@ -34,8 +35,8 @@ class Work(NamedTuple):
     """Something that only computes, and perhaps for long.
 
     Attributes:
-        function: What to call.
-        is_heavy: Whether it takes long, or may ask a service for a key; or a function that says so.
+        function: What to call. It changes nothing but what it returns, so that it may be called again once a key is there.
+        is_heavy: Whether it takes long, or asks a provider that makes its callers wait; or a function that says so.
     """
 
     function: Callable[[], Any]
@@ -47,8 +48,7 @@ class Work(NamedTuple):
 
     async def later(self) -> Any:
         """Computes, in a thread if it is heavy."""
-        is_heavy = self.is_heavy if isinstance(self.is_heavy, bool) else self.is_heavy()
-        return await asyncio.to_thread(self.function) if is_heavy else self.function()
+        return await aside(self.is_heavy if isinstance(self.is_heavy, bool) else self.is_heavy(), self.function)
 
 
 class Give(NamedTuple):

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from encrypted_serde import Key, Keyring, WrongContext
+from encrypted_serde import ConfigurationError, Key, Keyring, WrongContext, encryption_context
 from encrypted_serde.agent_server import UntrustedContext
 from encrypted_serde.agent_server.guard import TenantSaver
 from encrypted_serde.agent_server.trust import Trust
@@ -25,7 +26,7 @@ NOBODY: dict[str, str] = {}
 class Server:
     """Stands for the server: whose request is served, and the savers of its processes on one database."""
 
-    def __init__(self, inner: AsyncSqliteSaver, key: Key) -> None:
+    def __init__(self, inner: Any, key: Key) -> None:
         self.inner, self.keys = inner, Keyring(primary=key)
         self.events: list[AuditEvent] = []
         self._trust = Trust(self.keys)
@@ -37,7 +38,7 @@ class Server:
     def serve(self, tenant: str | None) -> None:
         """From now on a request of this tenant is served; of none where it is empty; no request at all for None."""
         context = {"tenant_id": tenant} if tenant else NOBODY
-        self._served = None if tenant is None else self._trust.vouch(EncryptionContext.of(context))
+        self._served = None if tenant is None else self._trust.carried(EncryptionContext.of(context))
 
     def saver(self, **options: Any) -> TenantSaver:
         return TenantSaver(self.inner, self.keys, audit=self.events.append, **options)
@@ -121,6 +122,54 @@ async def test_without_a_context_everything_is_read_unless_one_is_required_to_re
     for call in (strict.aget_tuple(at("t")), anext(aiter(strict.alist(at("t"))))):
         with pytest.raises(UntrustedContext):
             await call
+
+
+@pytest.mark.parametrize("other", ["globex", "", None])
+def test_the_synchronous_methods_read_and_write_for_nobody_else_either(
+    monkeypatch: pytest.MonkeyPatch, key: Key, other: str | None
+) -> None:
+    running = Server(InMemorySaver(), key)
+    monkeypatch.setitem(sys.modules, "langgraph_api.encryption.context", SimpleNamespace(encryption_context=running))
+    saver = running.saver(required_context=("tenant_id",), require_context_to_read=True)
+    checkpoint = {**empty_checkpoint(), "channel_values": {"text": "secret"}, "channel_versions": {"text": "1"}}
+    running.serve("acme")
+    saver.put(at("t"), checkpoint, {"source": "loop", "step": 1}, {"text": "1"})  # type: ignore[arg-type]
+    assert saver.get_tuple(at("t")) is not None
+    running.serve(other)
+    with pytest.raises(WrongContext):
+        saver.get_tuple(at("t"))
+    with pytest.raises(WrongContext):
+        list(saver.list(at("t")))
+    if not other:
+        with pytest.raises(ConfigurationError, match="tenant_id"):
+            saver.put(at("u"), checkpoint, {"source": "loop", "step": 1}, {"text": "1"})  # type: ignore[arg-type]
+
+
+async def test_the_audit_names_the_user_whose_request_or_run_is_served(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = SimpleNamespace(identity="alice")
+    context = SimpleNamespace(get=lambda: SimpleNamespace(user=user))
+    monkeypatch.setitem(sys.modules, "langgraph_api.utils", SimpleNamespace(AuthContext=context))
+    server.serve("acme")
+    await put(server.saver())
+    server.serve("globex")
+    with pytest.raises(WrongContext):
+        await server.saver().aget_tuple(at("t"))
+    assert {(event.action, event.actor) for event in server.events} == {("seal", "alice"), ("refuse", "alice")}
+    server.events.clear()
+    server.serve("acme")
+    with encryption_context(actor="a job"):
+        await server.saver().aget_tuple(at("t"))
+    assert {event.actor for event in server.events} == {"a job"}
+
+
+async def test_a_thread_without_checkpoints_belongs_to_whoever_runs_on_it_first(server: Server) -> None:
+    """Documented: the saver knows a thread by its checkpoints alone. Who may run on one is for Auth handlers to say."""
+    saver = server.saver(required_context=("tenant_id",), require_context_to_read=True)
+    server.serve("globex")
+    await put(saver, "made for acme")
+    server.serve("acme")
+    with pytest.raises(WrongContext):
+        await put(saver, "made for acme")
 
 
 async def test_a_required_name_is_required_to_write_and_to_copy(server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import sys
 import threading
@@ -12,6 +13,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer as UpstreamSerializer
 from langgraph_sdk import DecryptResult, Encryption
@@ -24,6 +26,7 @@ from encrypted_serde import (
     KeyErased,
     Keyring,
     KeyServiceError,
+    MalformedEnvelope,
     PlaintextRefused,
     UnknownKey,
     WrongContext,
@@ -31,12 +34,15 @@ from encrypted_serde import (
     encryption_context,
 )
 from encrypted_serde.agent_server import HandlerError, UntrustedContext, make_encryption, trust_header
-from encrypted_serde.agent_server.handlers import SERVER_KEYS
+from encrypted_serde.agent_server.codec import DEEPEST, SERVER_KEYS, SERVER_PLACES
+from encrypted_serde.agent_server.served import hidden_keys, hidden_places
+from encrypted_serde.asgi import status_of
 from encrypted_serde.audit import AuditEvent
 from encrypted_serde.core.encoding import b64url_encode
 from encrypted_serde.core.format import SEALED_TEXT_PREFIX
 from encrypted_serde.core.sealer import Sealer
 from tests.agent_server.rows import is_sealed, tenant_of
+from tests.agent_server.server import WHOLE_ROWS
 from tests.places import at
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Encryption API is in beta")
@@ -50,16 +56,17 @@ async def tenant(user: Any, ctx: RequestContext) -> Mapping[str, str]:
 
 
 async def context_for(encryption: Encryption, user: Any, **header: Any) -> RequestContext:
-    """Does what the server's middleware does. If the handler raised, the server would go on with the header."""
+    """Does what the server's middleware does, in a task of its own, so that the token alone counts as in a queued run."""
     assert encryption._context_handler is not None
-    metadata = await encryption._context_handler(user, RequestContext(metadata=header))
+    metadata = await asyncio.ensure_future(encryption._context_handler(user, RequestContext(metadata=header)))
     return RequestContext(model="thread", field="metadata", metadata=json.loads(json.dumps(metadata)))
 
 
 def encrypt_json(encryption: Encryption, data: Any, ctx: RequestContext | None = None) -> Any:
     handler = encryption.get_json_encryptor()
     assert handler is not None
-    return handler(ctx or RequestContext(), data)
+    given = ctx or RequestContext()
+    return handler(RequestContext(given.model, dict(given.metadata), given.field), data)  # one for each call, as of the server
 
 
 def decrypt_json(encryption: Encryption, data: Any) -> Any:
@@ -137,10 +144,64 @@ async def test_an_ambient_context_of_the_application_changes_nothing(key: Key) -
         assert await decrypt_json(encryption, row) == {"a": 1}
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="langgraph-api needs Python 3.11")
 def test_the_keys_that_the_server_never_shows_us_are_those_we_leave_alone() -> None:
-    schema = pytest.importorskip("langgraph_api.schema", reason="langgraph-api needs Python 3.11")
-    never = {name for name in schema.NEVER_ENCRYPT_FIELDS_GLOBAL if not name.startswith("__")}
-    assert never == SERVER_KEYS
+    if WHOLE_ROWS:
+        names = importlib.import_module("langgraph_runtime_inmem.encryption")
+        hidden, paths = names.NEVER_ENCRYPT_FIELDS, names.NEVER_ENCRYPT_PATHS
+    else:
+        schema = importlib.import_module("langgraph_api.schema")
+        hidden, paths = schema.NEVER_ENCRYPT_FIELDS_GLOBAL, schema.NEVER_ENCRYPT_PATHS
+    assert hidden == SERVER_KEYS == hidden_keys()
+    assert {(path.split(".")[0], *path.split(".")[-2:]) for path in paths} == SERVER_PLACES == hidden_places()
+
+
+CUT = SEALED_TEXT_PREFIX + b64url_encode(b"\xc1ES1\x00\x11json+xaes-256-gcm\x01\x02")
+"""Begins as sealed text does, and is cut."""
+
+
+@pytest.mark.parametrize("name", [*sorted(SERVER_KEYS), "__anything__"])
+async def test_a_client_makes_no_row_unreadable_by_a_key_that_the_server_hides(key: Key, name: str) -> None:
+    encryption = make_encryption(key)
+    row = await encrypt_json(encryption, {"note": "x"})
+    assert await decrypt_json(encryption, {**row, name: CUT}) == {"note": "x", name: CUT}
+
+
+@pytest.mark.parametrize(("model", "field", "name"), sorted(SERVER_PLACES))
+async def test_nor_by_one_that_it_hides_in_one_place(key: Key, model: str, field: str, name: str) -> None:
+    encryption = make_encryption(key)
+    handler = encryption.get_json_decryptor()
+    assert handler is not None
+    assert await handler(RequestContext(model=model, field=field), {name: CUT}) == {name: CUT}
+    with pytest.raises(MalformedEnvelope):
+        await decrypt_json(encryption, {name: CUT})
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value, "b": 1, "c": []} if level else {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("levels", [1, 100, DEEPEST])
+async def test_what_is_sealed_can_be_sent_again_in_a_list_of_rows(key: Key, levels: int) -> None:
+    encryption = make_encryption(key)
+    opened = await decrypt_json(encryption, await encrypt_json(encryption, {"k": nested(levels)}))
+    assert opened == {"k": nested(levels)}
+    assert orjson.dumps([{"kwargs": {"config": {"configurable": opened}}}])
+
+
+@pytest.mark.parametrize("levels", [DEEPEST + 1, 252, 900, 3000])
+async def test_what_is_nested_too_deep_to_be_sent_again_is_not_accepted(key: Key, levels: int) -> None:
+    with pytest.raises(HandlerError) as caught:
+        await encrypt_json(make_encryption(key), {"k": nested(levels)})
+    assert status_of(caught.value) == 422
+
+
+async def test_an_object_that_the_server_looks_into_stays_one_where_it_is_empty(key: Key) -> None:
+    row = await encrypt_json(make_encryption(key), {"configurable": {}, "metadata": {}, "other": {}})
+    assert (row["configurable"], row["metadata"], is_sealed(row["other"])) == ({}, {}, True)
 
 
 @pytest.mark.parametrize(

@@ -138,3 +138,15 @@ async def test_a_run_of_another_tenant_leaves_a_thread_on_which_its_owner_can_ru
             async with running.client(tenant) as other:
                 assert await answer(OPERATIONS["run"](other, thread)) != 200
         assert (await owner.runs.wait(thread, "agent", input=said("more")))["log"] == ["secret", "SECRET", "more", "MORE"]
+
+
+async def test_what_a_finished_run_returned_is_joined_by_others_unless_auth_handlers_refuse(running: Running) -> None:
+    """Documented: the server replays what it keeps of a run, or of the thread, and asks neither handlers nor checkpointer."""
+    async with running.client("acme") as owner, running.client("globex") as other:
+        thread = (await owner.threads.create())["thread_id"]
+        await owner.runs.wait(thread, "agent", input=said("secret"))
+        [run] = await owner.runs.list(thread)
+        got = await answer(other.runs.join(thread, run["run_id"]))
+        assert got == (404 if running.source == "user" else 200)
+        if got == 200:
+            assert (await other.runs.join(thread, run["run_id"]))["log"] == ["secret", "SECRET"]

@@ -61,11 +61,13 @@ def test_a_header_that_is_no_json_never_reaches_us(server: AgentServer) -> None:
     assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY
 
 
-async def test_a_token_taken_from_another_row_vouches_for_nothing_but_its_own_context(server: AgentServer) -> None:
+async def test_only_a_waiting_run_holds_a_token_and_no_client_is_its_tenant_by_it(server: AgentServer) -> None:
     async with server.client(**ACME) as acme:
         thread_id = (await acme.threads.create(metadata={"a": 1}))["thread_id"]
-        token = server.get(f"/stored/threads/{thread_id}")["__encryption_context__"]["__es1__"]
+        assert server.get(f"/stored/threads/{thread_id}")["__encryption_context__"] == {"tenant_id": "acme", "__es1__": "none"}
+        await acme.runs.create(thread_id, "agent", input={"text": "x", "log": []}, after_seconds=3600)
+    token = server.get(f"/stored_config/runs/{thread_id}")["__encryption_context__"]["__es1__"]
+    assert token.startswith("es1.")
     async with server.client(**context_header({"tenant_id": "globex", "__es1__": token})) as thief:
         stored = await thief.threads.create(metadata={"a": 1})
-    # The context handler ran, made a token of its own and dropped that of the client.
-    assert server.get(f"/stored/threads/{stored['thread_id']}")["__encryption_context__"]["__es1__"] != token
+    assert tenant_of(server.get(f"/stored/threads/{stored['thread_id']}")["a"]) == "globex"

@@ -30,6 +30,7 @@ from encrypted_serde import (
     encryption_context,
 )
 from encrypted_serde.audit import AuditEvent
+from tests.tampering import changed
 
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")  # RedisCache calls it
 
@@ -152,7 +153,7 @@ def _other_entry(blobs: dict[str, bytes], name: str) -> tuple[str, bytes]:
 
 
 CHANGES = {
-    "one bit": (lambda blobs, name: ("bytes", blobs[name][:-1] + bytes([blobs[name][-1] ^ 1])), "AuthenticationFailed"),
+    "one bit": (lambda blobs, name: ("bytes", changed(blobs[name])), "AuthenticationFailed"),
     "cut": (lambda blobs, name: ("bytes", blobs[name][:20]), "MalformedEnvelope"),
     "another entry": (_other_entry, "AuthenticationFailed"),
     "never sealed": (lambda blobs, name: ("bytes", b"hello"), "MalformedEnvelope"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import combinations, product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from encrypted_serde import AuthenticationFailed, ConfigurationError, Key, MalformedEnvelope, WrongLocation
 from encrypted_serde.core import binding
 from encrypted_serde.core.binding import Binding, Place, WriteClaims
-from encrypted_serde.core.encoding import encode_pairs
+from encrypted_serde.core.claims import decode_claims, encode_claims
 from encrypted_serde.core.sealer import Sealer
 
 NAMES = ("a", "b", "ab", "", "value", "write", "__pregel_tasks")
@@ -56,7 +58,7 @@ def test_a_value_opens_in_no_place_of_another_maker():
     makers = {
         "value": binding.value(place, "x"),
         "delta": binding.delta(place, "x"),
-        "write": binding.write(place, "x", WriteClaims()),
+        "write": Binding(binding.write(place, "x", WriteClaims()).location),
         "manifest": binding.manifest(place, "x"),
         "item": binding.item(("t", ""), "x"),
         "entry": binding.entry(("t", ""), "x"),
@@ -77,7 +79,7 @@ def test_a_send_stands_where_a_write_of_its_channel_would_and_claims_less():
     place = Place.of("t", "")
     send = binding.send(place, "c1", 0, 2)
     assert send.location == binding.write(place, "__pregel_tasks", WriteClaims()).location
-    assert send.claims == {"checkpoint_id": "c1", "idx": "0", "size": "2"}
+    assert send.claims == {"checkpoint_id": "c1", "idx": 0, "size": 2}
     with pytest.raises(MalformedEnvelope):
         WriteClaims.read(send.claims)
 
@@ -85,7 +87,8 @@ def test_a_send_stands_where_a_write_of_its_channel_would_and_claims_less():
 # --- claims
 
 
-CLAIMS = WriteClaims("task", "c1", "~path", 3, "batch", 2, 1)
+CLAIMS = WriteClaims("task", "c1", "~path", 3, "0123456789abcdef", 2, 1)
+SPECIAL = WriteClaims("task", "c1", "~path", -3, alone="0123456789abcdef")
 
 
 @pytest.mark.parametrize("known", [WriteClaims(), WriteClaims("task"), WriteClaims(checkpoint_id="c1"), CLAIMS])
@@ -99,12 +102,11 @@ def test_a_reader_asks_for_what_it_knows(known):
 @pytest.mark.parametrize("field", WriteClaims._fields)
 def test_a_reader_that_knows_otherwise_refuses(field):
     sealer, place = Sealer(Key.generate()), Place.of("t", "")
-    sealed = sealer.seal_bound("bytes", b"1", binding.write(place, "x", CLAIMS))
-    unclaimed = sealer.seal_bound("bytes", b"1", binding.write(place, "x", CLAIMS._replace(**{field: None})))
     other = binding.write(place, "x", WriteClaims(**{field: "other"}))
-    for value in (sealed, unclaimed):
+    for claims in (CLAIMS, SPECIAL):
+        sealed = sealer.seal_bound("bytes", b"1", binding.write(place, "x", claims))
         with pytest.raises(WrongLocation, match=field):
-            sealer.open_bound(value, other)
+            sealer.open_bound(sealed, other)
 
 
 def test_a_value_without_a_version_is_none_of_a_channel_that_has_one():
@@ -125,19 +127,27 @@ def test_a_version_is_its_text(one, other, same):
 @pytest.mark.parametrize("version", [1, "1", "a" * 500, 2.0, "é"])
 def test_claims_are_encoded_as_the_writer_encodes_them(version):
     place = Place.of("t", "")
-    for made in (binding.value(place, "x", version), binding.delta(place, "x", version), binding.write(place, "x", CLAIMS)):
-        assert made.encoded == encode_pairs(made.claims)
+    for made in (
+        binding.value(place, "x", version),
+        binding.delta(place, "x", version),
+        binding.write(place, "x", CLAIMS),
+        binding.write(place, "x", SPECIAL),
+        binding.send(place, "c1", 0, 2),
+    ):
+        assert made.encoded == encode_claims(made.claims)
+        assert decode_claims(made.encoded) == made.claims
 
 
 @pytest.mark.parametrize("text", ["\ud800", "x" * 65536])
 def test_names_that_cannot_be_encoded_are_a_configuration_error(text):
-    place = Place.of("t", "")
+    sealer, place = Sealer(Key.generate()), Place.of("t", "")
     for make in (
         lambda: Place.of(text, ""),
         lambda: Place.of("t", text),
         lambda: binding.value(place, text),
-        lambda: binding.value(place, "x", text),
-        lambda: binding.write(place, "x", WriteClaims(text)),
+        lambda: sealer.seal_bound("bytes", b"", binding.value(place, "x", text)),
+        lambda: sealer.seal_bound("bytes", b"", binding.write(place, "x", CLAIMS._replace(task_id=text))),
+        lambda: sealer.seal_bound("bytes", b"", binding.write(place, "x", CLAIMS._replace(task_path=text))),
         lambda: binding.manifest(place, text),
         lambda: binding.item((text,), "k"),
         lambda: binding.entry(("n",), text),
@@ -151,18 +161,52 @@ def test_a_namespace_of_none_is_the_root_and_a_thread_is_its_text():
     assert Place.of(5, None) == Place.of("5", "")
 
 
-@pytest.mark.parametrize("missing", ["task_id", "checkpoint_id", "task_path"])
-def test_a_write_without_a_claim_that_every_write_has_is_malformed(missing):
-    claims = CLAIMS.pairs()
-    del claims[missing]
+@pytest.mark.parametrize("claims", [{}, {"version": "1"}, {"checkpoint_id": "c1", "idx": 0, "size": 2}])
+def test_claims_that_are_not_those_of_a_write_are_malformed(claims):
     with pytest.raises(MalformedEnvelope):
         WriteClaims.read(claims)
 
 
-@pytest.mark.parametrize("field", ["idx", "size", "of"])
-def test_a_claim_that_is_no_number_is_malformed(field):
-    with pytest.raises(MalformedEnvelope):
-        WriteClaims.read({**CLAIMS.pairs(), field: "many"})
+# rule F-12
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"idx": -1}, {"idx": 1 << 32}, {"size": -1}, {"of": 1 << 40}, {"batch": "0" * 15}, {"batch": "g" * 16},
+        {"batch": "F" * 16}, {"batch": "0" * 16 + "\n"}, {"alone": "0" * 16},
+    ],
+)  # fmt: skip
+def test_a_claim_that_cannot_be_encoded_is_a_configuration_error(wrong):
+    with pytest.raises(ConfigurationError):
+        binding.write(Place.of("t", ""), "x", CLAIMS._replace(**wrong))
+
+
+@given(
+    st.builds(
+        WriteClaims,
+        st.text(st.characters(exclude_categories=["Cs"])) | st.uuids().map(str),
+        st.text(st.characters(exclude_categories=["Cs"])) | st.uuids().map(lambda uuid: str(uuid).upper()),
+        st.text(st.characters(exclude_categories=["Cs"])),
+        st.integers(0, (1 << 32) - 1),
+        st.binary(min_size=8, max_size=8).map(bytes.hex),
+        st.integers(0, (1 << 32) - 1),
+        st.integers(0, 300),
+        st.none(),
+    )
+)
+def test_claims_come_back_as_they_were(claims):
+    assert WriteClaims.read(decode_claims(claims.encoded())) == claims
+    special = claims._replace(batch=None, size=None, of=None, alone=claims.batch, idx=-claims.idx - 1)
+    if claims.idx < (1 << 32) - 1:
+        assert WriteClaims.read(decode_claims(special.encoded())) == special
+
+
+@given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda rest: b"\2\2t\2c\0" + bytes(8) + rest))
+def test_claims_that_are_read_are_the_only_encoding_of_what_they_say(data):
+    try:
+        claims = decode_claims(data)
+    except MalformedEnvelope:
+        return
+    assert encode_claims(claims) == data
 
 
 def test_a_binding_without_claims_encodes_none():

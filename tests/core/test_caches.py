@@ -83,12 +83,13 @@ def test_a_head_that_was_read_once_vouches_for_no_other_bytes(key):
     sealer = Sealer(key)
     tag, blob = sealer.seal("bytes", b"1", context=ACME)
     sealer.open(tag, blob)
-    end = Sealed.of_blob(tag, blob).nonce
-    for changed in (blob[:-1] + b"\0", blob[:-1], blob[: end + 12] + blob[end + 13 :], blob + b"\0"):
+    start, end = Sealed.of_blob(tag, blob).nonce, Sealed.of_blob(tag, blob).end
+    for changed in (blob[: end - 1] + b"\0" + blob[end:], blob[: end - 1] + blob[end:], blob[:end] + b"\0" + blob[end:]):
         with pytest.raises(AuthenticationFailed):
             sealer.open(tag, changed)
-    with pytest.raises(MalformedEnvelope):
-        sealer.open(tag, blob[: end + 20])
+    for cut in (blob[: start + 20], blob[: start + 20] + blob[end:], blob[: start + 12] + blob[end:], blob[end:], blob + b"\0"):
+        with pytest.raises(MalformedEnvelope):
+            sealer.open(tag, cut)
     with pytest.raises(AuthenticationFailed):
         sealer.open("msgpack+xaes-256-gcm", blob)
     assert sealer.open(tag, blob)[1] == b"1"

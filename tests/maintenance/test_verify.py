@@ -22,6 +22,7 @@ from tests.maintenance.forms import (
     write_every_form,
     write_threads,
 )
+from tests.tampering import changed
 
 SEALED = {"saver-old-key": FORMS["saver-old-key"]}
 
@@ -54,7 +55,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(place: str) -> None:
     write_every_form(place, SEALED)
     table, column = sql.writes_of(place)
     [(task, idx, value)] = sql.run(place, f"SELECT task_id, idx, {column} FROM {table} WHERE channel = 'log' LIMIT 1")
-    flipped = bytes(value)[:-1] + bytes([bytes(value)[-1] ^ 1])
+    flipped = changed(bytes(value))
     sql.run(place, f"UPDATE {table} SET {column} = ? WHERE task_id = ? AND idx = ?", flipped, task, idx)
     found = verify(place, OLD_KEY)
     assert errors(found) == {table: {"AuthenticationFailed"}}

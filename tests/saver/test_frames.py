@@ -11,7 +11,7 @@ from encrypted_serde import EncryptedSaver, EncryptedSerdeError, WrongLocation
 from tests.saver.databases import Place
 from tests.saver.test_interface import _Everything
 from tests.saver.threads import TASKS, make_checkpoint
-from tests.tampering import flip
+from tests.tampering import changed
 
 SECRET = "SECRET"
 ROW = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
@@ -48,7 +48,7 @@ def test_a_changed_value_shows_nothing_of_the_others(database, channel):
     here = _write(database)
     sealed = database.sealed(here, channel)
     other = database.sealed(here, "a" if channel == "z" else "list")
-    database.store_sealed(here, channel, flip(sealed, 8 * len(sealed) - 1) if isinstance(sealed, bytes) else other)
+    database.store_sealed(here, channel, changed(sealed) if isinstance(sealed, bytes) else other)
     for act in _reads(database, here):
         assert _shown(act) == []
 
@@ -64,9 +64,7 @@ def test_no_refusal_shows_plaintext(database, change):
     here = _write(database)
     if change == "write":
         [(value,)] = database.sql("SELECT {value} FROM {writes} WHERE task_id = ? AND channel = 'list'", TASKS[1])
-        database.sql(
-            "UPDATE {writes} SET {value} = ? WHERE task_id = ? AND channel = 'list'", flip(value, 8 * len(value) - 1), TASKS[1]
-        )
+        database.sql("UPDATE {writes} SET {value} = ? WHERE task_id = ? AND channel = 'list'", changed(value), TASKS[1])
     elif change == "doubled":
         columns = "thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, channel, type, {value}"
         database.sql(

@@ -22,6 +22,7 @@ from encrypted_serde import (
 )
 from encrypted_serde.core.format import bytes_of_text, sealed_text
 from encrypted_serde.store import EncryptedStore
+from tests.tampering import changed
 
 from .places import Rows, any_store
 
@@ -40,7 +41,7 @@ def relabelled(text: str, old: bytes, new: bytes) -> str:
 def bit_flipped(text: str) -> str:
     data = bytes_of_text(text)
     assert data is not None
-    return sealed_text(data[:-1] + bytes([data[-1] ^ 1]))
+    return sealed_text(changed(data))
 
 
 def victim(rows: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 
 from encrypted_serde.tenants import cache as key_cache
+from encrypted_serde.tenants import fetching
 from encrypted_serde.tenants import keyring as tenants
 from encrypted_serde.tenants.keyring import TenantKeyring
 from tests.tenants.services import CountingWrapper
@@ -31,6 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(key_cache, "monotonic", clock)
     monkeypatch.setattr(tenants, "monotonic", clock)
+    monkeypatch.setattr(fetching, "monotonic", clock)
     return clock
 
 

@@ -14,6 +14,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.memory import InMemoryStore
 
 from encrypted_serde import EncryptedSerializer, KeyServiceError, encryption_context
+from encrypted_serde.tenants.fetching import REMEMBERED
 from encrypted_serde.tenants.keyring import CacheLimits, TenantKeyring
 from tests.tenants.conftest import Clock
 from tests.tenants.services import CountingWrapper
@@ -105,6 +106,7 @@ def test_an_outage_is_not_noticed_while_the_cache_is_warm(
                 call()
             assert caught.value.retryable
         wrapper.down = False
+        clock.now += REMEMBERED
         assert serde.loads_typed(sealed) == "before"
 
 

@@ -111,10 +111,48 @@ def test_an_erased_tenant_starts_anew_with_a_key_of_its_own(keyring: TenantKeyri
         keyring.decryption_key(old.id, ACME)
 
 
-def test_erasing_twice_or_a_tenant_without_keys_destroys_nothing(keyring: TenantKeyring) -> None:
-    assert keyring.erase(ACME).key_ids == ()
+def test_erasing_twice_says_that_nothing_was_left_to_destroy(keyring: TenantKeyring) -> None:
     keyring.encryption_key(ACME)
-    assert [len(keyring.erase(ACME).key_ids), len(keyring.erase(ACME).key_ids)] == [1, 0]
+    first, second = keyring.erase(ACME), keyring.erase(ACME)
+    assert [len(first.key_ids), len(second.key_ids)] == [1, 0]
+    assert second.tombstones == first.key_ids
+
+
+def test_erasing_a_context_that_never_had_a_key_is_refused(keyring: TenantKeyring, wrapper: CountingWrapper) -> None:
+    keyring.encryption_key(ACME)
+    for ring, context in ((keyring, {"tenant_id": "acne"}), (TenantKeyring(InMemoryStore(), wrapper), ACME)):
+        with pytest.raises(ConfigurationError, match="never had a key") as caught:
+            ring.erase(context)
+        assert "acne" not in str(caught.value)
+
+
+@pytest.mark.parametrize("generation", [2, 7, 1 << 62])
+def test_an_erased_key_does_not_come_back_past_its_tombstone_by_another_generation(
+    keyring: TenantKeyring, wrapper: CountingWrapper, generation: int
+) -> None:
+    store = keyring._store.base
+    key = keyring.encryption_key(ACME)
+    [item] = store.search(("encrypted_serde_keys",))
+    keyring.erase(ACME)
+    store.put(item.namespace, item.key, {**item.value, "generation": generation})
+    ring = same_store(keyring, wrapper)
+    with pytest.raises(KeyErased):
+        ring.decryption_key(key.id, ACME)
+    assert ring.encryption_key(ACME) != key
+
+
+def test_a_key_whose_generation_was_changed_is_refused(keyring: TenantKeyring, wrapper: CountingWrapper) -> None:
+    store = keyring._store.base
+    old = keyring.encryption_key(ACME)
+    [item] = store.search(("encrypted_serde_keys",))
+    new_id = keyring.rotate(ACME)
+    store.put(item.namespace, item.key, {**item.value, "generation": 3})  # the old key would be written with again
+    ring = same_store(keyring, wrapper)
+    for call in (lambda: ring.encryption_key(ACME), lambda: ring.decryption_key(old.id, ACME)):
+        with pytest.raises(KeyServiceError, match="generation") as caught:
+            call()
+        assert not caught.value.retryable
+    assert ring.decryption_key(new_id, ACME).id == new_id
 
 
 def test_a_key_that_a_backup_brings_back_is_void(keyring: TenantKeyring, wrapper: CountingWrapper) -> None:

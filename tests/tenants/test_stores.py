@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,16 @@ from encrypted_serde import Key, KeyErased, KeyServiceError
 from encrypted_serde.core.context import EncryptionContext
 from encrypted_serde.kms.local import LocalKeyWrapper
 from encrypted_serde.tenants.keyring import TenantKeyring
-from encrypted_serde.tenants.store import KeyStore, StoredKey
+from encrypted_serde.tenants.records import StoredKey
+from encrypted_serde.tenants.store import KeyStore
 from tests.tenants.services import CountingWrapper
 
 ACME = {"tenant_id": "acme.example"}  # a full stop, which no label of a namespace may hold
 GLOBEX = {"tenant_id": "globex"}
+
+
+def stored(key_id: bytes, wrapper: str = "w") -> Callable[[int], StoredKey]:
+    return lambda generation: StoredKey(key_id, generation, wrapper, b"x")
 
 
 def whole_life(store: BaseStore) -> None:
@@ -116,9 +121,10 @@ def test_a_transaction_that_fails_leaves_nothing_behind_and_the_store_usable(tmp
             store.setup()
             keys = KeyStore(store)
             context = EncryptionContext.of(ACME)
-            unencodable = StoredKey(bytes(32), 1, "lone surrogate \ud800", b"x")
-            with pytest.raises(Exception, match="surrogate"):
+            unencodable = stored(bytes(32), wrapper="lone surrogate \ud800")
+            with pytest.raises(KeyServiceError, match="key store") as caught:
                 keys.add_first(context, unencodable)
+            assert not isinstance(caught.value, ValueError)
             assert not keys.read(context).live
             assert TenantKeyring(store, LocalKeyWrapper(Key.generate())).encryption_key(ACME)
 
@@ -164,7 +170,7 @@ def test_a_search_is_followed_to_its_end_and_misses_nothing(kind: type[InMemoryS
     keys = KeyStore(kind())
     context = EncryptionContext.of(ACME)
     for number in range(count):
-        after = keys.add_next(context, StoredKey(number.to_bytes(32, "big"), 0, "w", b"x"))
+        after = keys.add_next(context, stored(number.to_bytes(32, "big")))
     assert len(after.live) == count
     assert after.primary is not None
     assert after.primary.generation == count
@@ -174,8 +180,8 @@ def test_all_agree_on_the_primary_key_highest_generation_then_lowest_id() -> Non
     store = InMemoryStore()
     keys = KeyStore(store)
     context = EncryptionContext.of(ACME)
-    keys.add_next(context, StoredKey(bytes([1] * 32), 0, "w", b"x"))
-    keys.add_next(context, StoredKey(bytes([9] * 32), 0, "w", b"x"))
+    keys.add_next(context, stored(bytes([1] * 32)))
+    keys.add_next(context, stored(bytes([9] * 32)))
     [namespace] = store.list_namespaces(prefix=("encrypted_serde_keys",))
     [item] = [item for item in store.search(namespace) if item.value["generation"] == 2]
     store.batch([PutOp(namespace, f"key-{(bytes([5]) * 32).hex()}", item.value)])

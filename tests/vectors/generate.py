@@ -23,7 +23,22 @@ from encrypted_serde.saver.manifest import Manifest, digest
 from encrypted_serde.wrapping.search import search_token
 
 from .refusing import refused, unbound_row
-from .sealing import ACME, CLAIMS, EAX, GCM, KEY, LOCATION, OTHER_KEY, XAES, Vector, seal, stream
+from .sealing import (
+    ACME,
+    CHECKPOINT_ID,
+    CLAIMS,
+    EAX,
+    GCM,
+    KEY,
+    LOCATION,
+    OTHER_KEY,
+    TASK_ID,
+    WRITE,
+    XAES,
+    Vector,
+    seal,
+    stream,
+)
 
 FILE = Path(__file__).with_name("v1.json")
 
@@ -76,14 +91,24 @@ def sealed() -> list[Vector]:
             seal(f"{cipher}, bound, no claims", cipher, hello, location=LOCATION, claims={}),
             seal(f"{cipher}, bound, empty plaintext", cipher, b"", inner_type="null", **bound),
         ]
-    text = {"ünïcode": "Grüße \U0001f511", "z": "\U00010000", "a": "", "ab": "\uffff"}
+    at_write = ["write", "thread-1", "", "messages"]
+    special = {"task_id": TASK_ID, "checkpoint_id": CHECKPOINT_ID, "task_path": "", "alone": "f" * 16, "idx": -4}
+    odd = {"task_id": TASK_ID.upper(), "checkpoint_id": "", "task_path": "Grüße \U0001f511" * 20, "batch": "0" * 16}
+    odd |= {"idx": 127, "size": 1 << 14, "of": (1 << 32) - 1}
     return [
         *vectors,
         seal("inner type with a plus", XAES, hello, inner_type="json+v2"),
         seal("16 pairs of context", XAES, hello, context=many),
         seal("longest context value", XAES, hello, context={"a" * 64: "\u00e9" * 512}),
         seal("context names in byte order", XAES, hello, context={"b": "2", "a.b": "1", "a_b": "3", "a-b": "4", "ab": "5"}),
-        seal("any text in location and claims", XAES, hello, location=["value", "", "a\0b", "Grüße"], claims=text),
+        seal(
+            "any text in location and version", XAES, hello, location=["value", "", "a\0b", "Grüße"], claims={"version": "a\0ü"}
+        ),
+        seal("empty version", XAES, hello, location=LOCATION, claims={"version": ""}),
+        seal("a write", XAES, hello, location=at_write, claims=WRITE),
+        seal("a write, context", XAES, hello, context=ACME, location=at_write, claims=WRITE),
+        seal("a write whose ids are no UUIDs, large numbers", XAES, hello, location=at_write, claims=odd),
+        seal("a special write", XAES, hello, location=["write", "thread-1", "", "__resume__"], claims=special),
     ]
 
 

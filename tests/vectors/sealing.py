@@ -14,8 +14,9 @@ from encrypted_serde.core import prepared
 from encrypted_serde.core import sealer as sealer_module
 from encrypted_serde.core.binding import Binding
 from encrypted_serde.core.ciphers import CIPHERS
+from encrypted_serde.core.claims import Claims, encode_claims
 from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
-from encrypted_serde.core.encoding import b64url_encode, encode_pairs, lp, lps
+from encrypted_serde.core.encoding import b64url_encode, lp, lps, pl
 from encrypted_serde.core.format import FLAG_BOUND, FLAG_ZSTD
 from encrypted_serde.core.keys import PROTOCOL
 
@@ -23,6 +24,9 @@ XAES, GCM, EAX = CIPHERS
 ACME = {"tenant_id": "acme"}
 LOCATION = ["value", "thread-1", "", "messages"]
 CLAIMS = {"version": "00000000000000000000000000000002.0.5"}
+TASK_ID, CHECKPOINT_ID = "6f1c0f5e-8a1b-5c2d-9e3f-001122334455", "1f0e7a3c-0000-6000-8000-000000000001"
+WRITE = {"task_id": TASK_ID, "checkpoint_id": CHECKPOINT_ID, "task_path": "~__pregel_pull, agent", "batch": "0123456789abcdef"}
+WRITE = {**WRITE, "idx": 0, "size": 2, "of": 1}
 Vector = dict[str, Any]
 
 
@@ -52,7 +56,7 @@ def seal(
     inner_type: str = "msgpack",
     context: Mapping[str, str] | None = None,
     location: list[str] | None = None,
-    claims: Mapping[str, str] | None = None,
+    claims: Claims | None = None,
     packed: bytes | None = None,
 ) -> Vector:
     """Seals one value with every field on the way written down. `packed` stands in place of the compressed plaintext."""
@@ -60,9 +64,9 @@ def seal(
     nonce = stream(f"nonce of {name}", CIPHERS[cipher].NONCE_PREFIX + CIPHERS[cipher].NONCE_REST)
     type_tag = f"{inner_type}+{cipher}"
     flags = (FLAG_ZSTD if packed else 0) | (FLAG_BOUND if location else 0)
-    header = bytes([1, flags]) + KEY.id + lp(made_context.encoded)
-    if location:
-        header += lp(encode_pairs(claims or {}))
+    front = bytes([1, flags]) + KEY.id
+    encoded_claims = encode_claims(claims or {})
+    tail = (pl(encoded_claims) if location else b"") + pl(made_context.encoded)
     encoded_location = lps(location) if location else b""
     sealer = Sealer(KEY, cipher=cipher, compression="zstd" if packed else None)
     vector: Vector = {
@@ -77,11 +81,13 @@ def seal(
         "location": location,
         "location_encoded": encoded_location.hex(),
         "claims": claims if location else None,
+        "claims_encoded": encoded_claims.hex(),
         "flags": flags,
-        "header": header.hex(),
+        "front": front.hex(),
+        "tail": tail.hex(),
         "data_key": KEY.derive("data-key", cipher.encode(), made_context.encoded).hex(),
         "nonce": nonce.hex(),
-        "associated_data": (PROTOCOL + lp(type_tag.encode()) + lp(encoded_location) + header).hex(),
+        "associated_data": (PROTOCOL + lp(type_tag.encode()) + front + lp(encoded_location) + tail).hex(),
         "plaintext": plaintext.hex(),
     }
     with fixed_nonce(sealer, made_context, nonce), mock.patch.object(sealer_module, "compress", return_value=packed):

@@ -22,7 +22,18 @@ async def stored_metadata(request):
         return JSONResponse(metadata)
 
 
+async def stored_config(request):
+    async with connect() as connection:
+        rows = connection.store[request.path_params["table"]]
+        row = next(row for row in rows if request.path_params["id"] in map(str, row.values()))
+        return JSONResponse({"__encryption_context__": row["kwargs"]["config"].get("__encryption_context__")})
+
+
 app = Starlette(
-    routes=[Route("/calls", calls), Route("/stored/{table}/{id}", stored_metadata, methods=["GET", "PATCH"])],
+    routes=[
+        Route("/calls", calls),
+        Route("/stored_config/{table}/{id}", stored_config),
+        Route("/stored/{table}/{id}", stored_metadata, methods=["GET", "PATCH"]),
+    ],
     lifespan=startup_check,
 )

@@ -1,0 +1,104 @@
+"""``encrypted-serde expire``: a thin layer over `maintenance.expire.expire`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from .exits import failures
+from .options import (
+    AllowEmpty,
+    AnchorAt,
+    Database,
+    DatabaseName,
+    Json,
+    Keys,
+    Partition,
+    ReportFile,
+    Threads,
+    keeper_of,
+    keys_of,
+    moment_of,
+    selection_of,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(expire)
+
+
+def expire(
+    database: Database,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="TIME", help="What is older goes: 30d, 12h, 2026-01-31, ...")
+    ],
+    keep_latest: Annotated[
+        bool,
+        typer.Option("--keep-latest", help="Threads stay: only their older checkpoints go, and the newest of each never does."),
+    ] = False,
+    thread: Threads = None,
+    partition: Partition = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and delete nothing.")] = False,
+    rate: Annotated[float | None, typer.Option(metavar="ROWS", help="Delete so many checkpoints a second at most.")] = None,
+    anchor: AnchorAt = None,
+    keys: Keys = None,
+    database_name: DatabaseName = None,
+    report: ReportFile = None,
+    as_json: Json = False,
+    allow_empty: AllowEmpty = False,
+) -> None:
+    """Deletes threads that nobody has written to since TIME, while the database is in use.
+
+    Needs no key, unless --anchor names an anchor that has to be told: then that of ENCRYPTED_SERDE_KEY.
+
+    Pending writes and values that no checkpoint refers to go too. Small transactions, oldest checkpoints first: it can be
+    interrupted at any moment and run again. Threads with delta channels, whose values need all of their history, are left whole
+    and named.
+
+    For example:
+
+        encrypted-serde expire app.db --older-than 30d --dry-run
+
+        encrypted-serde expire postgresql://db/app --older-than 30d --keep-latest
+
+    Exit codes: 0 done, 1 the database or an option failed, 2 wrong usage, 3 a row could not be read, or there is nothing at
+    all, 130 interrupted.
+    """
+    selection = selection_of(thread, partition)
+    moment = moment_of(older_than, "--older-than")
+    from ..maintenance.expire import expire as expire_database
+    from .shown import finish, running
+
+    with failures():
+        provider = keys_of(keys, database_name) if anchor else None
+    with running("expire") as listener, keeper_of(anchor, provider) as keeper:
+        done = expire_database(
+            database,
+            moment,
+            keep_latest=keep_latest,
+            selection=selection,
+            dry_run=dry_run,
+            rate=rate,
+            announce=None if keeper is None else _announce(keeper),
+            progress=listener,
+        )
+    if not as_json:
+        what = f"{'would get' if dry_run else 'got'} shorter" if keep_latest else f"{'would go' if dry_run else 'went'}"
+        rows = ", ".join(f"{number:,} {table}" for table, number in done.deleted.items())
+        print(f"{done.threads:,} threads {what} ({rows}; {done.deleted_bytes / 1e6:,.1f} MB)")
+        for name in done.delta_threads:
+            print(f"left whole, it has delta channels: {name!r}")
+        if more := done.delta_thread_count - len(done.delta_threads):
+            print(f"... and {more:,} more threads with delta channels")
+        if done.undated:
+            print(f"{done.undated:,} threads were left: ids of their checkpoints tell no time")
+    finish(done, done.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
+
+
+def _announce(keeper: Any) -> Any:
+    from ..anchor.keeper import Where
+    from ..anchor.witness import announce_deletion
+
+    return lambda thread, namespace, ids: announce_deletion(keeper, Where(thread, namespace, {}), ids)

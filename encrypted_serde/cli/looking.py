@@ -1,0 +1,110 @@
+"""The options of the commands that show plaintext, `show`, `find` and `view`: keys, context, who looks and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from ..core.keys import Keyring
+from .exits import fail
+
+if TYPE_CHECKING:
+    from ..view import Refused, View
+
+DatabaseArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATABASE",
+        help="A SQLite file, or a URL: postgresql://, mysql://, mariadb://, sqlite:///. Passwords: PGPASSWORD or a file.",
+    ),
+]
+Contexts = Annotated[
+    list[str] | None,
+    typer.Option("--context", metavar="NAME=VALUE", help="Show only what is sealed under this context. May be repeated."),
+]
+Actor = Annotated[str | None, typer.Option("--actor", metavar="NAME", help="Who looks. Default: the name of your account.")]
+Reason = Annotated[
+    str | None,
+    typer.Option("--reason", metavar="TEXT", help="Why. Required where ENCRYPTED_SERDE_REQUIRE_REASON=1 is set."),
+]
+AuditTo = Annotated[
+    Path | None, typer.Option("--audit", metavar="FILE", help="Append a JSON line about every look to this file, first.")
+]
+Masks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        metavar="WHAT",
+        help="Hide email,iban,card,phone,token, or what a regular expression matches. May be repeated. No anonymisation.",
+    ),
+]
+Plaintext = Annotated[bool, typer.Option("--allow-plaintext", help="Show also what was never sealed. Nothing proves it.")]
+Unbound = Annotated[bool, typer.Option("--allow-unbound", help="Show also values of serde=EncryptedSerializer.")]
+
+_NOT_YOURS = ("UnknownKey", "KeyErased", "WrongContext")
+
+
+class Looking(NamedTuple):
+    """What these options say."""
+
+    context: list[str] | None = None
+    actor: str | None = None
+    reason: str | None = None
+    audit: Path | None = None
+    mask: list[str] | None = None
+    plaintext: bool = False
+    unbound: bool = False
+
+    def open(self, database: str) -> View:
+        """Opens the database.
+
+        Raises:
+            EncryptedSerdeError: If it cannot be opened, there is no key, or a reason is required.
+        """
+        from ..maintenance.address import parse_address
+        from ..view import AuditFile, open_view
+
+        context: Mapping[str, str] | None = context_of(self.context) if self.context else None
+        return open_view(
+            database,
+            Keyring.from_env(),
+            context=context,
+            actor=self.actor,
+            reason=self.reason,
+            audit=None if self.audit is None else AuditFile(self.audit, parse_address(database).label),
+            mask=_masks(self.mask or []),
+            allow_plaintext=self.plaintext,
+            allow_unbound=self.unbound,
+        )
+
+
+def context_of(given: list[str]) -> Mapping[str, str]:
+    """Reads ``NAME=VALUE`` texts."""
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter("NAME=VALUE, such as tenant_id=acme", param_hint="--context")
+        pairs[name] = value
+    return pairs
+
+
+def _masks(given: list[str]) -> list[str]:
+    """Divides ``email,iban``; a regular expression may have commas of its own."""
+    from ..view.masking import BUILT_IN
+
+    masks: list[str] = []
+    for text in given:
+        names = [name.strip() for name in text.split(",")]
+        masks += names if set(names) <= set(BUILT_IN) else [text]
+    return masks
+
+
+def require_right_keys(refusals: list[Refused | None]) -> None:
+    """Ends the command where nothing at all is for these keys or this context."""
+    found = [refused for refused in refusals if refused is not None and refused.error in _NOT_YOURS]
+    if found and len(found) == len(refusals):
+        fail(f"{found[0]}; nothing is shown")

@@ -1,0 +1,178 @@
+"""The options that several commands have, each written once, and what is read from them."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..core.keys import Key, KeyProvider, Keyring, as_key_provider
+from ..errors import ConfigurationError
+from .exits import EXIT_FOUND, writable
+
+if TYPE_CHECKING:
+    from ..maintenance import Selection
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+Database = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATABASE",
+        help="A SQLite file, or a URL: postgresql://, mysql://, mariadb://, sqlite:///. A conninfo string of Postgres is "
+        "understood too. Passwords belong into PGPASSWORD or a password file.",
+    ),
+]
+Threads = Annotated[list[str] | None, typer.Option("--thread", metavar="ID", help="Only this thread. May be repeated.")]
+Partition = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N/M",
+        help="Only threads (of items: namespaces) of part N of M, so that M processes, on as many machines, share the work.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", callback=writable, help="Write the report to a file, as evidence (JSON)."),
+]
+AnchorAt = Annotated[
+    str | None,
+    typer.Option("--anchor", metavar="ANCHOR", help="The anchor of the database: a file, or the URL of a Postgres database."),
+]
+AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help=f"Finding no row at all is fine, not exit code {EXIT_FOUND}.")]
+ReadableMetadata = Annotated[
+    list[str] | None,
+    typer.Option("--readable-metadata", metavar="KEY", help="A metadata key that is readable on purpose. May be repeated."),
+]
+Plaintext = Annotated[
+    bool, typer.Option("--allow-plaintext", help="Take values that were never encrypted for what they seem, but never pickle.")
+]
+Unbound = Annotated[
+    bool, typer.Option("--allow-unbound", help="Take values of serde=EncryptedSerializer for where they stand.")
+]
+LegacyKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--legacy-key-file",
+        metavar="FILE",
+        help="Take values of langgraph's own serializer, under the raw AES key in this file. May be repeated.",
+    ),
+]
+Keys = Annotated[
+    str | None,
+    typer.Option(
+        "--keys",
+        metavar="MODULE:NAME",
+        help="The key provider of the application, such as tenant_keys:keys, imported from the current directory. Default: "
+        "the keys of the environment.",
+    ),
+]
+DatabaseName = Annotated[
+    str | None,
+    typer.Option(
+        "--database-name",
+        metavar="NAME",
+        help="What Key.for_database was given for this database. Default: ENCRYPTED_SERDE_DATABASE.",
+    ),
+]
+Contexts = Annotated[
+    list[str] | None,
+    typer.Option("--context", metavar="NAME=VALUE", help="The encryption context, a pair at a time. May be repeated."),
+]
+ByKey = Annotated[bool, typer.Option("--by-key", help="A line for each key, however many there are.")]
+ByContext = Annotated[bool, typer.Option("--by-context", help="A line for each encryption context.")]
+
+
+def keys_of(keys: str | None, database_name: str | None) -> KeyProvider:
+    """Returns the keys that a command works with: those of the application, or of the environment.
+
+    Raises:
+        ConfigurationError: If there are none, or the application's cannot be imported.
+    """
+    if keys is None:
+        return Keyring.from_env(database=database_name)
+    found = _imported(keys)
+    if database_name is None:
+        return as_key_provider(found)
+    if isinstance(found, (Key, Keyring)):
+        return as_key_provider(found.for_database(database_name))
+    raise ConfigurationError("--database-name: the provider of --keys has keys of its own for each of its databases")
+
+
+def _imported(name: str) -> Key | KeyProvider:
+    module, colon, attribute = name.partition(":")
+    sys.path.insert(0, "")  # the application's own modules, as `python -m` finds them
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"--keys: cannot import {name!r} ({type(error).__name__})") from None
+    if not colon or isinstance(found, type) or not isinstance(found, (Key, KeyProvider)):
+        raise ConfigurationError("--keys: expected MODULE:NAME of a key or a key provider, such as tenant_keys:keys")
+    return found
+
+
+def selection_of(
+    threads: list[str] | None, partition: str | None, since: str | None = None, sample: str | None = None
+) -> Selection:
+    """Reads which rows are meant."""
+    from ..maintenance.database import Selection
+
+    parts = None
+    if partition is not None:
+        if not (match := re.fullmatch(r"(\d{1,6})/(\d{1,6})", partition)) or not 1 <= int(match[1]) <= int(match[2]):
+            raise typer.BadParameter("N/M, counted from 1, such as 3/16", param_hint="--partition")
+        parts = (int(match[1]), int(match[2]))
+    share = 1.0
+    if sample is not None:
+        if not (match := re.fullmatch(r"(\d+(?:\.\d+)?)%", sample)) or not 0 < float(match[1]) <= 100:
+            raise typer.BadParameter("a percentage above 0, such as 1% or 0.5%", param_hint="--sample")
+        share = float(match[1]) / 100
+    return Selection(tuple(threads or ()), None if since is None else moment_of(since, "--since"), share, parts)
+
+
+def moment_of(text: str, option: str) -> datetime:
+    """Reads a time: so long ago, or a date, in UTC where it says nothing else."""
+    try:
+        if match := re.fullmatch(r"(\d{1,6})([mhdw])(?: ago)?", text):
+            return datetime.now(timezone.utc) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter("so long ago (30d, 12h, 90m, 4w) or a date (2026-01-31)", param_hint=option) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def legacy_keys_of(files: list[Path] | None) -> list[bytes]:
+    """Reads the files of raw keys."""
+    return [file.read_bytes().rstrip(b"\r\n") for file in files or ()]
+
+
+def context_of(given: list[str]) -> Mapping[str, str]:
+    """Reads ``NAME=VALUE`` texts."""
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter("NAME=VALUE, such as tenant_id=acme", param_hint="--context")
+        pairs[name] = value
+    return pairs
+
+
+@contextmanager
+def keeper_of(anchor: str | None, keys: KeyProvider | None) -> Iterator[Any]:
+    """Opens an anchor, if there is one."""
+    if anchor is None or keys is None:
+        yield None
+        return
+    from ..anchor.keeper import Keeper
+    from .anchor import open_anchor
+
+    with closing(open_anchor(anchor)) as opened:
+        yield Keeper(opened, keys)

@@ -1,0 +1,136 @@
+"""``encrypted-serde reencrypt``: a thin layer over `maintenance.reencrypt.reencrypt`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .exits import failures
+from .options import (
+    AllowEmpty,
+    Database,
+    DatabaseName,
+    Json,
+    Keys,
+    LegacyKeys,
+    Partition,
+    Plaintext,
+    ReadableMetadata,
+    ReportFile,
+    Threads,
+    Unbound,
+    context_of,
+    keys_of,
+    legacy_keys_of,
+    selection_of,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(reencrypt)
+
+
+def reencrypt(
+    database: Database,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORM",
+            help="saver: as EncryptedSaver writes, bound to its place. serde: as serde=EncryptedSerializer does.",
+        ),
+    ] = "saver",
+    decrypt: Annotated[bool, typer.Option("--decrypt", help="Leave: bring everything back to plaintext.")] = False,
+    allow_plaintext: Plaintext = False,
+    allow_unbound: Unbound = False,
+    legacy_key_file: LegacyKeys = None,
+    cipher: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Seal with this cipher; by default each keeps its own.")
+    ] = None,
+    compression: Annotated[
+        str | None, typer.Option(metavar="NAME", help="zstd or none; by default each value stays as it is.")
+    ] = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option("--context", metavar="NAME=VALUE", help="Encryption context of values that have none. May be repeated."),
+    ] = None,
+    readable_metadata: ReadableMetadata = None,
+    searchable_metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="A metadata key that gets a search token. May be repeated.")
+    ] = None,
+    readable_field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="A field of a store's items that gets a readable copy. May be repeated."),
+    ] = None,
+    searchable_field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="A field of a store's items that gets a search token. May be repeated."),
+    ] = None,
+    thread: Threads = None,
+    partition: Partition = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
+    rate: Annotated[float | None, typer.Option(metavar="ROWS", help="Rewrite so many rows a second at most.")] = None,
+    keys: Keys = None,
+    database_name: DatabaseName = None,
+    report: ReportFile = None,
+    as_json: Json = False,
+    allow_empty: AllowEmpty = False,
+) -> None:
+    """Seals anew what is not sealed as it should be, and what switches admit, while the database is in use.
+
+    Keys are those of --keys, or of ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS (with _FILE: a file, with _COMMAND: a
+    command that prints them).
+    Everything comes under the first. By itself it admits nothing: plaintext, unbound values and those of langgraph's own
+    serializer are failures unless --allow-plaintext, --allow-unbound, --legacy-key-file say so. A switch vouches for whatever
+    stands there.
+
+    Small transactions, each row only where it still is what was read. It can be interrupted at any moment and run again, and
+    several may work at one server. A value that does not open is reported and left as it is.
+
+    For example:
+
+        encrypted-serde reencrypt app.db --dry-run
+
+        encrypted-serde reencrypt postgresql://db/app --rate 500
+
+    Exit codes: 0 done, 1 the database, a key or an option failed, 2 wrong usage, 3 rows are left that could not be converted,
+    or there is nothing at all, 130 interrupted.
+    """
+    if to not in ("saver", "serde"):
+        raise typer.BadParameter("choose saver or serde", param_hint="--to")
+    selection = selection_of(thread, partition)
+    from ..maintenance.reencrypt import reencrypt as reencrypt_database
+    from .shown import finish, running, show_admitted, show_rate, show_tally
+
+    with failures():
+        provider = keys_of(keys, database_name)
+    with running("reencrypt") as listener:
+        done = reencrypt_database(
+            database,
+            provider,
+            target="plaintext" if decrypt else to,
+            cipher=cipher,
+            compression=compression,
+            allow_plaintext=allow_plaintext,
+            allow_unbound=allow_unbound,
+            legacy_keys=legacy_keys_of(legacy_key_file),
+            context=context_of(context or []),
+            readable_metadata=readable_metadata or (),
+            searchable_metadata=searchable_metadata or (),
+            readable_fields=readable_field or (),
+            searchable_fields=searchable_field or (),
+            selection=selection,
+            dry_run=dry_run,
+            rate=rate,
+            progress=listener,
+        )
+    if not as_json:
+        show_tally(done)
+        show_admitted(done.admitted)
+        would = "would be " if dry_run else ""
+        show_rate(done, f"{done.rewritten:,} rows {would}rewritten, {done.overtaken:,} changed by others meanwhile, all read")
+        if not done.left and not done.is_empty:
+            print("all rows are as asked for")
+    finish(done, done.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)

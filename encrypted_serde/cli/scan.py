@@ -1,0 +1,134 @@
+"""``encrypted-serde scan``: a thin layer over `maintenance.scan.scan`."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Annotated
+
+import typer
+
+from ..core.keys import KeyProvider
+from .exits import EXIT_FOUND, failures
+from .options import (
+    AllowEmpty,
+    ByContext,
+    ByKey,
+    Database,
+    DatabaseName,
+    Json,
+    Keys,
+    Partition,
+    ReportFile,
+    Threads,
+    keys_of,
+    selection_of,
+)
+
+SAMPLES = 3
+"""Samples of each kind that ``--show-samples`` shows."""
+
+PROBLEMS = ("plaintext", "legacy", "old-key", "unbound", "undecodable")
+"""What ``--fail-on`` accepts: `maintenance.report.PROBLEMS`, which is not imported here."""
+
+_KEY_VARIABLES = ("ENCRYPTED_SERDE_KEY", "ENCRYPTED_SERDE_KEY_FILE", "ENCRYPTED_SERDE_KEY_COMMAND")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(scan)
+
+
+def scan(
+    database: Database,
+    thread: Threads = None,
+    partition: Partition = None,
+    fail_on: Annotated[
+        str,
+        typer.Option("--fail-on", metavar="KINDS", help=f"Exit with {EXIT_FOUND} if there is any of: {','.join(PROBLEMS)}."),
+    ] = "",
+    current_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--current-key",
+            metavar="KEY_ID",
+            help="Id of a key that is not old, 64 hex digits or the first 12. Default: of --keys or ENCRYPTED_SERDE_KEY.",
+        ),
+    ] = None,
+    readable_metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--readable-metadata",
+            "--readable-field",
+            metavar="KEY",
+            help="A metadata key, or a field of items, that is readable on purpose. May be repeated.",
+        ),
+    ] = None,
+    by_key: ByKey = False,
+    by_context: ByContext = False,
+    show_samples: Annotated[
+        bool, typer.Option("--show-samples", help="Show a few values of each kind, shortened: plaintext in plaintext.")
+    ] = False,
+    keys: Keys = None,
+    database_name: DatabaseName = None,
+    report: ReportFile = None,
+    as_json: Json = False,
+    allow_empty: AllowEmpty = False,
+) -> None:
+    """Says how every value of a checkpointer's database, or a store's, is stored. Needs no key, decrypts nothing.
+
+    Counts, by table and column, what is sealed (by cipher and key id; bound to its place or not), what langgraph's own
+    serializer encrypted, what is plaintext (channel values, scalars that Postgres inlines, metadata keys), and what cannot be
+    made out. It goes by types and headers: that they tell the truth, verify proves.
+
+    For a nightly job:
+
+        encrypted-serde scan app.db --fail-on plaintext,legacy,old-key
+
+    Exit codes: 0 done, 1 the database failed, 2 wrong usage, 3 there is something of what --fail-on names, a row could not be
+    read, or there is nothing at all, 130 interrupted.
+    """
+    kinds = [kind for kind in fail_on.split(",") if kind]
+    if unknown := sorted({*kinds} - {*PROBLEMS}):
+        raise typer.BadParameter(f"{', '.join(unknown)}: choose of {', '.join(PROBLEMS)}", param_hint="--fail-on")
+    given = _current_keys(current_key or [])
+    with failures():
+        current = None if given else _current_provider(keys, database_name)
+    if "old-key" in kinds and not given and current is None:
+        raise typer.BadParameter("old-key needs --current-key, --keys or ENCRYPTED_SERDE_KEY", param_hint="--fail-on")
+    selection = selection_of(thread, partition)
+    from ..maintenance.scan import scan as scan_database
+    from .shown import finish, running, show_problems, show_tally
+
+    with running("scan") as listener:
+        found = scan_database(
+            database,
+            selection=selection,
+            readable_metadata=readable_metadata or (),
+            current_keys=given,
+            keys=current,
+            samples=SAMPLES if show_samples else 0,
+            by_context=by_context,
+            progress=listener,
+        )
+    problems = found.problems()
+    if not as_json:
+        show_tally(found, by_key=by_key)
+        show_problems(problems, has_values=not found.is_empty)
+    reasons = found.reasons() + [f"{problems[kind]:,} values are {kind}" for kind in kinds if problems[kind]]
+    finish(found, reasons, as_json=as_json, to_file=report, allow_empty=allow_empty)
+
+
+def _current_keys(given: list[str]) -> list[str]:
+    for key_id in given:
+        if not re.fullmatch("[0-9a-fA-F]{12,64}", key_id):
+            raise typer.BadParameter(
+                "an id of a key is 64 hex digits, or the first 12 of them; encrypted-serde key-id prints it",
+                param_hint="--current-key",
+            )
+    return [key_id.lower() for key_id in given]
+
+
+def _current_provider(keys: str | None, database_name: str | None) -> KeyProvider | None:
+    is_set = keys is not None or any(os.environ.get(name) for name in _KEY_VARIABLES)
+    return keys_of(keys, database_name) if is_set else None

@@ -1,0 +1,193 @@
+"""``encrypted-serde show`` and ``encrypted-serde find``: what is sealed, on a terminal or as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .exits import EXIT_FOUND, failures, writable
+from .looking import Actor, AuditTo, Contexts, DatabaseArgument, Looking, Masks, Plaintext, Reason, Unbound, require_right_keys
+
+if TYPE_CHECKING:
+    from ..view import Thread, View
+
+_Json = Annotated[bool, typer.Option("--json", help="Print everything as one JSON object, nothing shortened.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(show)
+    app.command()(find)
+
+
+def show(
+    database: DatabaseArgument,
+    thread: Annotated[str | None, typer.Option("--thread", metavar="ID", help="Show this thread.")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", metavar="ID", help="Show this checkpoint of it. Default: the newest.")
+    ] = None,
+    history: Annotated[bool, typer.Option("--history", help="A line for each checkpoint, with forks drawn.")] = False,
+    writes: Annotated[bool, typer.Option("--writes", help="Show all pending writes, not interrupts and errors alone.")] = False,
+    diff: Annotated[
+        tuple[str, str] | None, typer.Option("--diff", metavar="A B", help="What differs between two checkpoints.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", metavar="NAMESPACE", help="Items of a store: users.42. Empty: its namespaces.")
+    ] = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="One item of it.")] = None,
+    context: Contexts = None,
+    actor: Actor = None,
+    reason: Reason = None,
+    audit: AuditTo = None,
+    mask: Masks = None,
+    allow_plaintext: Plaintext = False,
+    allow_unbound: Unbound = False,
+    as_json: _Json = False,
+) -> None:
+    """Shows what is sealed: threads, the state of one, its history, items of a store. Read only.
+
+    No class of the application is needed and nothing of a row runs. Everything is verified before it is shown: what is refused
+    stays hidden, and the reason is shown in its place. Keys come from ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS.
+
+    For example:
+
+        encrypted-serde show app.db
+
+        encrypted-serde show app.db --thread 42 --reason "ticket 4711" --audit looks.jsonl
+
+        encrypted-serde show postgresql://db/app --thread 42 --history
+
+        encrypted-serde show app.db --store users.42 --mask email,iban
+
+    Exit codes: 0 shown, 1 the database, a key or an option failed, 2 wrong usage, 3 something of it is refused, or there is
+    nothing at all.
+    """
+    if thread is None and (checkpoint or history or writes or diff):
+        raise typer.BadParameter("name a thread with --thread", param_hint="--checkpoint, --history, --writes, --diff")
+    if key is not None and not store:
+        raise typer.BadParameter("name its namespace with --store", param_hint="--key")
+    looking = Looking(context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
+    with failures(), looking.open(database) as view:
+        shown = _Shown(view, as_json)
+        if store is not None:
+            shown.store(store, key)
+        elif thread is None:
+            shown.threads()
+        elif diff is not None:
+            shown.diff(view.thread(thread), *diff)
+        elif history:
+            shown.history(view.thread(thread))
+        else:
+            shown.checkpoint(view.thread(thread), checkpoint, writes)
+    if shown.refused:
+        raise typer.Exit(EXIT_FOUND)
+
+
+def find(
+    database: DatabaseArgument,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for. - reads it from standard input.")],
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="FILE", callback=writable, help="Write the whole values to a new file, as JSON."),
+    ] = None,
+    context: Contexts = None,
+    actor: Actor = None,
+    reason: Reason = None,
+    audit: AuditTo = None,
+    mask: Masks = None,
+    allow_plaintext: Plaintext = False,
+    allow_unbound: Unbound = False,
+    as_json: _Json = False,
+) -> None:
+    """Searches decrypted values of threads and items, for a request of access, say (GDPR, article 15).
+
+    Lists where the text occurs. The text itself is written into no audit. Reads and opens every row.
+
+    For example:
+
+        encrypted-serde find app.db ann@example.org --export ann.json --reason "request of access 17"
+
+    Exit codes: 0 found, 1 the database, a key or an option failed, 2 wrong usage, 3 it is nowhere, or rows were not searched
+    because they do not open.
+    """
+    looking = Looking(context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
+    with failures(), looking.open(database) as view:
+        found = view.find(typer.get_text_stream("stdin").read().strip() if text == "-" else text)
+        from ..view import to_document
+
+        document = json.dumps(to_document(found), indent=2)
+        if export is not None:
+            _write_new(export, document)
+        if as_json:
+            print(document)
+        else:
+            from .screen import console, show_findings, show_masked
+
+            show_findings(found, console())
+            show_masked(view, console())
+    if found.refused or not found.occurrences:
+        raise typer.Exit(EXIT_FOUND)
+
+
+def _write_new(path: Path, document: str) -> None:
+    # It holds plaintext: readable by its owner alone, and never the target of a planted link.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(document + "\n")
+
+
+class _Shown:
+    """Prints what a look returned, and knows whether something was refused."""
+
+    def __init__(self, view: View, as_json: bool) -> None:
+        self._view, self._as_json = view, as_json
+        self.refused = False
+
+    def threads(self) -> None:
+        page = self._view.threads()
+        require_right_keys([line.refused for line in page.lines])
+        self.refused = not page.lines or any(line.refused for line in page.lines)
+        self._print(page, "show_threads")
+
+    def history(self, thread: Thread) -> None:
+        page = thread.page(0, len(thread.spots))
+        require_right_keys([line.refused for line in page.lines])
+        self.refused = any(line.refused for line in page.lines)
+        self._print(page, "show_history")
+
+    def checkpoint(self, thread: Thread, checkpoint_id: str | None, all_writes: bool) -> None:
+        found = thread.checkpoint(checkpoint_id)
+        require_right_keys([found.line.refused])
+        channels, writes = found.channels, found.writes
+        self.refused = any((found.line.refused, *(each.refused for each in channels), *(each.refused for each in writes)))
+        self._print(found, "show_checkpoint", all_writes=all_writes)
+
+    def diff(self, thread: Thread, before: str, after: str) -> None:
+        for each in (before, after):
+            require_right_keys([thread.checkpoint(each).line.refused])
+        self._print(thread.changes(before, after), "show_changes")
+
+    def store(self, namespace: str, key: str | None) -> None:
+        if not namespace:
+            self._print(self._view.namespaces(), "show_namespaces")
+            return
+        items = self._view.items(namespace) if key is None else [self._view.item(namespace, key)]
+        require_right_keys([item.refused for item in items])
+        self.refused = not items or any(item.refused for item in items)
+        self._print(items, "show_items")
+
+    def _print(self, found: Any, how: str, **options: Any) -> None:
+        from ..view import to_document
+
+        if self._as_json:
+            print(json.dumps(to_document(found), indent=2))
+            return
+        from . import screen
+
+        to = screen.console()
+        getattr(screen, how)(found, to, **options)
+        screen.show_masked(self._view, to)

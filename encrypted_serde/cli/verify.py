@@ -1,0 +1,118 @@
+"""``encrypted-serde verify``: a thin layer over `maintenance.verify.verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from .exits import failures
+from .options import (
+    AllowEmpty,
+    AnchorAt,
+    Contexts,
+    Database,
+    DatabaseName,
+    Json,
+    Keys,
+    LegacyKeys,
+    Partition,
+    Plaintext,
+    ReportFile,
+    Threads,
+    Unbound,
+    context_of,
+    keeper_of,
+    keys_of,
+    legacy_keys_of,
+    selection_of,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(verify)
+
+
+def verify(
+    database: Database,
+    thread: Threads = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Only checkpoints since then: 2026-01-31, 2026-01-31T06:00+00:00, or 7d ago."),
+    ] = None,
+    sample: Annotated[str | None, typer.Option(metavar="PERCENT", help="About this part of the rows, such as 1%.")] = None,
+    partition: Partition = None,
+    context: Contexts = None,
+    allow_plaintext: Plaintext = False,
+    allow_unbound: Unbound = False,
+    legacy_key_file: LegacyKeys = None,
+    anchor: AnchorAt = None,
+    show_contexts: Annotated[
+        bool, typer.Option("--show-contexts", help="Show contexts that differ with their values, not their names alone.")
+    ] = False,
+    keys: Keys = None,
+    database_name: DatabaseName = None,
+    report: ReportFile = None,
+    as_json: Json = False,
+    allow_empty: AllowEmpty = False,
+) -> None:
+    """Opens every value, manifest, pending write and item where it stands, and builds no object of it.
+
+    Keys are those of --keys, or of ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS (with _FILE: a file, with _COMMAND: a
+    command that prints them).
+    Compared are also what is readable with the manifests, that listed channels have their values, and that no parent is missing
+    from the middle of a thread; with --anchor, that everything is there. Every failure is reported with its primary key and the
+    class of the error.
+
+    For example:
+
+        encrypted-serde verify app.db --report evidence.json
+
+        encrypted-serde verify postgresql://db/app --partition 3/16
+
+    Exit codes: 0 everything opened, 1 the database, a key or an option failed, 2 wrong usage, 3 something failed, or there is
+    nothing at all, 130 interrupted.
+    """
+    selection = selection_of(thread, partition, since, sample)
+    if anchor and (thread or partition or since or sample):
+        raise typer.BadParameter("what is missing can be told of the whole database alone", param_hint="--anchor")
+    from ..maintenance.verify import verify as verify_database
+    from .shown import finish, running, show_admitted, show_rate, show_tally
+
+    with failures():
+        provider = keys_of(keys, database_name)
+    with running("verify") as listener, keeper_of(anchor, provider) as keeper:
+        found = verify_database(
+            database,
+            provider,
+            witness=None if keeper is None else _witness(keeper, context_of(context or [])),
+            selection=selection,
+            context=context_of(context) if context else None,
+            allow_plaintext=allow_plaintext,
+            allow_unbound=allow_unbound,
+            legacy_keys=legacy_keys_of(legacy_key_file),
+            show_contexts=show_contexts,
+            progress=listener,
+        )
+    if not as_json:
+        show_tally(found)
+        show_admitted(found.admitted)
+        show_rate(found, f"{found.opened:,} rows opened, {found.failed:,} failed,")
+        if anchor:
+            print(f"anchor: {found.incomplete or 'nothing'} missing of what it knows")
+    finish(found, found.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
+
+
+def _witness(keeper: Any, context: Mapping[str, str]) -> Any:
+    from ..anchor.witness import AnchorWitness
+    from ..maintenance.report import Failure
+
+    class Reporting(AnchorWitness):
+        def missing(self) -> Iterator[Any]:
+            for thread, namespace, checkpoint_id, what in super().missing():
+                row = {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}
+                yield Failure("checkpoints", row, "Incomplete", f"{what} is missing, says the anchor")
+
+    return Reporting(keeper, context)

@@ -1,0 +1,174 @@
+"""Fetching what is not in memory, so that no tenant waits for another.
+
+* One lock per tenant: what is fetched or changed of a tenant is fetched or changed by one thread at a time.
+* A pool of threads for those who wait on an event loop. Of each tenant one fetch runs at a time, and whoever needs the same
+  tenant waits for that one, without a thread.
+* A failure counts for a second: hundreds of requests of a tenant whose service hangs ask it once, not one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from time import monotonic
+from types import TracebackType
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+from ..errors import EncryptedSerdeError, KeyServiceError
+from .forks import after_fork
+
+THREADS = 32
+"""How many tenants are fetched at once for those who wait on an event loop, and ahead of time."""
+
+REMEMBERED = 1.0
+"""Seconds for which a failure counts."""
+
+_FAILURES = 4096
+
+
+class TenantLocks:
+    """A lock for each tenant that is being worked on."""
+
+    def __init__(self) -> None:
+        self.reset()
+        after_fork(self)
+
+    def reset(self) -> None:
+        """Begins anew: the threads that held a lock are not there in a child process."""
+        self._locks: WeakValueDictionary[bytes, _TenantLock] = WeakValueDictionary()
+        self._guard = threading.Lock()
+
+    def of(self, tenant: bytes) -> _TenantLock:
+        """Returns the lock of a tenant, to be used in a ``with`` statement."""
+        with self._guard:
+            lock = self._locks.get(tenant)
+            if lock is None:
+                lock = self._locks[tenant] = _TenantLock()
+            return lock
+
+
+class _TenantLock:
+    __slots__ = ("__weakref__", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._lock.release()
+
+
+class Failures:
+    """What went wrong just now, by tenant and by what was wanted. A service that may answer later fails the whole tenant."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes | None], tuple[EncryptedSerdeError, float]] = {}
+
+    def check(self, tenant: bytes, wanted: bytes) -> None:
+        """Raises what was raised for the same less than a second ago."""
+        if not self._known:
+            return
+        for slot in ((tenant, None), (tenant, wanted)):
+            if (found := self._known.get(slot)) is not None:
+                if found[1] > monotonic():
+                    raise copy.copy(found[0])
+                self._known.pop(slot, None)
+
+    def remember(self, tenant: bytes, wanted: bytes, error: EncryptedSerdeError) -> None:
+        """Notes a failure."""
+        if len(self._known) >= _FAILURES:
+            self._known.clear()
+        whole = isinstance(error, KeyServiceError) and error.retryable
+        self._known[tenant, None if whole else wanted] = (copy.copy(error), monotonic() + REMEMBERED)
+
+    def forget(self, tenant: bytes) -> None:
+        """Forgets what failed of a tenant."""
+        for slot in [slot for slot in [*self._known] if slot[0] == tenant]:
+            self._known.pop(slot, None)
+
+
+class _Fetch(NamedTuple):
+    """One fetch: of which tenant, for what, and what it came to once it is over: an exception or None."""
+
+    tenant: bytes
+    wanted: bytes
+    run: Callable[[], Any]
+    outcome: Future[BaseException | None]
+
+
+class Fetches:
+    """Fetches that are running or waiting for a thread, one per tenant."""
+
+    def __init__(self) -> None:
+        self.reset()
+        after_fork(self)
+
+    def reset(self) -> None:
+        """Begins anew, in a child process."""
+        self._guard = threading.Lock()
+        self._running: dict[bytes, _Fetch] = {}
+        self._waiting: deque[_Fetch] = deque()
+        self._threads = 0
+
+    async def join(self, tenant: bytes, wanted: bytes, work: Callable[[], Any]) -> bool:
+        """Fetches something of a tenant, or waits for what is being fetched of it. Holds no thread.
+
+        Returns:
+            Whether it was what is wanted. If not, look again whether that is there by now.
+
+        Raises:
+            EncryptedSerdeError: What the fetch raised, if it was for the same.
+        """
+        fetch = self.start(tenant, wanted, work)
+        outcome = await asyncio.shield(asyncio.wrap_future(fetch.outcome))
+        if fetch.wanted != wanted:
+            return False
+        if outcome is not None:
+            raise copy.copy(outcome) if isinstance(outcome, EncryptedSerdeError) else outcome
+        return True
+
+    def start(self, tenant: bytes, wanted: bytes, work: Callable[[], Any]) -> _Fetch:
+        """Starts a fetch, unless one of the same tenant is under way, and returns the one that is."""
+        with self._guard:
+            if (running := self._running.get(tenant)) is not None:
+                return running
+            fetch = _Fetch(tenant, wanted, _in_this_context(work), Future())
+            self._running[tenant] = fetch
+            self._waiting.append(fetch)
+            if is_needed := self._threads < THREADS:
+                self._threads += 1
+        if is_needed:
+            threading.Thread(target=self._serve, name="encrypted-serde-keys", daemon=True).start()
+        return fetch
+
+    def _serve(self) -> None:
+        while (fetch := self._next()) is not None:
+            outcome: BaseException | None = None
+            try:
+                fetch.run()
+            except BaseException as error:  # noqa: BLE001  # whoever waits for it is told
+                outcome = error
+            with self._guard:
+                self._running.pop(fetch.tenant, None)
+            fetch.outcome.set_result(outcome)
+
+    def _next(self) -> _Fetch | None:
+        with self._guard:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._threads -= 1
+            return None
+
+
+def _in_this_context(work: Callable[[], Any]) -> Callable[[], Any]:
+    """Who is at work (`audit`) is said by context variables."""
+    context = contextvars.copy_context()
+    return lambda: context.run(work)

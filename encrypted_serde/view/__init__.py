@@ -1,0 +1,51 @@
+"""Reading what is sealed, for people and programs: `open_view`, and what it returns.
+
+* `source`: rows, verified and opened, from `maintenance`
+* `values`, `messages`: what a stored value holds, without the application's classes
+* `view`, `model`: threads, checkpoints, items as typed data
+* `changes`, `execution`: what differs between two checkpoints, and what happens next
+* `looking`, `masking`: who looks and why, and what stays hidden from them
+"""
+
+from .changes import Change
+from .document import to_document
+from .finding import Findings
+from .looking import AuditFile
+from .messages import Block, Message, ToolCall
+from .model import Channel, Checkpoint, HistoryLine, HistoryPage, Item, Occurrence, Refused, Spot, ThreadLine, ThreadPage, Write
+from .values import Binary, Fields, Object, Opaque, Scalar, Sequence, Value, as_json
+from .view import NotFound, Search, Thread, View, open_view
+
+__all__ = [
+    "open_view",
+    "View",
+    "Thread",
+    "Search",
+    "ThreadPage",
+    "ThreadLine",
+    "HistoryPage",
+    "HistoryLine",
+    "Spot",
+    "Checkpoint",
+    "Channel",
+    "Write",
+    "Item",
+    "Refused",
+    "Change",
+    "Message",
+    "Block",
+    "ToolCall",
+    "Value",
+    "Scalar",
+    "Binary",
+    "Sequence",
+    "Fields",
+    "Object",
+    "Opaque",
+    "as_json",
+    "to_document",
+    "Findings",
+    "Occurrence",
+    "AuditFile",
+    "NotFound",
+]

@@ -1,0 +1,92 @@
+"""What `scan` reads of a large value, its beginning and end, says of it what the whole says."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import ormsgpack
+import psycopg
+import pytest
+
+from encrypted_serde import Key, Sealer
+from encrypted_serde.core import binding
+from encrypted_serde.core.binding import Place
+from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
+from encrypted_serde.core.format import sealed_text
+from encrypted_serde.maintenance.address import parse_address
+from encrypted_serde.maintenance.database import HEAD, TAIL
+from encrypted_serde.maintenance.mysql import MysqlDatabase
+from encrypted_serde.maintenance.postgres import PostgresDatabase
+from encrypted_serde.maintenance.recognise import find_typed
+from encrypted_serde.maintenance.sqlite import SqliteDatabase
+from encrypted_serde.wrapping.inert import Inert, pack
+from encrypted_serde.wrapping.upstream import DELTA_SNAPSHOT
+
+LONGEST = EncryptionContext.of({f"{letter}{'x' * 63}": "v" * 1024 for letter in "abcdefghijklmnop"})
+CUT = HEAD + TAIL
+SIZES = [*range(CUT - 200, CUT + 8, 9), 100_000, 100_001, 100_002, 100_003]
+
+
+def cut(data: bytes) -> bytes:
+    """What a database hands over of a value where it is only looked at."""
+    return data if len(data) <= CUT else data[:HEAD] + data[-TAIL:]
+
+
+def shapes(size: int, context: EncryptionContext) -> dict[str, tuple[str, bytes]]:
+    """Every way in which a sealed value of about this size is stored: type and bytes."""
+    sealer = Sealer(Key.generate())
+    bound = sealer.seal_bound("msgpack", bytes(size), binding.value(Place.of("t", ""), "c", "1" * 50), context=context)
+    return {
+        "beside its type tag": sealer.seal("msgpack", bytes(size), context=context),
+        "sealed bytes": ("bytes", bound),
+        "sealed text, packed": ("msgpack", ormsgpack.packb(sealed_text(bound))),
+        "in a snapshot": ("msgpack", pack(Inert(DELTA_SNAPSHOT, pack(bound)))),
+    }
+
+
+@pytest.mark.parametrize("context", [NO_CONTEXT, LONGEST], ids=["no context", "the longest context"])
+def test_beginning_and_end_of_a_value_say_what_the_whole_says(context: EncryptionContext) -> None:
+    for size in (*SIZES, *(size * 3 // 4 for size in SIZES), CUT - len(context.encoded)):
+        for shape, (type_tag, data) in shapes(size, context).items():
+            whole, part = find_typed(type_tag, data, len(data)), find_typed(type_tag, cut(data), len(data))
+            assert whole.form.context is not None
+            assert whole.form.context.encoded == context.encoded, shape
+            assert (part.form, part.is_delta, part.error) == (whole.form, whole.is_delta, None), (shape, size)
+            assert part.sealed is not None
+            assert whole.sealed is not None
+            assert part.sealed.ciphertext_size == whole.sealed.ciphertext_size
+
+
+def test_a_value_cut_in_the_database_is_undecodable_whatever_its_size() -> None:
+    for size in (100, 100_000):
+        type_tag, data = shapes(size, NO_CONTEXT)["beside its type tag"]
+        broken = data[:-1]
+        assert find_typed(type_tag, cut(broken), len(broken)).error is not None
+        assert find_typed(type_tag, data[:34] + data[-10:], 44).error is not None
+
+
+VALUES = [bytes(number * number % 251 for number in range(size)) for size in (0, 1, CUT - 1, CUT, CUT + 1, 100_000)]
+
+
+def test_sqlite_hands_over_beginning_and_end() -> None:
+    connection = sqlite3.connect(":memory:")
+    part, size = SqliteDatabase.head(SqliteDatabase.__new__(SqliteDatabase), "v")
+    for value in VALUES:
+        [row] = connection.execute(f"SELECT {part}, {size} FROM (SELECT ? AS v)", (value,))
+        assert row == (cut(value), len(value))
+
+
+def test_postgres_hands_over_beginning_and_end(postgres_database: str) -> None:
+    part, size = PostgresDatabase.head(PostgresDatabase.__new__(PostgresDatabase), "v")
+    with psycopg.connect(postgres_database) as connection:
+        for value in VALUES:
+            [row] = connection.execute(f"SELECT {part}, {size} FROM (SELECT %b::bytea AS v) AS t", (value,))
+            assert row == (cut(value), len(value))
+
+
+def test_mariadb_hands_over_beginning_and_end(mysql_url: str) -> None:
+    part, size = MysqlDatabase.head(MysqlDatabase.__new__(MysqlDatabase), "v")
+    with MysqlDatabase.connect(parse_address(mysql_url), False) as connection, connection.cursor() as cursor:
+        for value in VALUES:
+            cursor.execute(f"SELECT {part}, {size} FROM (SELECT CAST(%s AS BINARY) AS v) AS t", (value,))
+            assert cursor.fetchall() == ((cut(value), len(value)),)
