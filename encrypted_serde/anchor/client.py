@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..core.binding import Place
 from ..core.keys import Key, KeyProvider, as_key_provider
 from .compare import Judged, View
-from .entries import ABOUT_ITSELF, Anchor, Entry, Kind, id_bytes, pack_slots
+from .entries import ABOUT_ITSELF, Anchor, Entry, Kind, id_bytes, id_of_now, pack_slots
 from .forks import start_anew_in_children
 from .ledger import Ledger, Standing, TaskSlot
 from .names import Names, Spot, open_names, reseal
@@ -238,7 +238,10 @@ class AnchorClient:
             spots: The checkpoints that may go; None for the whole thread.
         """
         thread = self.names.thread(thread_id)
-        self.anchor.append([Entry(thread, *spot, Kind.GOING) for spot in ([Spot(b"", b"")] if spots is None else spots)])
+        if spots is None:
+            self.anchor.append([Entry(thread, b"", b"", Kind.GOING, batch=id_of_now())])
+        else:
+            self.anchor.append([Entry(thread, *spot, Kind.GOING) for spot in spots])
 
     def end(self, view: View, ended: Mapping[Spot, Kind], whole: Kind | None = None) -> None:
         """Enters how deletions ended.

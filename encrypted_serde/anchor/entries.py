@@ -8,6 +8,7 @@ tag, names a write, because it survives re-encryption.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
@@ -15,6 +16,8 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 _RUN = struct.Struct(">iI")
+_TICKS_BEFORE_1970 = 0x01B21DD213814000
+"""Tenths of microseconds from the beginning of the calendar that UUIDs count from."""
 
 OWN = (1 << 63) - 1
 """The ``known`` of an entry whose writer knows every entry that was made before it, e.g. of an operator's command."""
@@ -58,7 +61,8 @@ class Entry(NamedTuple):
         checkpoint: The checkpoint id as `id_bytes` returns it; empty in an entry about the whole thread.
         kind: A `Kind`.
         task: Token of the task, 8 bytes, in entries about writes; id of the secret in a `Kind.SECRET` entry.
-        batch: Id of the batch, in entries about writes; the sealed copy in a `Kind.SECRET` entry.
+        batch: Id of the batch, in entries about writes; the sealed copy in a `Kind.SECRET` entry; in the announcement that a
+            whole thread goes, the id that a checkpoint would get that is made now.
         slots: Positions in the task, as `pack_slots` returns them, in entries about writes.
         known: Number of the newest entry about deletions that the writer knew before it began to store. In an entry that
             ends a deletion: number of the newest entry that the deleting process knew before it looked at what is left.
@@ -127,6 +131,12 @@ def id_bytes(checkpoint_id: str) -> bytes:
     if uuid is not None and str(uuid) == checkpoint_id:
         return b"u" + uuid.bytes
     return b"t" + checkpoint_id.encode("utf-8", "surrogatepass")
+
+
+def id_of_now() -> bytes:
+    """Returns, as `id_bytes` would, the lowest id that LangGraph gives a checkpoint that is made now: a UUID of version 6."""
+    ticks = time.time_ns() // 100 + _TICKS_BEFORE_1970
+    return b"u" + (ticks >> 12 << 80 | 6 << 76 | (ticks & 0xFFF) << 64).to_bytes(16, "big")
 
 
 def id_text(encoded: bytes) -> str:

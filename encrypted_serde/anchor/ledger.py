@@ -5,6 +5,8 @@ ledger requires was in the database earlier, and only a deletion can have taken 
 
 * A deletion of a whole thread is announced, done and ended. What was entered before the announcement counts as absent from
   then on, unless the deletion failed (`Kind.KEPT`). What is entered while it is open may go with it.
+* A row without an entry counts as absent too if its id says that it is older than a deletion of its thread: the process that
+  stored it died before it entered it.
 * A deletion of checkpoints names each of them. While it is open they may be there or not; it ends with `Kind.GONE` or
   `Kind.KEPT` for each.
 * An entry whose writer did not know the end of a deletion is *late*: its row may have gone. It counts once the row is seen.
@@ -57,6 +59,7 @@ class _Deletions:
         gone_before: Entries with lower numbers are about what was deleted.
         gone_at: Number of the newest `Kind.GONE` entry.
         is_open: Whether a deletion was announced and did not end.
+        ids_before: Of a deletion of a whole thread: ids that are lower were given before it began.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
@@ -66,12 +69,17 @@ class _Deletions:
         self.gone_at = max((end.number for end in self._ends if end.kind == Kind.GONE), default=0)
         self.gone_before = 0
         self.is_open = False
+        self.ids_before = b""
         for entry in found:
             if entry.kind == Kind.GOING:
                 end = next((end for end in self._ends if end.known >= entry.number), None)
                 self.is_open |= end is None
                 if end is None or end.kind == Kind.GONE:
-                    self.gone_before = entry.number
+                    self.gone_before, self.ids_before = entry.number, max(self.ids_before, entry.batch)
+
+    def is_older(self, checkpoint: bytes) -> bool:
+        """Says whether an id was given before a deletion of the whole thread began."""
+        return checkpoint[:1] == self.ids_before[:1] and checkpoint < self.ids_before
 
     def is_late(self, entry: Entry) -> bool:
         """Says whether an entry's writer did not know the end of a deletion that may have taken the row."""
@@ -119,8 +127,10 @@ class Ledger:
         """Says how a checkpoint stands."""
         found, deletions = self._spots.get(spot, ()), self._of(spot)
         standings = [self._standing(entry, deletions) for entry in found if entry.kind == Kind.CHECKPOINT]
-        if not standings and deletions.newest:
-            return Standing.GOING if deletions.is_open else Standing.DELETED if deletions.gone_at else Standing.UNKNOWN
+        if not standings and deletions.is_open:
+            return Standing.GOING
+        if not standings and (deletions.gone_at or self._thread.is_older(spot.checkpoint)):
+            return Standing.DELETED
         return max(standings, default=Standing.UNKNOWN)
 
     def required(self, namespace: bytes | None = None) -> list[Spot]:

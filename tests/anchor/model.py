@@ -46,13 +46,11 @@ class Row:
         named: Whether a deletion that did not end may take it.
         there: Whether the database has it, as far as applications go.
         run: The run that wrote it.
-        entered: Whether the anchor knows it. Of what it never knew it cannot say that it was deleted.
         places: Its slots.
     """
 
     standing: str
     run: str
-    entered: bool = True
     named: bool = False
     there: bool = True
     places: dict[Slot, Place] = field(default_factory=dict)
@@ -90,7 +88,7 @@ class Model:
     def stored(self, process: Any, thread_id: str, key: tuple[str, str], run: str, *, is_entered: bool) -> None:
         thread = self.thread(thread_id)
         is_required = is_entered and not thread.is_open
-        thread.rows[key] = Row("required" if is_required else "optional", run, is_entered)
+        thread.rows[key] = Row("required" if is_required else "optional", run)
         self._known[(process, thread_id, *key)] = {}
 
     def wrote(self, process: Any, thread_id: str, key: tuple[str, str], values: Values, *, is_entered: bool) -> None:
@@ -132,7 +130,7 @@ class Model:
         if is_announced:
             thread.is_open = not is_ended
             for row in thread.rows.values():
-                row.standing, row.named = "gone" if row.entered else row.standing, False
+                row.standing, row.named = "gone", False
         if is_done:
             for row in thread.rows.values():
                 row.there = False
@@ -215,7 +213,6 @@ class Model:
     def saw(self, process: Any, thread_id: str, key: tuple[str, str], values: Values) -> None:
         """What was seen is required from then on, but for what a deletion may still take."""
         row = self.thread(thread_id).rows[key]
-        row.entered = True
         if not row.named and not self.thread(thread_id).is_open:
             row.standing = "required"
         for slot, place in row.places.items():
