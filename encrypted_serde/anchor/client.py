@@ -240,8 +240,8 @@ class AnchorClient:
         thread = self.names.thread(thread_id)
         if spots is None:
             self.anchor.append([Entry(thread, b"", b"", Kind.GOING, batch=id_of_now())])
-        else:
-            self.anchor.append([Entry(thread, *spot, Kind.GOING) for spot in spots])
+        elif going := [Entry(thread, *spot, Kind.GOING) for spot in spots]:
+            self.anchor.append(going)
 
     def end(self, view: View, ended: Mapping[Spot, Kind], whole: Kind | None = None) -> None:
         """Enters how deletions ended.

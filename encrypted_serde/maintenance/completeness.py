@@ -7,12 +7,13 @@ thread is fenced: whatever is stored in one is a finding or a failure of that th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ..anchor.client import AnchorClient
 from ..anchor.compare import FoundRow, FoundWrite, Judged, View
-from ..anchor.entries import Entry, Kind, id_text
+from ..anchor.entries import Entry, Kind, id_bytes, id_text
 from ..anchor.ledger import Ledger, Standing
 from ..anchor.names import Spot
 from ..core.binding import WriteClaims
@@ -20,7 +21,7 @@ from ..core.format import find_sealed
 from ..errors import ConfigurationError
 from .checkpoints import Checkpoints
 from .coder import Coder
-from .database import VERIFY, Database, Selection, Table, fenced
+from .database import LOOK, VERIFY, Database, Selection, Table, fenced
 from .report import Failure
 from .writes import Writes
 
@@ -46,6 +47,11 @@ class Finding(NamedTuple):
     checkpoint_ns: str | None
     checkpoint_id: str | None
     what: str
+
+    @property
+    def is_no_loss(self) -> bool:
+        """Whether nothing is missing or older: a deletion did not end, or did not take all."""
+        return self.what in (OPEN, GOING, THERE)
 
     def failure(self) -> Failure:
         """Returns it as a report has it."""
@@ -177,6 +183,41 @@ class AnchoredDatabase:
         gone = [spot for spot in ledger.required() if id_text(spot.checkpoint) in lost]
         self._client.anchor.append([Entry(token, *spot, Kind.GONE, known=ledger.newest) for spot in gone])
         return len(gone)
+
+    # --- deleting
+
+    def end_open(self, compared: Compared) -> None:
+        """Ends deletions of checkpoints of a thread that did not end."""
+        there = {judged.spot for judged in compared.rows}
+        ended = {spot: Kind.KEPT if spot in there else Kind.GONE for spot in compared.view.ledger.going()}
+        self._client.end(compared.view, ended)
+
+    @contextmanager
+    def deletion(self, thread_id: str) -> Iterator[Callable[[Sequence[tuple[str, str]]], None]]:
+        """Yields a function that announces which checkpoints of a thread go, and enters afterwards what became of them.
+
+        If what deletes them fails, those are kept that are there. Their deletion stays open if nobody can say.
+        """
+        names, named = self._client.names, dict[Spot, tuple[str, str]]()
+
+        def announce(places: Sequence[tuple[str, str]]) -> None:
+            spots = {Spot(names.namespace(thread_id, ns), id_bytes(each)): (ns, each) for ns, each in places}
+            named.update(spots)
+            self._client.announce(thread_id, spots)
+
+        has_failed = True
+        try:
+            yield announce
+            has_failed = False
+        finally:
+            if named:
+                there = set(self._ids(thread_id)) if has_failed else set()
+                ended = {spot: Kind.KEPT if place in there else Kind.GONE for spot, place in named.items()}
+                self._client.end(self._client.thread(thread_id), ended)
+
+    def _ids(self, thread_id: str) -> Iterator[tuple[str, str]]:
+        for row in self._database.rows(self._checkpoints, Selection((thread_id,)), LOOK):
+            yield str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"])
 
     # --- comparing
 
