@@ -31,18 +31,21 @@ class MemoryAnchor:
                 first = first or entry
                 self._count += 1
                 self._by_thread[entry.thread].append(entry._replace(number=self._count))
-        found = [] if first is None else self.entries(first.thread, first.namespace, first.checkpoint)
+        found = [] if first is None else self._entries(first.thread, first.namespace, first.checkpoint)
         return max((entry.number for entry in found if entry.kind in DELETIONS), default=0)
 
     def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
         """As `Anchor.newest`."""
-        found = self.entries(thread, namespace)
+        found = self._entries(thread, namespace)
         stored = [entry.checkpoint for entry in found if entry.kind == Kind.CHECKPOINT]
         highest = max(stored, default=None)
         return [entry for entry in found if entry.is_about_thread or entry.checkpoint == highest]
 
     def entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
         """As `Anchor.entries`."""
+        return self._entries(thread, namespace, checkpoint)
+
+    def _entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
         with self._lock:
             found = [*self._by_thread.get(thread, ())]
         return [

@@ -135,7 +135,8 @@ class RowReader:
         """Enters a row that opened and is not required yet: a process may have died before it did (rule A5)."""
         if kept.judged is not None and kept.judged.is_news:
             entered = yield Work(partial(self._client.enter, kept.view, kept.judged), is_heavy=True)
-            self._wiring.admission.admitted[UNANCHORED] += entered
+            if entered:
+                self._wiring.admission.admitted[UNANCHORED] += entered
 
     def refused(self, problem: str, place: Place, checkpoint_id: str | None) -> Incomplete:
         """Returns the error for what is missing, of which the audit is told."""

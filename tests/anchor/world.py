@@ -121,8 +121,9 @@ class _Faulty:
         with self.fuse.step("changes"):
             for thread_id in thread_ids:
                 self.world.execute(
-                    "DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_id <> (SELECT max(c.checkpoint_id) FROM checkpoints "
-                    "AS c WHERE c.thread_id = checkpoints.thread_id AND c.checkpoint_ns = checkpoints.checkpoint_ns)",
+                    "DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_id <> (SELECT max(c.checkpoint_id) "
+                    "FROM checkpoints AS c WHERE c.thread_id = checkpoints.thread_id "
+                    "AND c.checkpoint_ns = checkpoints.checkpoint_ns)",
                     thread_id,
                 )
 
@@ -323,7 +324,8 @@ class World:
 
     def _deleted(self, did: Fuse, keys: Any, *, came: bool, is_announced: bool, ends_all: bool) -> None:
         for thread_id, those in keys.items():
-            self.model.forgets_thread(did, thread_id)
+            if those and self.is_honest:
+                self.model.forgets_thread(did, thread_id)
             if not self.is_honest or (not came and did.changes):
                 # Which of several threads were settled when a process died need not be told apart.
                 self.model.weaken(thread_id, those)
