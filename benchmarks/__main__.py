@@ -7,11 +7,12 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from .comparisons import COMPARISONS, Comparison
 from .pairs import FULL, SMOKE, Effort, Measurement, measure
@@ -23,9 +24,7 @@ _PACKAGES = ("cryptography", "langgraph", "langgraph-checkpoint", "ormsgpack", "
 
 
 _DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
-_DETAILS = ("time", "baseline", "pairs", "of minima")
-_WIDE = 110
-"""Columns of a terminal from which on the details are shown."""
+_GROUPS = tuple(dict.fromkeys(one.group for one in COMPARISONS))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
     ratios.add_argument("--smoke", action="store_true", help="a few rounds only: shows that it runs, measures nothing")
     ratios.add_argument("--json", action="store_true", help="print JSON instead of a table")
     ratios.add_argument("--seconds", type=float, help=f"time for each comparison (default {FULL.seconds:g})")
-    ratios.add_argument("--only", default="", metavar="TEXT", help="comparisons with this text in their line")
+    ratios.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="GROUP",
+        help=f"this group, or else comparisons with this text in their line; may be given again. Groups: {'; '.join(_GROUPS)}",
+    )
     report = commands.add_parser("report", help="measure, and write JSON, pictures and the page that shows them")
     report.add_argument("--out", type=Path, default=_DOCS, metavar="DIR", help="where to (default docs/benchmarks)")
     report.add_argument("--smoke", action="store_true", help="everything small: shows that it runs, measures nothing")
@@ -48,14 +53,22 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "report":
         _write_report(options.out, effort, smoke=options.smoke)
         return 0
-    results = _measure_all(options.only, effort)
+    chosen = _chosen(options.only)
+    if not chosen:
+        parser.error(f"--only: no such comparison. The groups are: {'; '.join(_GROUPS)}")
+    results = _measure_all(chosen, effort)
     if options.json:
-        json.dump(_as_json(results), sys.stdout, indent=2)
+        json.dump(_as_json([*results]), sys.stdout, indent=2)
         print()
         return 0
-    title = "Smoke run: too few rounds to go by" if options.smoke else "Ratios of subject to baseline, measured in turns"
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(_as_table(results, title, console.width))
+    print("Smoke run: too few rounds to go by" if options.smoke else "Ratios of subject to baseline, measured in turns")
+    group = ""
+    for comparison, measured in results:  # as they come
+        if comparison.group != group:
+            group = comparison.group
+            print(f"\n{group}")
+        print(as_line(comparison, measured), flush=True)
+    print(f"\nratio: the median of the ratios of all pairs; times and 'of minima': the shortest.\n{_environment()}")
     return 0
 
 
@@ -71,16 +84,27 @@ def _write_report(directory: Path, effort: Effort, *, smoke: bool) -> None:
     print(f"wrote {directory}/index.md, its pictures and results.json")
 
 
-def _measure_all(only: str, effort: Effort) -> Results:
-    chosen = [comparison for comparison in COMPARISONS if only.lower() in _line(comparison).lower()]
-    results: Results = []
+def _chosen(only: list[str]) -> list[Comparison]:
+    """Picks comparisons by the name of their group; by a text in their line where no group has that name."""
+
+    def is_wanted(comparison: Comparison, text: str) -> bool:
+        return comparison.group == text if text in _GROUPS else text.lower() in _line(comparison).lower()
+
+    return [one for one in COMPARISONS if not only or any(is_wanted(one, text) for text in only)]
+
+
+def _measure_all(chosen: list[Comparison], effort: Effort) -> Iterator[tuple[Comparison, Measurement]]:
+    """Gives each result as it comes, and says on standard error what is measured: on a terminal in place, else in lines."""
     errors = Console(stderr=True)
-    with Places() as places, errors.status("measuring") as status:
+    with Places() as places:
         for number, comparison in enumerate(chosen, start=1):
-            status.update(f"{number}/{len(chosen)} {_line(comparison)}")
-            with comparison.samples(places, effort) as (subject, baseline):
-                results.append((comparison, measure(subject, baseline, effort)))
-    return results
+            line = f"{number}/{len(chosen)} {_line(comparison)}"
+            if not errors.is_terminal:
+                print(line, file=sys.stderr, flush=True)
+            said = errors.status(line) if errors.is_terminal else nullcontext()
+            with said, comparison.samples(places, effort) as (subject, baseline):
+                measured = measure(subject, baseline, effort)
+            yield comparison, measured
 
 
 def _line(comparison: Comparison) -> str:
@@ -92,42 +116,14 @@ def _environment() -> str:
     return f"Python {platform.python_version()}, {os.cpu_count()} cores, {packages}"
 
 
-def _as_table(results: Results, title: str, width: int) -> Table:
-    """Lays it out for a width. The verdict stands first and is never cut; where there is no room, times are left out."""
-    wide = width >= _WIDE
-    table = Table(
-        title=title,
-        caption=f"times and 'of minima': the shortest; ratio: the median of the ratios of all pairs.\n{_environment()}",
-    )
-    table.add_column("", no_wrap=True, min_width=len("reached"))
-    for heading in ("ratio", "target"):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=len(">= 1.05"))
-    for heading in ("what", "subject / baseline"):
-        table.add_column(heading, overflow="fold")
-    for heading in _DETAILS if wide else ():
-        table.add_column(heading, justify="right", no_wrap=True)
-    group = ""
-    for comparison, measured in results:
-        if comparison.group != group:
-            group = comparison.group
-            table.add_section()
-            table.add_row("", "", "", f"[bold]{group}")
-        target = comparison.target
-        details = (
-            _seconds(measured.subject),
-            _seconds(measured.baseline),
-            str(len(measured.pairs)),
-            _ratio(measured.of_minima),
-        )
-        table.add_row(
-            "" if target is None else "reached" if target.reached(measured.ratio) else "[bold]missed",
-            _ratio(measured.ratio),
-            str(target or ""),
-            comparison.name,
-            f"{comparison.subject} / {comparison.baseline}",
-            *(details if wide else ()),
-        )
-    return table
+def as_line(comparison: Comparison, measured: Measurement) -> str:
+    """Gives the line of one result. The verdict stands first, where no width of a terminal cuts it off."""
+    target = comparison.target
+    verdict = "" if target is None else "reached" if target.reached(measured.ratio) else "missed"
+    found = f"{verdict:8}{_ratio(measured.ratio):>7} {target or ''!s:>7}  {comparison.name}: "
+    times = f"{_seconds(measured.subject)} / {_seconds(measured.baseline)}"
+    pairs = f"{len(measured.pairs)} pairs, of minima {_ratio(measured.of_minima)}"
+    return f"{found}{comparison.subject} / {comparison.baseline} ({times}; {pairs})"
 
 
 def _seconds(value: float) -> str:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from encrypted_serde import EncryptedSaver, Key, encryption_context
 
-from . import maintenance, stores
+from . import maintenance, replay, stores
 from .agent_server import NOTHING, SERVED, served
 from .agent_server import OURS as HANDLERS
 from .anchors import LAG, anchored
@@ -174,8 +174,27 @@ _PLAIN = Setup("plain saver")
 
 SAVER_RUNS = [
     _graph("runs, EncryptedSaver", kind, graph, _ENCRYPTED, _PLAIN, Target(at))
-    for kind, working, empty in (("InMemory", 1.30, 1.35), ("Sqlite", 1.15, 1.25), ("Postgres", 1.10, 1.15))
+    for kind, working, empty in (("InMemory", 1.25, 1.35), ("Sqlite", 1.12, 1.25), ("Postgres", 0.85, 1.15))
     for graph, at in ((WORKING, working), (EMPTY, empty))
+]
+
+
+def _extra(method: str) -> Samples:
+    """Compares what one call costs beyond the plain saver with serializing an int."""
+
+    @contextmanager
+    def samples(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+        yield replay.extra_sample(AGENT, method), call_sample(_dumps(OURS, "an int"), effort.batch)
+
+    return samples
+
+
+SAVER_CALLS = [
+    Comparison("calls of EncryptedSaver", f"InMemory: {what}", "beyond the plain saver", "dumps an int", _extra(method), target)
+    for what, method, target in (
+        ("put", replay.PUT, Target(15)),
+        ("put_writes, each write", replay.PUT_WRITES, Target(3)),
+    )
 ]
 
 ANCHORED_RUNS = [
@@ -214,6 +233,28 @@ SAVER_HOLDS = [
     )
     for kind in ("InMemory", "AsyncSqlite", "AsyncPostgres")
     for payload in LARGE
+]
+
+# --- a web service --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _served_requests(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+    from .web import web_samples  # only this one needs FastAPI
+
+    with web_samples(places) as samples:
+        yield samples
+
+
+WEB = [
+    Comparison(
+        "web service",
+        "FastAPI, 200 requests of 20 tenants",
+        "EncryptedSaver, TenantKeyring",
+        _PLAIN.name,
+        _served_requests,
+        Target(1.05),
+    )
 ]
 
 # --- whole processes ------------------------------------------------------------------------------------------------
@@ -341,8 +382,10 @@ COMPARISONS: list[Comparison] = [
     *VALUES,
     *GRAPH_RUNS,
     *SAVER_RUNS,
+    *SAVER_CALLS,
     *ANCHORED_RUNS,
     *SAVER_HOLDS,
+    *WEB,
     *PROCESS_RUNS,
     *TENANTS,
     *AGENT_SERVER,

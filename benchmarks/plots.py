@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .results import Report
 from .serializers import OURS, UPSTREAM_EAX
-
-if TYPE_CHECKING:
-    from .report import Report
 
 COLOURS = {
     OURS: "#11643a",

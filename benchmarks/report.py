@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from .growth import growth
 from .pairs import Effort, call_sample, measure
 from .payloads import random_bytes
 from .places import Places
+from .results import Report
 from .serializers import OURS, PLAINTEXT, SERIALIZERS, UPSTREAM_EAX
 
 PACKAGES = ("encrypted-serde", "cryptography", "langgraph", "langgraph-checkpoint", "ormsgpack", "pycryptodome")
@@ -31,31 +32,6 @@ MOST_LOAD = 1.0
 
 class TooBusy(Exception):
     """The machine does something else: its figures would mislead."""
-
-
-@dataclass
-class Report:
-    """Everything that was measured in one run.
-
-    Attributes:
-        date: When, in UTC.
-        machine: On what.
-        versions: With what.
-        smoke: Whether the rounds were too few to go by.
-        values: Serializing and sealing bytes: size, series, seconds, seconds of plaintext, ratio.
-        runs: Whole graph runs: saver, subject, ratio to plaintext, its quartiles.
-        sizes: Databases: name, characters of a message, bytes, checkpoints.
-        growth: Calls on a growing thread: checkpoints, call, seconds by saver.
-    """
-
-    date: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
-    smoke: bool
-    values: list[dict[str, Any]] = field(default_factory=list)
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    sizes: list[dict[str, Any]] = field(default_factory=list)
-    growth: list[dict[str, Any]] = field(default_factory=list)
 
 
 def report(directory: Path, effort: Effort, *, smoke: bool, say: Callable[[str], None]) -> Report:
@@ -181,7 +157,7 @@ The same calls on one SQLite file after 1 to 10 000 checkpoints. The ratio does 
 
 ```sh
 python -m pip install -e ".[bench]"
-python -m benchmarks ratios                     # every comparison, beside its target; --only TEXT chooses
+python -m benchmarks ratios                     # every comparison, beside its target; --only GROUP chooses
 python -m benchmarks report                     # writes this page
 python -m pytest benchmarks --benchmark-enable  # pytest-benchmark: absolute times, in groups
 ```

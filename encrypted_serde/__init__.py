@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from .kms import KeyWrapper
     from .kms.local import LocalKeyWrapper
-    from .saver import EncryptedSaver, Habits
+    from .saver import EncryptedSaver
     from .serializer import EncryptedSerializer
     from .store import EncryptedStore
     from .tenants.cache import CacheLimits
@@ -51,7 +51,6 @@ __all__ = [
     "EncryptedSerializer",
     "Incomplete",
     "EncryptedStore",
-    "Habits",
     "Key",
     "KeyErased",
     "KeyProvider",
@@ -79,7 +78,6 @@ _HOMES = {
     "EncryptedSaver": ".saver",
     "EncryptedSerializer": ".serializer",
     "EncryptedStore": ".store",
-    "Habits": ".saver",
     "Key": ".core.keys",
     "KeyProvider": ".core.keys",
     "KeyWrapper": ".kms",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
 
 from .core.binding import Binding
@@ -18,7 +18,7 @@ from .core.ciphers import DEFAULT
 from .core.context import NO_CONTEXT, EncryptionContext, acting, current
 from .core.format import Sealed
 from .core.keys import Key, KeyProvider
-from .core.sealer import Batch, Opened, Sealer, Sealing
+from .core.sealer import Batch, Opened, Sealer
 from .errors import ConfigurationError, EncryptedSerdeError
 
 
@@ -143,9 +143,9 @@ class AuditedSealer:
         self._tell("open", parsed, size)
         return opened
 
-    def batch(self, count: int, *, context: EncryptionContext | None = None) -> _AuditedBatch:
+    def batch(self, count: int, *, context: EncryptionContext | None = None) -> AuditedBatch:
         """As `Sealer.batch`; what is sealed with it is told."""
-        return _AuditedBatch(self, self._sealer.batch(count, context=context))
+        return AuditedBatch(self, self._sealer.batch(count, context=context))
 
     def refused(self, error: EncryptedSerdeError, *, cipher: str | None = None, size: int | None = None) -> None:
         """Tells of a refusal that a surface decided: a row without a manifest, a value that is missing. Once for each."""
@@ -179,16 +179,31 @@ class AuditedSealer:
             raise
 
 
-class _AuditedBatch:
+class AuditedBatch:
+    """Stands before a `Batch`, and tells what it sealed.
+
+    Attributes:
+        id: The batch's.
+        context: The batch's.
+    """
+
     def __init__(self, sealer: AuditedSealer, batch: Batch) -> None:
         self.id, self.context = batch.id, batch.context
         self._sealer, self._batch = sealer, batch
 
     def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
+        """Seals one value as `Batch.seal` does, and tells."""
         with self._sealer._sealing(plaintext, self.context):
             data = self._batch.seal(inner_type, plaintext, binding)
         self._sealer._tell("seal", Sealed.of_bytes(data), len(data))
         return data
+
+
+Sealing = Sealer | AuditedSealer
+"""What a surface seals and opens with."""
+
+BatchSealing = Batch | AuditedBatch
+"""What seals the values of one call."""
 
 
 def _parsed(parse: Callable[[], Sealed]) -> Sealed | None:
@@ -225,7 +240,7 @@ def make_sealer(
     """
     if not isinstance(keys, (Sealer, AuditedSealer)):
         sealer = Sealer(
-            cast("Key | KeyProvider", keys),
+            keys,
             cipher=cipher,
             compression=compression,
             required_context=required_context,

@@ -16,12 +16,11 @@ from typing import Any
 from langgraph.cache.base import BaseCache, FullKey, Namespace
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from .audit import AuditListener, make_sealer, tell_refused
+from .audit import AuditListener, BatchSealing, Sealing, make_sealer, tell_refused
 from .core import binding
 from .core.context import NO_CONTEXT, EncryptionContext, current
 from .core.encoding import lp, lps, utf8
 from .core.keys import Key, KeyProvider
-from .core.sealer import BatchSealing, Sealing
 from .core.waiting import aside
 from .errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused
 from .serializer import EncryptedSerializer

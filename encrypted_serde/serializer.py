@@ -10,10 +10,9 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from .audit import AuditListener, make_sealer
+from .audit import AuditListener, Sealing, make_sealer
 from .core.ciphers import DEFAULT
 from .core.keys import Key, KeyProvider
-from .core.sealer import Sealing
 from .errors import MalformedEnvelope
 from .wrapping.admission import Admission
 from .wrapping.description import summary

@@ -10,17 +10,39 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "encrypted_serde"
-ROOMS = ("core", "wrapping", "saver", "kms", "tenants", "agent_server", "maintenance", "view", "cli")
+ROOMS = (
+    "core",
+    "wrapping",
+    "rows",
+    "anchor",
+    "saver",
+    "store",
+    "cache",
+    "kms",
+    "tenants",
+    "agent_server",
+    "asgi",
+    "maintenance",
+    "view",
+    "cli",
+)
+_SURFACES = {"serializer", "saver", "store", "cache", "kms", "tenants", "agent_server", "asgi", "maintenance", "view", "cli"}
 FORBIDDEN = {
     "errors": {"core", "wrapping", "audit", "serializer", *ROOMS},
     "core": {"wrapping", "audit", "serializer", *(set(ROOMS) - {"core"})},
-    "wrapping": {"serializer", "saver", "kms", "tenants", "agent_server", "maintenance", "cli"},
+    "audit": {"wrapping", "rows", "anchor", *_SURFACES},
+    "wrapping": {"rows", "anchor", *_SURFACES},
+    "rows": {"anchor", *_SURFACES},
+    "anchor": _SURFACES,
     "serializer": {"saver", "kms", "tenants", "agent_server", "maintenance", "cli"},
-    "saver": {"kms", "tenants", "agent_server", "maintenance", "cli"},
+    "saver": {"store", "cache", "asgi", "view", "kms", "tenants", "agent_server", "maintenance", "cli"},
     "kms": {"wrapping", "audit", "serializer", "saver", "tenants", "agent_server", "maintenance", "cli"},
     "tenants": {"wrapping", "serializer", "saver", "agent_server", "maintenance", "cli"},
     "agent_server": {"serializer", "kms", "tenants", "maintenance", "cli"},
-    "maintenance": {"serializer", "store", "kms", "tenants", "agent_server", "view", "cli"},
+    "store": {"rows", "anchor", *(_SURFACES - {"store"})},
+    "cache": {"rows", "anchor", *(_SURFACES - {"cache", "serializer"})},
+    "asgi": {"wrapping", "rows", "anchor", *(_SURFACES - {"asgi"})},
+    "maintenance": {"saver", "cache", "asgi", "serializer", "store", "kms", "tenants", "agent_server", "view", "cli"},
     "view": {"serializer", "store", "kms", "tenants", "agent_server", "cli"},
 }
 """What a room or module of the package must not import, not even inside of a function."""

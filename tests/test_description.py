@@ -52,6 +52,7 @@ def test_a_saver_describes_itself_for_a_health_page() -> None:
         "searchable_metadata": [],
         "switches": ["allow_plaintext"],
         "admitted": {},
+        "passed_over": {},
     }
 
 

@@ -69,6 +69,17 @@ def test_the_quickstart_resumes_in_a_second_process_and_refuses_tampering(tmp_pa
     assert len(processes) == 2
 
 
+def test_the_support_reads_a_thread_and_leaves_a_line_in_the_audit(tmp_path: Path) -> None:
+    shown = run("support.py", tmp_path)
+    assert "can read of it: nothing" in shown
+    assert "shipped, bill to [email]" in shown
+    assert "ann@example.org" not in shown
+    assert "{'$class': '__main__.Order', 'fields': {'number': 4711, 'paid': True}}" in shown
+    assert "hidden: WrongContext" in shown
+    assert "hidden: WrongLocation" in shown
+    assert '"actor": "dana"' in shown
+
+
 def test_the_quickstart_removes_its_file(tmp_path: Path) -> None:
     run("quickstart.py", tmp_path)
     assert list((tmp_path / "temporary").iterdir()) == []

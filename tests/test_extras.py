@@ -21,6 +21,7 @@ sys.meta_path.insert(0, Absent())
 
 AWS = "from encrypted_serde.kms.aws import AwsKeyWrapper; AwsKeyWrapper('alias/key')"
 GCP = "from encrypted_serde.kms.gcp import GoogleKeyWrapper; GoogleKeyWrapper('projects/p/locations/l/keyRings/r/cryptoKeys/k')"
+AZURE = "from encrypted_serde.kms.azure import AzureKeyWrapper; AzureKeyWrapper('https://v/keys/k/1')"
 VAULT = "from encrypted_serde.kms.vault import VaultKeyWrapper; VaultKeyWrapper('key')"
 OTEL = "from encrypted_serde.audit import OpenTelemetryListener; OpenTelemetryListener()"
 ZSTD = "from encrypted_serde import Key, EncryptedSerializer; EncryptedSerializer(Key.generate(), compression='zstd')"
@@ -33,6 +34,8 @@ EXTRAS = [
     ("cli", ("rich",), CLI),
     ("aws", ("boto3", "botocore"), AWS),
     ("gcp", ("google.cloud",), GCP),
+    ("azure", ("azure.keyvault",), AZURE),
+    ("azure", ("azure.identity",), AZURE),
     ("vault", ("hvac",), VAULT),
     ("otel", ("opentelemetry",), OTEL),
     ("zstd", ("backports.zstd", "compression"), ZSTD),

@@ -16,8 +16,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from encrypted_serde import ConfigurationError, EncryptedSerdeError, EncryptedSerializer, Key, Keyring, Sealer, errors
 from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
 from encrypted_serde.core.format import Sealed, bytes_of_text, find_sealed, is_sealed
-from encrypted_serde.saver.manifest import Manifest
-from encrypted_serde.saver.manifest import digest as manifest_digest
+from encrypted_serde.rows.manifest import Manifest
+from encrypted_serde.rows.manifest import digest as manifest_digest
 from encrypted_serde.wrapping.search import search_token
 from tests import independent_reader
 from tests.places import at, blob_of, claiming

@@ -38,7 +38,7 @@ from encrypted_serde.errors import (
     WrongContext,
     WrongLocation,
 )
-from encrypted_serde.saver.manifest import Found, Manifest, digest
+from encrypted_serde.rows.manifest import Found, Manifest, digest
 from encrypted_serde.wrapping.admission import Admission
 
 KEY = Key.generate()

@@ -13,8 +13,8 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from ..audit import Sealing
 from ..core.keys import Key, KeyProvider
-from ..core.sealer import Sealing
 from ..errors import ConfigurationError
 from ..saver import EncryptedSaver
 from .guard import TenantSaver

@@ -20,10 +20,10 @@ from typing import Any
 
 from langgraph_sdk import DecryptResult
 
+from ..audit import Sealing
 from ..core.binding import BLOB, Binding, json_value
 from ..core.context import EncryptionContext
 from ..core.format import Head, Sealed, find_sealed, sealed_text
-from ..core.sealer import Sealing
 from ..errors import (
     AuthenticationFailed,
     EncryptedSerdeError,

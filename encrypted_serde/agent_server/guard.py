@@ -26,9 +26,9 @@ from ..audit import tell_refused
 from ..core.context import NO_CONTEXT, EncryptionContext, current, encryption_context
 from ..core.format import find_sealed
 from ..errors import WrongContext
+from ..rows.manifest import KEY
 from ..saver import EncryptedSaver
 from ..saver.copying import copy_steps
-from ..saver.manifest import KEY
 from ..wrapping.steps import arun
 from .served import named, served_metadata
 from .tokens import UntrustedContext

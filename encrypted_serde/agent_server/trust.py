@@ -22,6 +22,7 @@ from langgraph_sdk import EncryptionContext as RequestContext
 
 from ..core.context import NO_CONTEXT, EncryptionContext, check_required_context
 from ..core.keys import KeyProvider
+from ..core.opaque import opaque
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError
 from .served import served_metadata
 from .startup import TOKEN, is_probe
@@ -52,6 +53,9 @@ class Answer(NamedTuple):
 
     carried: Mapping[str, Any]
     context: EncryptionContext | None
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 answer: ContextVar[Answer | None] = ContextVar("encrypted_serde_answer", default=None)

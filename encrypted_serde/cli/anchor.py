@@ -203,12 +203,12 @@ def _show_failures(broken: list[Failure]) -> None:
 @contextmanager
 def _opened(database: str, anchor: str, table: str, keys: KeyProvider, *, writes: bool = False) -> Iterator[AnchoredDatabase]:
     from ..anchor.client import AnchorClient
-    from ..maintenance.coder import Coder, Switches
+    from ..maintenance.codec import RowCodec, Switches
     from ..maintenance.completeness import AnchoredDatabase
     from ..maintenance.opening import open_database
 
     with closing(open_anchor(anchor, table)) as opened, open_database(database, write=False) as found:
-        yield AnchoredDatabase(found, Coder(keys, Switches()), AnchorClient(opened, keys, writes=writes))
+        yield AnchoredDatabase(found, RowCodec(keys, Switches()), AnchorClient(opened, keys, writes=writes))
 
 
 def open_anchor(place: str, table: str = "anchor_entries") -> Any:

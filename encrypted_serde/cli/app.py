@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from .. import __version__
-from . import anchor, erasure, expire, inspect, keys, reencrypt, scan, show, verify
+from . import anchor, erasure, expire, inspect, keys, reencrypt, scan, show, verify, view
 from .exits import EXIT_INTERRUPTED, EXIT_USAGE, redacted
 
 _UsageError: Any = typer.BadParameter.__base__
@@ -31,7 +31,7 @@ def make_app() -> typer.Typer:
         "nothing was there, 130 interrupted.",
     )
     app.callback()(_root)
-    for module in (keys, inspect, show, scan, verify, reencrypt, expire, anchor, erasure):
+    for module in (keys, inspect, show, view, scan, verify, reencrypt, expire, anchor, erasure):
         module.register(app)
     return app
 

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import ConfigurationError
 from .exits import failures
-from .options import AllowEmpty, Json, Keys, ReportFile, keys_of
+from .options import AllowEmpty, Json, Keys, ReadableMetadata, ReportFile, keys_of
 
 
 def register(app: typer.Typer) -> None:
@@ -32,14 +32,16 @@ def prove_erased(
         ),
     ] = None,
     keys: Keys = None,
+    readable_metadata: ReadableMetadata = None,
     report: ReportFile = None,
     as_json: Json = False,
     allow_empty: AllowEmpty = False,
 ) -> None:
-    """Counts the values under destroyed keys, tries to get these keys, and shows that none of the values can be read.
+    """Shows that keys are destroyed, and that nothing under them, nor beside what is under them, can be read.
 
-    With --keys it asks the application's own key provider, its key store and its key service: only that shows that a key is
-    gone, and not merely that it is not here. The module is imported from the current directory.
+    The application's own keys are asked (--keys): its key store is looked through for every one of the keys, and for each value
+    its key is asked for. Only KeyErased passes. What stays readable is counted, and is an objection: metadata keys, copies of
+    fields, plaintext of the same threads, vectors. The module of --keys is imported from the current directory.
 
     For example:
 
@@ -55,9 +57,17 @@ def prove_erased(
         ids = [*_of_options(key_id or []), *(one for file in erasure or [] for one in _of_record(file))]
         provider = keys_of(keys, None)
     with running("prove-erased") as listener:
-        proof = prove(database, provider, ids, progress=listener)
+        proof = prove(
+            database,
+            provider,
+            ids,
+            readable_metadata=readable_metadata or (),
+            allow_empty=allow_empty,
+            progress=listener,
+        )
     if not as_json:
         show_tally(proof)
+        print(f"asked: {proof.key_store}; {', '.join(proof.key_services)}")
         for name, number in proof.values.items():
             print(f"{number:,} values under key {name[:12]}")
         for outcome, number in proof.outcomes.items():

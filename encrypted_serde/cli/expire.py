@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +24,9 @@ from .options import (
     selection_of,
 )
 
+if TYPE_CHECKING:
+    from ..maintenance import Selection
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -32,8 +36,11 @@ def register(app: typer.Typer) -> None:
 def expire(
     database: Database,
     older_than: Annotated[
-        str, typer.Option("--older-than", metavar="TIME", help="What is older goes: 30d, 12h, 2026-01-31, ...")
-    ],
+        str | None, typer.Option("--older-than", metavar="TIME", help="What is older goes: 30d, 12h, 2026-01-31, ...")
+    ] = None,
+    erased: Annotated[
+        bool, typer.Option("--erased", help="In place of a time: rows under keys that were destroyed go. Needs --keys.")
+    ] = False,
     keep_latest: Annotated[
         bool,
         typer.Option("--keep-latest", help="Threads stay: only their older checkpoints go, and the newest of each never does."),
@@ -64,11 +71,21 @@ def expire(
 
         encrypted-serde expire postgresql://db/app --older-than 30d --keep-latest
 
+        encrypted-serde expire app.db --erased --keys tenant_keys:keys
+
     Exit codes: 0 done, 1 the database or an option failed, 2 wrong usage, 3 a row could not be read, or there is nothing at
     all, 130 interrupted.
     """
     selection = selection_of(thread, partition)
-    moment = moment_of(older_than, "--older-than")
+    if erased == (older_than is not None):
+        raise typer.BadParameter("give either --older-than TIME or --erased", param_hint="--older-than")
+    if erased:
+        if keys is None or anchor or keep_latest or rate is not None:
+            problem = "it needs --keys, and goes with neither --anchor nor --keep-latest nor --rate"
+            raise typer.BadParameter(problem, param_hint="--erased")
+        _expire_erased(database, selection, keys=keys, dry_run=dry_run, ending=(as_json, report, allow_empty))
+        return
+    moment = moment_of(older_than or "", "--older-than")
     from ..maintenance.expire import expire as expire_database
     from .shown import finish, running
 
@@ -96,4 +113,21 @@ def expire(
             print(f"... and {more:,} more threads with delta channels")
         if done.undated:
             print(f"{done.undated:,} threads were left: ids of their checkpoints tell no time")
+    finish(done, done.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
+
+
+def _expire_erased(
+    database: str, selection: Selection, *, keys: str, dry_run: bool, ending: tuple[bool, Path | None, bool]
+) -> None:
+    from ..maintenance.erased import expire_erased
+    from .shown import finish, running
+
+    with failures():
+        provider = keys_of(keys, None)
+    with running("expire") as listener:
+        done = expire_erased(database, provider, selection=selection, dry_run=dry_run, progress=listener)
+    as_json, report, allow_empty = ending
+    if not as_json:
+        rows = ", ".join(f"{number:,} {table}" for table, number in done.deleted.items())
+        print(f"rows under {len(done.keys):,} destroyed keys {'would go' if dry_run else 'went'}: {rows}")
     finish(done, done.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)

@@ -8,23 +8,13 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from ..core.keys import Keyring
+from ..core.keys import KeyProvider
 from .exits import fail
+from .options import context_of, keys_of
 
 if TYPE_CHECKING:
     from ..view import Refused, View
 
-DatabaseArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATABASE",
-        help="A SQLite file, or a URL: postgresql://, mysql://, mariadb://, sqlite:///. Passwords: PGPASSWORD or a file.",
-    ),
-]
-Contexts = Annotated[
-    list[str] | None,
-    typer.Option("--context", metavar="NAME=VALUE", help="Show only what is sealed under this context. May be repeated."),
-]
 Actor = Annotated[str | None, typer.Option("--actor", metavar="NAME", help="Who looks. Default: the name of your account.")]
 Reason = Annotated[
     str | None,
@@ -41,15 +31,14 @@ Masks = Annotated[
         help="Hide email,iban,card,phone,token, or what a regular expression matches. May be repeated. No anonymisation.",
     ),
 ]
-Plaintext = Annotated[bool, typer.Option("--allow-plaintext", help="Show also what was never sealed. Nothing proves it.")]
-Unbound = Annotated[bool, typer.Option("--allow-unbound", help="Show also values of serde=EncryptedSerializer.")]
-
 _NOT_YOURS = ("UnknownKey", "KeyErased", "WrongContext")
 
 
 class Looking(NamedTuple):
     """What these options say."""
 
+    keys: str | None = None
+    database_name: str | None = None
     context: list[str] | None = None
     actor: str | None = None
     reason: str | None = None
@@ -57,6 +46,10 @@ class Looking(NamedTuple):
     mask: list[str] | None = None
     plaintext: bool = False
     unbound: bool = False
+
+    def provider(self) -> KeyProvider:
+        """Returns what to open with."""
+        return keys_of(self.keys, self.database_name)
 
     def open(self, database: str) -> View:
         """Opens the database.
@@ -70,7 +63,7 @@ class Looking(NamedTuple):
         context: Mapping[str, str] | None = context_of(self.context) if self.context else None
         return open_view(
             database,
-            Keyring.from_env(),
+            self.provider(),
             context=context,
             actor=self.actor,
             reason=self.reason,
@@ -79,17 +72,6 @@ class Looking(NamedTuple):
             allow_plaintext=self.plaintext,
             allow_unbound=self.unbound,
         )
-
-
-def context_of(given: list[str]) -> Mapping[str, str]:
-    """Reads ``NAME=VALUE`` texts."""
-    pairs = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise typer.BadParameter("NAME=VALUE, such as tenant_id=acme", param_hint="--context")
-        pairs[name] = value
-    return pairs
 
 
 def _masks(given: list[str]) -> list[str]:

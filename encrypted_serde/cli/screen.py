@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ..view import (
-    Binary,
     Change,
     Channel,
     Checkpoint,
@@ -22,7 +20,6 @@ from ..view import (
     Item,
     Message,
     Object,
-    Opaque,
     Refused,
     Scalar,
     Sequence,
@@ -30,19 +27,13 @@ from ..view import (
     Value,
     View,
     Write,
-    as_json,
 )
-from ..view.execution import ERROR, INTERRUPT, is_internal
+from ..view.execution import ERROR, INTERRUPT, is_internal, task_name
 from ..view.lanes import Row, lay_out
 from ..view.masking import NOTICE
 from ..view.messages import as_message
-from ..view.printable import one_line, printable, size_text
-
-MAX_TEXT = 2000
-"""Characters of a text; --json shows it whole."""
-
-MAX_PARTS = 50
-"""Entries of a list or a dict."""
+from ..view.printable import one_line
+from ..view.text import MAX_PARTS, MAX_TEXT, cut, pairs_text, short, text_size, time_text
 
 _WIDTH = 160  # columns, where nobody looks
 _INLINE = 72
@@ -89,8 +80,10 @@ def show_history(page: HistoryPage, to: Console) -> None:
     """Prints a line for each checkpoint, with forks drawn."""
     rows = lay_out(page.spots)[page.start : page.start + len(page.lines)]
     width = min(_LANES, max((row.width for row in rows), default=1))
+    parents = {(spot.namespace, spot.parent) for spot in page.spots}
     for row, line in zip(rows, page.lines, strict=True):
-        to.print(Text.assemble(_drawn(row, width, line.refused is not None), " ", *_history_parts(line)))
+        waits = (line.spot.namespace, line.spot.id) not in parents
+        to.print(Text.assemble(_drawn(row, width, line.refused is not None), " ", *_history_parts(line, waits)))
     to.print(f"{page.total:,} checkpoints", style="dim")
 
 
@@ -108,7 +101,7 @@ def _drawn(row: Row, width: int, refused: bool) -> str:
     return "".join(cells)
 
 
-def _history_parts(line: HistoryLine) -> Iterator[Text]:
+def _history_parts(line: HistoryLine, waits: bool) -> Iterator[Text]:
     yield Text(f"{one_line(line.spot.id)}  ", style="bold")
     if line.refused is not None:
         yield Text(f"hidden: {one_line(str(line.refused))}", style="bold red")
@@ -117,9 +110,11 @@ def _history_parts(line: HistoryLine) -> Iterator[Text]:
     yield Text(f"{one_line(line.source)} {'' if line.step is None else line.step}".ljust(10))
     if line.spot.namespace:
         yield Text(f"{one_line(line.spot.namespace)}  ", style="magenta")
+    if line.next:
+        yield Text(f"\u2192 {one_line(', '.join(line.next))}  ")
     yield Text(one_line(", ".join(line.updated)), style="dim")
     if line.interrupts:
-        yield Text("  waits at an interrupt", style="bold yellow")
+        yield Text("  waits at an interrupt" if waits else "  was interrupted", style="bold yellow")
     if line.errors:
         yield Text(f"  {line.errors} failed", style="bold red")
 
@@ -175,7 +170,11 @@ def show_checkpoint(found: Checkpoint, to: Console, *, all_writes: bool) -> None
 
 
 def _channel(channel: Channel, to: Console) -> None:
-    _title(one_line(channel.name) + (", the snapshot of a delta channel" if channel.is_snapshot else ""), to)
+    _title(
+        one_line(channel.name)
+        + ("" if channel.replayed is None else f", a delta channel: {channel.replayed} writes since its snapshot"),
+        to,
+    )
     if channel.messages is not None:
         for message in channel.messages[-MAX_PARTS:]:
             _message(message, to)
@@ -191,12 +190,12 @@ def _message(message: Message, to: Console) -> None:
     to.print(Text(f"  {message.role}{name}{status}", style=_ROLE_STYLES.get(message.role, "bold")))
     for block in message.blocks:
         if block.text:
-            to.print(Text(_indented(cut(block.text), "    "), style="italic dim" if block.kind != "text" else ""))
+            to.print(Text(_indented(_cut(block.text), "    "), style="italic dim" if block.kind != "text" else ""))
         elif block.kind != "text":
-            to.print(Text(f"    [{one_line(block.kind)}] {_short(block.value)}", style="dim"))
+            to.print(Text(f"    [{one_line(block.kind)}] {short(block.value)}", style="dim"))
     for call in message.tool_calls:
         wrong = "" if call.is_valid else "  (arguments that cannot be read)"
-        to.print(Text(f"    \u2192 {one_line(call.name)} {_short(call.arguments)}{wrong}", style="yellow"))
+        to.print(Text(f"    \u2192 {one_line(call.name)} {short(call.arguments)}{wrong}", style="yellow"))
 
 
 def _writes(writes: tuple[Write, ...], to: Console, all_writes: bool) -> None:
@@ -206,7 +205,7 @@ def _writes(writes: tuple[Write, ...], to: Console, all_writes: bool) -> None:
         _title(f"pending writes{f', {rest} more with --writes' if rest else ''}", to)
     for write in shown:
         style = "bold red" if write.channel == ERROR else "bold yellow" if write.channel == INTERRUPT else ""
-        to.print(Text(f"  {one_line(write.channel)}  {one_line(write.path)}", style=style))
+        to.print(Text(f"  {one_line(write.channel)}  {one_line(task_name(write.path))}", style=style))
         _value(write.value, write.refused, to, "    ")
 
 
@@ -249,18 +248,18 @@ def _lines(value: Value, to: Console, indent: str) -> None:
 
 def _whole(value: Value, depth: int = 0) -> str:
     """Returns a value over several lines."""
-    short = _short(value, _INLINE)
-    if short is not None:
-        return short
+    line = short(value, _INLINE)
+    if line is not None:
+        return line
     if isinstance(value, Object):
         return f"{one_line(value.short_name)}\n{_indented(_whole(value.content, depth + 1), '  ')}"
     if isinstance(value, Fields):
-        parts = [_pair(one_line(_short(key) or ""), item, depth) for key, item in value.pairs[:MAX_PARTS]]
+        parts = [_pair(one_line(short(key) or ""), item, depth) for key, item in value.pairs[:MAX_PARTS]]
         return "\n".join(parts + _more(len(value.pairs)))
     if isinstance(value, Sequence):
         parts = [_pair("-", item, depth) for item in value.items[:MAX_PARTS]]
         return "\n".join(parts + _more(len(value.items)))
-    return cut(str(value.value)) if isinstance(value, Scalar) else _short(value) or ""
+    return _cut(str(value.value)) if isinstance(value, Scalar) else short(value) or ""
 
 
 def _pair(name: str, value: Value, depth: int) -> str:
@@ -272,43 +271,9 @@ def _more(count: int) -> list[str]:
     return [f"... and {count - MAX_PARTS:,} more"] if count > MAX_PARTS else []
 
 
-def _short(value: Value, limit: int | None = None) -> str | None:
-    """Returns a value on one line; None if that would be longer than a limit."""
-    if isinstance(value, Opaque):
-        text = f"<{value.what}{', ' + size_text(value.size) if value.size else ''}>"
-    elif isinstance(value, Binary):
-        text = f"<{size_text(len(value.data))}>"
-    elif isinstance(value, Scalar):
-        text = value.value if isinstance(value.value, str) else json.dumps(as_json(value))
-    elif isinstance(value, Object) and isinstance(value.content, Scalar):
-        text = f"{value.short_name}({value.content.value})"
-    else:
-        text = json.dumps(as_json(value), ensure_ascii=False)
-    if limit is not None and (len(text) > limit or "\n" in text):
-        return None
-    return one_line(text) if limit is not None or len(text) <= MAX_TEXT else one_line(cut(text))
-
-
-def cut(text: str) -> str:
-    """Returns a printable text, shortened, with its size where it was."""
-    if len(text) <= MAX_TEXT:
-        return printable(text)
-    return f"{printable(text[:MAX_TEXT])}\n... {size_text(len(text.encode('utf-8', 'replace')))} in all; --json shows it whole"
+def _cut(text: str) -> str:
+    return cut(text) if len(text) <= MAX_TEXT else f"{cut(text)}\n... {text_size(text)} in all; --json shows it whole"
 
 
 def _indented(text: str, indent: str) -> str:
     return "\n".join(indent + line for line in text.split("\n"))
-
-
-def time_text(time: str | None) -> str:
-    """Returns a time without the parts of a second."""
-    return "" if time is None else one_line(time[:19].replace("T", " "))
-
-
-def pairs_text(pairs: object) -> str:
-    """Returns an encryption context as people write it."""
-    return (
-        one_line(", ".join(f"{name}={value}" for name, value in pairs.items()))
-        if isinstance(pairs, dict) or hasattr(pairs, "items")
-        else ""
-    )

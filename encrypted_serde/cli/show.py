@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .exits import EXIT_FOUND, failures, writable
-from .looking import Actor, AuditTo, Contexts, DatabaseArgument, Looking, Masks, Plaintext, Reason, Unbound, require_right_keys
+from .looking import Actor, AuditTo, Looking, Masks, Reason, require_right_keys
+from .options import Contexts, Database, DatabaseName, Keys, Plaintext, Unbound
 
 if TYPE_CHECKING:
     from ..view import Thread, View
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    database: DatabaseArgument,
+    database: Database,
     thread: Annotated[str | None, typer.Option("--thread", metavar="ID", help="Show this thread.")] = None,
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", metavar="ID", help="Show this checkpoint of it. Default: the newest.")
@@ -39,6 +40,8 @@ def show(
         str | None, typer.Option("--store", metavar="NAMESPACE", help="Items of a store: users.42. Empty: its namespaces.")
     ] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="One item of it.")] = None,
+    keys: Keys = None,
+    database_name: DatabaseName = None,
     context: Contexts = None,
     actor: Actor = None,
     reason: Reason = None,
@@ -51,7 +54,7 @@ def show(
     """Shows what is sealed: threads, the state of one, its history, items of a store. Read only.
 
     No class of the application is needed and nothing of a row runs. Everything is verified before it is shown: what is refused
-    stays hidden, and the reason is shown in its place. Keys come from ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS.
+    stays hidden, and the reason is shown in its place. Keys come from the environment, or from the application with --keys.
 
     For example:
 
@@ -70,7 +73,7 @@ def show(
         raise typer.BadParameter("name a thread with --thread", param_hint="--checkpoint, --history, --writes, --diff")
     if key is not None and not store:
         raise typer.BadParameter("name its namespace with --store", param_hint="--key")
-    looking = Looking(context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
+    looking = Looking(keys, database_name, context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
     with failures(), looking.open(database) as view:
         shown = _Shown(view, as_json)
         if store is not None:
@@ -88,12 +91,14 @@ def show(
 
 
 def find(
-    database: DatabaseArgument,
+    database: Database,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for. - reads it from standard input.")],
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE", callback=writable, help="Write the whole values to a new file, as JSON."),
     ] = None,
+    keys: Keys = None,
+    database_name: DatabaseName = None,
     context: Contexts = None,
     actor: Actor = None,
     reason: Reason = None,
@@ -114,7 +119,7 @@ def find(
     Exit codes: 0 found, 1 the database, a key or an option failed, 2 wrong usage, 3 it is nowhere, or rows were not searched
     because they do not open.
     """
-    looking = Looking(context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
+    looking = Looking(keys, database_name, context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
     with failures(), looking.open(database) as view:
         found = view.find(typer.get_text_stream("stdin").read().strip() if text == "-" else text)
         from ..view import to_document

@@ -13,7 +13,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import MalformedEnvelope
-from .claims import NO_CLAIMS, Claims, encode_claims, send_claims, special_claims, task_claims, version_claims, write_claims
+from .claims import (
+    NO_CLAIMS,
+    Claims,
+    decode_claims,
+    encode_claims,
+    send_claims,
+    special_claims,
+    task_claims,
+    version_claims,
+    write_claims,
+)
 from .encoding import lp, lps, utf8
 
 _VALUE, _DELTA, _WRITE, _MANIFEST = lp(b"value"), lp(b"delta"), lp(b"write"), lp(b"manifest")
@@ -26,13 +36,18 @@ class Binding(NamedTuple):
 
     Attributes:
         location: ``LP(surface) LP(field)...``, never empty.
-        claims: What a writer says of the place, or as much of it as a reader knows.
+        given: The claims by name, where they are at hand so.
         encoded: The claims as they are stored; None where a reader knows some of them only.
     """
 
     location: bytes
-    claims: Claims = NO_CLAIMS
+    given: Claims = NO_CLAIMS
     encoded: bytes | None = b""
+
+    @property
+    def claims(self) -> Claims:
+        """What a writer says of the place, or as much of it as a reader knows."""
+        return self.given or decode_claims(self.encoded or b"")
 
     @classmethod
     def of(cls, location: bytes, claims: Claims) -> Binding:
@@ -74,6 +89,8 @@ def _place(thread_id: str, checkpoint_ns: str) -> Place:
 
 def version_text(version: object) -> str:
     """Gives a channel version as text; a whole float reads as the integer it may come back as."""
+    if type(version) is str:
+        return version
     return str(int(version)) if isinstance(version, float) and version.is_integer() else str(version)
 
 
@@ -153,6 +170,27 @@ class WriteClaims(NamedTuple):
 def write(place: Place, channel: str, claims: WriteClaims) -> Binding:
     """A pending write."""
     return Binding(_WRITE + place.encoded + lp(utf8(channel)), claims.known(), claims.encoded())
+
+
+class WriteMaker:
+    """Makes what `write` makes, for all the writes of one call: what they have in common is encoded once.
+
+    Args:
+        place: Where they stand.
+        task: What they have in common, from `claims.task_claims`.
+        size: How many ordinary writes there are.
+    """
+
+    def __init__(self, place: Place, task: bytes, size: int) -> None:
+        self._location, self._task, self._size = _WRITE + place.encoded, task, size
+
+    def ordinary(self, channel: str, idx: int, of: int) -> Binding:
+        """An ordinary write."""
+        return Binding(self._location + lp(utf8(channel)), NO_CLAIMS, write_claims(self._task, idx, self._size, of))
+
+    def special(self, channel: str, idx: int) -> Binding:
+        """A special write."""
+        return Binding(self._location + lp(utf8(channel)), NO_CLAIMS, special_claims(self._task, idx))
 
 
 def send(place: Place, checkpoint_id: str | None = None, idx: int | None = None, size: int | None = None) -> Binding:

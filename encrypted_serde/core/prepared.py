@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from itertools import repeat
 from typing import NamedTuple, TypeVar
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, WrongLocation
 from .ciphers import TAG_SIZE, Aead, Cipher
 from .context import EncryptionContext
 from .encoding import lp, pl
-from .format import FRONT, MAX_PLAINTEXT, SEALED_MAGIC, Head, authenticated_start, make_front, make_type_tag
+from .format import FRONT, MAX_PLAINTEXT, SEALED_MAGIC, Head, Sealed, authenticated_start, make_front, make_type_tag
 from .keys import Key
 from .randomness import random_bytes
 
@@ -159,6 +159,21 @@ class Readers:
         self.usual = 2
         self.nonce = FRONT + cipher.NONCE_PREFIX
         self.ciphertext = self.nonce + cipher.NONCE_REST
+
+    def find(self, type_tag: str, blob: bytes) -> Reader:
+        """Finds the reader of a value by parsing it, or makes one. That one has no key yet, and is not remembered.
+
+        Raises:
+            WrongLocation: If it is bound to a place.
+            EncryptedSerdeError: As `Sealed.of_blob` raises it.
+        """
+        sealed = Sealed.of_blob(type_tag, blob)
+        if sealed.is_bound:
+            _ = sealed.claims  # malformed ones are said to be so first
+            raise WrongLocation("a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong")
+        tail = blob[sealed.end :]
+        self.usual = len(tail)
+        return self.known.get(blob[: self.nonce] + tail) or Reader(sealed.head, tail)
 
 
 def seal_large(start: bytes, aead: Aead, nonce: bytes, plaintext: bytes, data: bytes, tail: bytes) -> bytes:

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
@@ -62,7 +62,7 @@ from .context import (
 from .encoding import pl
 from .format import FLAG_BOUND, FLAG_ZSTD, FRONT, MAX_PLAINTEXT, Head, Sealed, split_type_tag
 from .keys import Key, KeyProvider, Keyring, as_key_provider
-from .prepared import Reader, Readers, Writer, associated_data, make_aead, remember, seal_large
+from .prepared import Readers, Writer, associated_data, make_aead, remember, seal_large
 from .randomness import AT_ONCE, random_bytes
 from .waiting import PromptKeyProvider
 
@@ -85,85 +85,6 @@ class Opened(NamedTuple):
 
     def __repr__(self) -> str:  # error reporters show the variables of a frame
         return f"<Opened {self.inner_type}, {len(self.plaintext)} bytes>"
-
-
-class Sealing(Protocol):
-    """What a surface needs of a `Sealer`, or of something that stands before one, as `AuditedSealer` does."""
-
-    @property
-    def keys(self) -> KeyProvider:
-        """Where keys come from."""
-        ...
-
-    @property
-    def cipher(self) -> str:
-        """Name of the cipher that is written with."""
-        ...
-
-    @property
-    def compression(self) -> str | None:
-        """What values are compressed with before they are sealed."""
-        ...
-
-    @property
-    def required_context(self) -> frozenset[str]:
-        """Names without which nothing is sealed."""
-        ...
-
-    @property
-    def require_context_to_read(self) -> bool:
-        """Whether nothing is opened where no context is expected."""
-        ...
-
-    @property
-    def may_block(self) -> bool:
-        """Whether the provider makes its callers wait for a key, even those that `waiting.promptly` calls."""
-        ...
-
-    @property
-    def accepted_contexts(self) -> frozenset[bytes]:
-        """Contexts that are read besides the expected one, encoded."""
-        ...
-
-    def seal(self, inner_type: str, plaintext: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
-        """As `Sealer.seal`."""
-        ...
-
-    def open(self, type_tag: str, blob: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
-        """As `Sealer.open`."""
-        ...
-
-    def seal_bound(
-        self, inner_type: str, plaintext: bytes, binding: Binding, *, context: EncryptionContext | None = None
-    ) -> bytes:
-        """As `Sealer.seal_bound`."""
-        ...
-
-    def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
-        """As `Sealer.open_bound`."""
-        ...
-
-    def batch(self, count: int, *, context: EncryptionContext | None = None) -> BatchSealing:
-        """As `Sealer.batch`."""
-        ...
-
-
-class BatchSealing(Protocol):
-    """What a surface needs of a `Batch`."""
-
-    @property
-    def id(self) -> str:
-        """16 random hexadecimal digits."""
-        ...
-
-    @property
-    def context(self) -> EncryptionContext:
-        """What its values are sealed under."""
-        ...
-
-    def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
-        """As `Batch.seal`."""
-        ...
 
 
 class Sealer:
@@ -287,7 +208,7 @@ class Sealer:
             AuthenticationFailed: If anything was changed.
         """
         readers = self._readers.get(type_tag) or self._readers_of(type_tag)
-        reader = readers.known.get(blob[: readers.nonce] + blob[-readers.usual :]) or _find_reader(readers, type_tag, blob)
+        reader = readers.known.get(blob[: readers.nonce] + blob[-readers.usual :]) or readers.find(type_tag, blob)
         head, aead, end = reader.head, reader.aead, len(blob) - reader.tail_size
         expected = current.get() if context is None else context
         if expected is None:
@@ -327,7 +248,8 @@ class Sealer:
                 large, or the context lacks a required name.
             KeyServiceError: If the key cannot be had.
         """
-        return self._seal_bound((inner_type, plaintext), binding, context, random_bytes(self._nonce_size))
+        resolved = (current.get() or NO_CONTEXT) if context is None else context
+        return Batch(self, "", [], resolved).seal(inner_type, plaintext, binding)
 
     def batch(self, count: int, *, context: EncryptionContext | None = None) -> Batch:
         """Prepares to seal about so many bound values, drawing nonces for them at once.
@@ -342,22 +264,6 @@ class Sealer:
         nonces = [random[start : start + size] for start in range(_BATCH_ID_SIZE, len(random), size)]
         resolved = (current.get() or NO_CONTEXT) if context is None else context
         return Batch(self, random[:_BATCH_ID_SIZE].hex(), nonces, resolved)
-
-    def _seal_bound(self, typed: tuple[str, bytes], binding: Binding, context: EncryptionContext | None, nonce: bytes) -> bytes:
-        inner_type, plaintext = typed
-        if binding.encoded is None:
-            raise ConfigurationError("a value is sealed with all the claims of its place; some are missing")
-        writer = self._writer(context)
-        tag = writer.tags.get(inner_type) or writer.add_tag(inner_type)
-        aead, prefix, _ = writer.state
-        flags = FLAG_BOUND
-        if self._compress and (packed := compress(plaintext)) is not None:
-            plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
-        tail = pl(binding.encoded) + writer.tail
-        data = associated_data(tag.starts[flags], binding.location, tail)
-        if len(plaintext) < _LARGE:
-            return b"".join((tag.bound[flags], prefix, nonce, aead.encrypt(nonce, plaintext, data), tail))
-        return seal_large(tag.bound[flags] + prefix, aead, nonce, plaintext, data, tail)
 
     def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
         """Opens what `seal_bound` gave.
@@ -377,7 +283,8 @@ class Sealer:
             sealed = Sealed.of_bytes(sealed)
         head, stored, nonce, end = sealed.head, sealed.data, sealed.nonce, sealed.end
         # Claims that are, byte for byte, what we would write need not be parsed.
-        claims = binding.claims if sealed.encoded_claims == binding.encoded else sealed.claims
+        is_same = sealed.encoded_claims == binding.encoded
+        claims = binding.claims if is_same else sealed.claims
         if not head.flags & FLAG_BOUND:
             raise WrongLocation("a value that is not bound to a place stands where only bound ones belong")
         expected = current.get() if context is None else context
@@ -403,7 +310,7 @@ class Sealer:
             raise _refusal(body) from None
         if not is_known:
             remember(self._aeads, slot, aead)
-        if claims is not binding.claims:
+        if not is_same:
             for name, value in binding.claims.items():
                 if claims.get(name) != value:
                     del plaintext  # error reporters show the variables of a frame
@@ -453,35 +360,44 @@ class Batch:
         context: The encryption context that all its values are sealed under.
     """
 
-    __slots__ = ("_nonces", "_process", "_sealer", "context", "id")
+    __slots__ = ("_nonces", "_process", "_sealer", "_writer", "context", "id")
 
     def __init__(self, sealer: Sealer, name: str, nonces: list[bytes], context: EncryptionContext) -> None:
         self.id = name
         self._process = os.getpid()
         self._sealer = sealer
         self._nonces = nonces
+        self._writer: Writer | None = None
         self.context = context
 
     def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
-        """Seals one value as `Sealer.seal_bound` does. Threads may share a batch."""
-        try:
-            nonce = self._nonces.pop()  # atomic: no nonce is handed out twice
-        except IndexError:
-            nonce = b""
-        if not nonce or os.getpid() != self._process:  # a fork shares nonces that were drawn before it
-            nonce = random_bytes(self._sealer._nonce_size)
-        return self._sealer._seal_bound((inner_type, plaintext), binding, self.context, nonce)
+        """Seals one value as `Sealer.seal_bound` does, under the key of the first. Threads may share a batch."""
+        sealer = self._sealer
+        if binding.encoded is None:
+            raise ConfigurationError("a value is sealed with all the claims of its place; some are missing")
+        if (writer := self._writer) is None:
+            writer = self._writer = sealer._writer(self.context)
+        elif not next(writer.budget, False):
+            writer.renew()
+        tag = writer.tags.get(inner_type) or writer.add_tag(inner_type)
+        aead, prefix, _ = writer.state
+        flags = FLAG_BOUND
+        if sealer._compress and (packed := compress(plaintext)) is not None:
+            plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
+        tail = pl(binding.encoded) + writer.tail
+        data = associated_data(tag.starts[flags], binding.location, tail)
+        nonce = self._nonce()
+        if len(plaintext) < _LARGE:
+            return b"".join((tag.bound[flags], prefix, nonce, aead.encrypt(nonce, plaintext, data), tail))
+        return seal_large(tag.bound[flags] + prefix, aead, nonce, plaintext, data, tail)
 
-
-def _find_reader(readers: Readers, type_tag: str, blob: bytes) -> Reader:
-    """Finds the reader of an unbound value by parsing it, or makes one. It has no key yet, and is not remembered."""
-    sealed = Sealed.of_blob(type_tag, blob)
-    if sealed.is_bound:
-        _ = sealed.claims  # malformed ones are said to be so first
-        raise WrongLocation("a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong")
-    tail = blob[sealed.end :]
-    readers.usual = len(tail)
-    return readers.known.get(blob[: readers.nonce] + tail) or Reader(sealed.head, tail)
+    def _nonce(self) -> bytes:
+        if self._nonces and os.getpid() == self._process:  # a fork shares nonces that were drawn before it
+            try:
+                return self._nonces.pop()  # atomic: no nonce is handed out twice
+            except IndexError:
+                pass
+        return random_bytes(self._sealer._nonce_size)
 
 
 _NO_READER = (

@@ -1,10 +1,10 @@
 """Key wrapping: a key service (or one local key) encrypts the data keys of tenants, so that a database may hold them.
 
 A `KeyWrapper` is two calls, wrap and unwrap. There is one for AWS KMS (`encrypted_serde.kms.aws`), Google Cloud KMS
-(`encrypted_serde.kms.gcp`), HashiCorp Vault and OpenBao transit (`encrypted_serde.kms.vault`) and for a `Key` of one's own
-(`encrypted_serde.kms.local`), and one that chooses among them by tenant (`encrypted_serde.kms.per_tenant`). Each stands in a
-module of its own, so that nothing imports the client library of a service that is not used.
-`encrypted_serde.tenants.keyring` builds a key provider on top.
+(`encrypted_serde.kms.gcp`), Azure Key Vault (`encrypted_serde.kms.azure`), HashiCorp Vault and OpenBao transit
+(`encrypted_serde.kms.vault`) and for a `Key` of one's own (`encrypted_serde.kms.local`), and one that chooses among them by
+tenant (`encrypted_serde.kms.per_tenant`). Each is a module of its own, so that nothing imports the client library of a
+service that is not used. `encrypted_serde.tenants.keyring` builds a key provider on top.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from .fence import FencedWrapper
 
 TIMEOUT = 5.0
 """Seconds one call to a key service may take before it is given up, where the user's own client does not say otherwise."""
-
-ATTEMPTS = 3
-"""How often a call is made in all while the service throttles or fails to answer."""
 
 
 @runtime_checkable

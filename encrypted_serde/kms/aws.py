@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
-from . import ATTEMPTS, TIMEOUT, refused, service_error
+from . import TIMEOUT, refused, service_error
+from .retry import ATTEMPTS
 
 try:
     import boto3

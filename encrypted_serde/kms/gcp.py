@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
-from . import ATTEMPTS, TIMEOUT, associated_data, refused, service_error
+from . import TIMEOUT, associated_data, refused, service_error
+from .retry import ATTEMPTS
 
 try:
     import google_crc32c

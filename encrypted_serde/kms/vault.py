@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import random
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ConfigurationError, KeyServiceError
-from . import ATTEMPTS, associated_data, refused, service_error
+from ..errors import ConfigurationError
+from . import associated_data, refused, service_error
+from .retry import repeated
 
 try:
     import hvac
@@ -30,7 +29,6 @@ _RETRYABLE = (
     exceptions.RateLimitExceeded,
     exceptions.VaultDown,  # 503: sealed, or standing by
 )
-_PAUSE = 0.1  # seconds before the second attempt, doubled for the third; half of it is random
 _REFUSALS = ("message authentication failed", "invalid ciphertext")
 
 
@@ -89,15 +87,8 @@ class VaultKeyWrapper:
             raise service_error(self.name, "unwrap", "the answer is not base64", retryable=False) from None
 
     def _call(self, action: str, field: str, operation: Any, context: Mapping[str, str], **data: str) -> str:
-        """Calls transit, up to three times: unlike the clients of the other services, hvac does not retry by itself."""
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return self._call_once(action, field, operation, context, data)
-            except KeyServiceError as error:
-                if not error.retryable:
-                    raise
-            time.sleep(_PAUSE * attempt * random.uniform(0.5, 1.0))  # noqa: S311 (spreads load, protects nothing)
-        return self._call_once(action, field, operation, context, data)
+        """Calls transit, up to three times: unlike the clients of other services, hvac does not retry by itself."""
+        return repeated(lambda: self._call_once(action, field, operation, context, data))
 
     def _call_once(self, action: str, field: str, operation: Any, context: Mapping[str, str], data: Mapping[str, str]) -> str:
         aad = _encode(associated_data(context))

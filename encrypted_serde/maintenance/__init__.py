@@ -3,13 +3,14 @@
 * `address`: what a user types for a database
 * `report`: counts, failures, verdict; the document that is kept as evidence
 * `recognise`: how a value is stored, without a key
-* `coder`: one value, opened and written anew
+* `codec`: one value, opened and written anew
 * `writes`, `checkpoints`, `blobs`, `items`: the tables, one class each
 * `database`, and the rooms `sqlite`, `postgres`, `mysql`: pages, locks, transactions
 * `scan`, `verify`, `reencrypt`, `expire`, `erasure`: the five things to do
 """
 
 from .database import Progress, Selection
+from .erased import ErasedRows, expire_erased
 from .erasure import ErasureProof, prove_erased
 from .expire import Expiration, expire
 from .reencrypt import Reencryption, reencrypt
@@ -26,6 +27,8 @@ __all__ = [
     "Reencryption",
     "expire",
     "Expiration",
+    "expire_erased",
+    "ErasedRows",
     "prove_erased",
     "ErasureProof",
     "Selection",

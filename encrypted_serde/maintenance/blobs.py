@@ -9,9 +9,9 @@ from ..core.binding import Place
 from ..wrapping.inert import Inert, pack
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .checkpoints import JsonCheckpoints
-from .coder import SAVER, Blocked, Coder, Opened, channel, out_of_snapshot
+from .classify import find_typed
+from .codec import SAVER, Blocked, Opened, RowCodec, channel, out_of_snapshot
 from .database import Column, Database, MetadataKeys, Row, Table
-from .recognise import find_typed
 from .report import Seen
 
 _MAYBE_TEXT, _BYTES = (str, type(None)), (bytes, type(None))
@@ -46,41 +46,41 @@ class Blobs(Table):
             found = find_typed(cells["type"], cells["blob"] or b"", row.size)
             yield Seen("checkpoint_blobs.blob", "channel value", found.form, row.size, found.data)
 
-    def open(self, row: Row, coder: Coder) -> Opened | None:
+    def open(self, row: Row, codec: RowCodec) -> Opened | None:
         """Opens the value."""
         cells = self.checked(row)
         if cells["type"] == "empty":
             return None
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
         found = find_typed(cells["type"], cells["blob"] or b"", row.size)
-        return out_of_snapshot(coder.open(found, channel(place, cells["channel"], cells["version"])))
+        return out_of_snapshot(codec.open(found, channel(place, cells["channel"], cells["version"])))
 
-    def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives type and value in the form that is asked for."""
-        opened, cells = self.open(row, coder), row.cells
+        opened, cells = self.open(row, codec), row.cells
         if opened is None:
             return cells["type"], cells["blob"]
-        context = coder.context_of(cells["thread_id"])
-        if coder.form != SAVER:
-            return coder.unbound(opened, context)
+        context = codec.context_of(cells["thread_id"])
+        if codec.form != SAVER:
+            return codec.unbound(opened, context)
         if opened.is_none:  # EncryptedSaver leaves None readable, and its manifests count on that
             return "null", b""
         if not opened.form.bound:
-            self._require_vouched(cells, coder, metadata_keys)
+            self._require_vouched(cells, codec, metadata_keys)
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
         where = channel(place, cells["channel"], cells["version"])(opened.is_delta)
-        sealed = coder.seal(opened, where, context)
+        sealed = codec.seal(opened, where, context)
         return ("msgpack", pack(Inert(DELTA_SNAPSHOT, pack(sealed)))) if opened.is_delta else ("bytes", sealed)
 
     def forget(self) -> None:
         """Forgets which checkpoints were unvouched: a new pass begins."""
         self._unvouched = None
 
-    def _require_vouched(self, cells: dict[str, Any], coder: Coder, metadata_keys: MetadataKeys) -> None:
+    def _require_vouched(self, cells: dict[str, Any], codec: RowCodec, metadata_keys: MetadataKeys) -> None:
         """Refuses to bind a value that a checkpoint without a manifest refers to."""
         place = (cells["thread_id"], cells["checkpoint_ns"])
         if self._unvouched is None or place != self._place:
             [checkpoints] = [table for table in self.database.tables if isinstance(table, JsonCheckpoints)]
-            self._place, self._unvouched = place, checkpoints.unvouched(place, coder, metadata_keys)
+            self._place, self._unvouched = place, checkpoints.unvouched(place, codec, metadata_keys)
         if (cells["channel"], cells["version"]) in self._unvouched:
             raise Blocked("a checkpoint that refers to this value has no manifest, and was given none")

@@ -17,16 +17,17 @@ from ..core import binding
 from ..core.binding import Place
 from ..core.context import EncryptionContext
 from ..core.format import sealed_text
+from ..core.opaque import opaque
 from ..errors import Incomplete, MalformedEnvelope, PlaintextRefused, WrongLocation
-from ..saver import manifest as manifests
-from ..saver.manifest import KEY, LANGGRAPH_KEYS, Manifest, digest, hides_metadata, split_metadata
+from ..rows import manifest as manifests
+from ..rows.manifest import KEY, LANGGRAPH_KEYS, Manifest, digest, hides_metadata, split_metadata
 from ..wrapping.inert import Inert, pack
 from ..wrapping.search import is_searchable, search_token
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import DELTA_SNAPSHOT
-from .coder import INLINED, METADATA, READABLE_PART, SAVER, Blocked, Coder, Opened, as_msgpack, channel, unpack_exactly
+from .classify import Found, find_part, find_typed, in_document, in_metadata
+from .codec import INLINED, METADATA, READABLE_PART, SAVER, Blocked, Opened, RowCodec, as_msgpack, channel, unpack_exactly
 from .database import OPEN, VERIFY, Column, Database, MetadataKeys, Paging, Row, Selection, Table
-from .recognise import Found, find_part, find_typed, in_document, in_metadata
 from .report import NONE, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, HiddenMetadata, Seen, Unconvertible
 from .writes import Writes
 
@@ -63,6 +64,9 @@ class Parts(NamedTuple):
     elsewhere: Mapping[str, str]
     sends: list[Found]
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
     def version(self, channel_name: str) -> object:
         """Gives the version of a channel, or None."""
         return self.document["channel_versions"].get(channel_name)
@@ -95,6 +99,9 @@ class Checkpoint(NamedTuple):
     values: dict[str, Opened]
     sends: list[Opened]
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
 
 class Checkpoints(Table):
     """Rows of checkpoints, however they are stored."""
@@ -104,16 +111,16 @@ class Checkpoints(Table):
     prunes = False
 
     @abstractmethod
-    def parts(self, row: Row, coder: Coder) -> Parts:
+    def parts(self, row: Row, codec: RowCodec) -> Parts:
         """Takes a row apart.
 
         Raises:
             EncryptedSerdeError: If it holds no checkpoint, or none that opens or is admitted.
         """
 
-    def open(self, row: Row, coder: Coder) -> Checkpoint:
+    def open(self, row: Row, codec: RowCodec) -> Checkpoint:
         """Verifies a row and opens all of it."""
-        opened = self._open(self.parts(row, coder), coder)
+        opened = self._open(self.parts(row, codec), codec)
         if row.cells.get("is_cut"):
             raise Incomplete("the parent of the checkpoint is missing, although older ones of the thread are there")
         if "is_cut" in row.cells and opened.manifest is not None and hides_metadata(opened.parts.metadata):
@@ -123,46 +130,46 @@ class Checkpoints(Table):
                 raise HiddenMetadata(f"the metadata {names}, which LangGraph reads in the database, are sealed: run reencrypt")
         return opened
 
-    def mended(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
+    def mended(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
         """Returns the new values of a row whose metadata are sealed although LangGraph reads them; None if they are not."""
         stored = _parse_metadata(row.cells["metadata"])
-        if coder.form != SAVER or not hides_metadata(stored):
+        if codec.form != SAVER or not hides_metadata(stored):
             return None
-        new = self.recode(row, coder, metadata_keys)
+        new = self.recode(row, codec, metadata_keys)
         return new if parse_json(new[-1]).keys() != stored.keys() else None
 
-    def _open(self, parts: Parts, coder: Coder) -> Checkpoint:
+    def _open(self, parts: Parts, codec: RowCodec) -> Checkpoint:
         if parts.document.get("id") != parts.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says")
-        manifest, form = self._manifest(parts, coder)
+        manifest, form = self._manifest(parts, codec)
         is_proven = manifest is not None
         if manifest is not None:
-            self._verify(parts, manifest, coder)
+            self._verify(parts, manifest, codec)
         elif parts.carries_proof:
             raise PlaintextRefused("the checkpoint has values that were sealed for it, and no manifest: it was stripped of it")
-        elif coder.form == SAVER and not coder.admission:
+        elif codec.form == SAVER and not codec.admission:
             raise PlaintextRefused("the checkpoint has no manifest: EncryptedSaver did not write it, or it was stripped of it")
         if parts.whole.kind != PLAINTEXT:  # opened already
             values = {name: _inside(found, parts.whole) for name, found in parts.values.items()}
             return Checkpoint(parts, manifest, form, values, [_inside(found, parts.whole) for found in parts.sends])
         values = {
-            name: coder.open(found, channel(parts.place, name, parts.version(name)), is_proven=is_proven)
+            name: codec.open(found, channel(parts.place, name, parts.version(name)), is_proven=is_proven)
             for name, found in parts.values.items()
         }
         sends = []
         for idx, found in enumerate(parts.sends):
             where = binding.send(parts.place, parts.checkpoint_id, idx, len(parts.sends))
-            sends.append(coder.open(found, lambda _, where=where: where, is_proven=is_proven))  # type: ignore[misc]
+            sends.append(codec.open(found, lambda _, where=where: where, is_proven=is_proven))  # type: ignore[misc]
         return Checkpoint(parts, manifest, form, values, sends)
 
-    def _manifest(self, parts: Parts, coder: Coder) -> tuple[Manifest | None, Form]:
+    def _manifest(self, parts: Parts, codec: RowCodec) -> tuple[Manifest | None, Form]:
         found = find_part(parts.metadata.get(KEY))
         if found.sealed is None and found.error is None:
             return None, Form(PLAINTEXT)
         where = binding.manifest(parts.place, parts.checkpoint_id)
-        return Manifest.unpack(coder.open(found, lambda _: where).data), found.form
+        return Manifest.unpack(codec.open(found, lambda _: where).data), found.form
 
-    def _verify(self, parts: Parts, manifest: Manifest, coder: Coder) -> None:
+    def _verify(self, parts: Parts, manifest: Manifest, codec: RowCodec) -> None:
         """Compares a row with its manifest."""
         manifest.verify(
             manifests.Found(
@@ -179,12 +186,12 @@ class Checkpoints(Table):
         if parts.sends and not manifests.is_before_v4(parts.document):
             raise WrongLocation("a checkpoint of format 4 has no pending sends: these were put there")
 
-    def require_writes(self, opened: Checkpoint, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> None:
+    def require_writes(self, opened: Checkpoint, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> None:
         """Refuses to give a checkpoint a manifest while it has pending writes that are not ours: nobody would read them."""
         if not row.cells["is_ahead"]:
             return
         place = (row.cells["thread_id"], row.cells[self.database.namespace], opened.parts.checkpoint_id)
-        if not coder.dry_run or self._writes().are_pending(place, coder, metadata_keys):
+        if not codec.dry_run or self._writes().are_pending(place, codec, metadata_keys):
             raise Blocked("pending writes of the checkpoint are not sealed, and could not be")
 
     def _writes(self) -> Writes:
@@ -200,38 +207,38 @@ class Checkpoints(Table):
 
     # --- as EncryptedSaver writes it
 
-    def sealed(self, opened: Checkpoint, coder: Coder, metadata_keys: MetadataKeys) -> tuple[dict[str, Any], dict[str, Any]]:
+    def sealed(self, opened: Checkpoint, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[dict[str, Any], dict[str, Any]]:
         """Gives the document with its values sealed (bytes in `Inert` for a snapshot, None for None), and the metadata."""
         parts = opened.parts
-        context = coder.context_beside(parts.whole, parts.place.thread_id)
+        context = codec.context_beside(parts.whole, parts.place.thread_id)
         values: dict[str, Any] = {}
         for name, value in opened.values.items():
             if value.is_none:
                 values[name] = None
                 continue
             where = channel(parts.place, name, parts.version(name))(value.is_delta)
-            data = coder.seal(value, where, context)
+            data = codec.seal(value, where, context)
             values[name] = Inert(DELTA_SNAPSHOT, pack(data)) if value.is_delta else data
         document = {**parts.document, "channel_values": values}
         if opened.sends:
             document["pending_sends"] = [
-                sealed_text(coder.seal(send, binding.send(parts.place, parts.checkpoint_id, idx, len(opened.sends)), context))
+                sealed_text(codec.seal(send, binding.send(parts.place, parts.checkpoint_id, idx, len(opened.sends)), context))
                 for idx, send in enumerate(opened.sends)
             ]
-        return document, self._sealed_metadata(opened, document, coder, metadata_keys, context)
+        return document, self._sealed_metadata(opened, document, codec, metadata_keys, context)
 
     def _sealed_metadata(
         self,
         opened: Checkpoint,
         document: Mapping[str, Any],
-        coder: Coder,
+        codec: RowCodec,
         metadata_keys: MetadataKeys,
         context: EncryptionContext,
     ) -> dict[str, Any]:
         parts, old = opened.parts, opened.manifest
         readable_keys, searchable_keys = metadata_keys
         readable = {name: value for name, value in parts.metadata.items() if name != KEY}
-        under = coder.context_beside(opened.manifest_form, parts.place.thread_id) if old is not None else context
+        under = codec.context_beside(opened.manifest_form, parts.place.thread_id) if old is not None else context
         kept = {} if old is None else _private(old)
         if old is not None and kept is None:  # of another serializer: it can be copied, but not looked into
             manifest = old
@@ -242,11 +249,11 @@ class Checkpoints(Table):
             readable, private = split_metadata({**before, **given}, LANGGRAPH_KEYS.union(readable_keys))
             for name in sorted({*tokens, *searchable_keys}):
                 if is_searchable(value := private.get(name)):
-                    readable[name] = search_token(coder.keys.encryption_key(under.pairs), name, under, value)
+                    readable[name] = search_token(codec.keys.encryption_key(under.pairs), name, under, value)
             manifest = self._new_manifest(opened, private)
         packed = manifest._replace(digest=digest(document, readable)).pack()
         where = binding.manifest(parts.place, parts.checkpoint_id)
-        sealed = coder.seal(Opened("msgpack", packed, opened.manifest_form), where, under)
+        sealed = codec.seal(Opened("msgpack", packed, opened.manifest_form), where, under)
         return {**readable, KEY: sealed_text(sealed)}
 
     def _new_manifest(self, opened: Checkpoint, private: dict[str, Any]) -> Manifest:
@@ -369,7 +376,7 @@ class PackedCheckpoints(Checkpoints):
                 yield from in_document(CHECKPOINT, document, "channel value")
         yield from inside
 
-    def parts(self, row: Row, coder: Coder) -> Parts:
+    def parts(self, row: Row, codec: RowCodec) -> Parts:
         """Takes a row apart."""
         cells = self.checked(row)
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
@@ -380,7 +387,7 @@ class PackedCheckpoints(Checkpoints):
         if is_packed:  # its values are judged one by one
             document = check_document(unpack_exactly(packed))
         else:
-            whole = coder.open(found, channel(place, "", None), is_proven=find_part(metadata.get(KEY)).is_bound)
+            whole = codec.open(found, channel(place, "", None), is_proven=find_part(metadata.get(KEY)).is_bound)
             document = check_document(unpack_exactly(as_msgpack(whole.inner_type, whole.data)))
         return Parts(
             place,
@@ -394,20 +401,20 @@ class PackedCheckpoints(Checkpoints):
             [find_part(send) for send in document.get("pending_sends") or ()],
         )
 
-    def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives type, checkpoint and metadata in the form that is asked for."""
-        opened = self.open(row, coder)
+        opened = self.open(row, codec)
         parts = opened.parts
-        if coder.form == SAVER:
-            self.require_writes(opened, row, coder, metadata_keys)
-            document, metadata = self.sealed(opened, coder, metadata_keys)
+        if codec.form == SAVER:
+            self.require_writes(opened, row, codec, metadata_keys)
+            document, metadata = self.sealed(opened, codec, metadata_keys)
             return "msgpack", pack(document), _as_json(metadata).encode()
         result = {**parts.document, "channel_values": {name: _part(value) for name, value in opened.values.items()}}
         if opened.sends:
             result["pending_sends"] = [_part(send) for send in opened.sends]
         forms = [parts.whole, opened.manifest_form, *(value.form for value in opened.values.values())]
         form = next((form for form in forms if form.kind == SEALED), parts.whole)
-        typed = coder.unbound(Opened("msgpack", pack(result), form), coder.context_of(parts.place.thread_id))
+        typed = codec.unbound(Opened("msgpack", pack(result), form), codec.context_of(parts.place.thread_id))
         unchanged = row.cells["metadata"]
         return (*typed, unchanged if opened.manifest is None else _as_json(self.plain_metadata(opened)).encode())
 
@@ -461,7 +468,7 @@ class JsonCheckpoints(Checkpoints):
             yield from in_document(CHECKPOINT, document, INLINED)
         yield from inside
 
-    def parts(self, row: Row, coder: Coder) -> Parts:
+    def parts(self, row: Row, codec: RowCodec) -> Parts:
         """Takes a row apart."""
         cells = self.checked(row)
         document = parse_json(cells["checkpoint"])
@@ -489,13 +496,13 @@ class JsonCheckpoints(Checkpoints):
         values = parse_json(row.cells["checkpoint"]).get("channel_values") or {}
         return len(_as_json(values)) + len(_as_json(parse_json(row.cells["metadata"])))
 
-    def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives channel values and metadata, as JSON, in the form that is asked for."""
-        opened = self.open(row, coder)
+        opened = self.open(row, codec)
         parts = opened.parts
-        if coder.form == SAVER:
-            self.require_writes(opened, row, coder, metadata_keys)
-            document, metadata = self.sealed(opened, coder, metadata_keys)
+        if codec.form == SAVER:
+            self.require_writes(opened, row, codec, metadata_keys)
+            document, metadata = self.sealed(opened, codec, metadata_keys)
             sealed = {name: data and sealed_text(data) for name, data in document["channel_values"].items()}
         else:
             metadata = self.plain_metadata(opened)
@@ -503,7 +510,7 @@ class JsonCheckpoints(Checkpoints):
         values = {name: sealed.get(name, value) for name, value in parts.document["channel_values"].items()}
         return _as_json(values), _as_json(metadata)
 
-    def unvouched(self, place: tuple[str, str], coder: Coder, metadata_keys: MetadataKeys) -> set[tuple[str, str]]:
+    def unvouched(self, place: tuple[str, str], codec: RowCodec, metadata_keys: MetadataKeys) -> set[tuple[str, str]]:
         """Gives channel and version of each value of a thread and namespace that a checkpoint without a manifest refers to.
 
         In a dry run those checkpoints do not count that would have been given one.
@@ -517,7 +524,7 @@ class JsonCheckpoints(Checkpoints):
         found: set[tuple[str, str]] = set()
         while not paging.finished:
             for row in self.database.fetch(paging):
-                if not (coder.dry_run and self.converts(row, coder, metadata_keys)):
+                if not (codec.dry_run and self.converts(row, codec, metadata_keys)):
                     found |= self._references(row)
         return found
 

@@ -20,7 +20,7 @@ from ..core.binding import WriteClaims
 from ..core.format import find_sealed
 from ..errors import ConfigurationError
 from .checkpoints import Checkpoints
-from .coder import Coder
+from .codec import RowCodec
 from .database import LOOK, VERIFY, Database, Selection, Table, fenced
 from .report import Failure
 from .writes import Writes
@@ -92,17 +92,17 @@ class AnchoredDatabase:
 
     Args:
         database: Of a checkpointer that keeps all checkpoints.
-        coder: Opens rows.
+        codec: Opens rows.
         client: Asks the anchor.
 
     Raises:
         ConfigurationError: If the database is none of such a checkpointer.
     """
 
-    def __init__(self, database: Database, coder: Coder, client: AnchorClient) -> None:
+    def __init__(self, database: Database, codec: RowCodec, client: AnchorClient) -> None:
         if database.is_shallow:
             raise ConfigurationError("a shallow saver overwrites its checkpoints, so an anchor cannot detect a deleted one")
-        self._database, self._coder, self._client = database, coder, client
+        self._database, self._codec, self._client = database, codec, client
         self._checkpoints = _only(database, Checkpoints)
         self._writes = _only(database, Writes)
 
@@ -249,7 +249,7 @@ class AnchoredDatabase:
         ids: list[tuple[str, str]] = []
         broken: set[tuple[str, str]] = set()
         for row in self._database.rows(self._checkpoints, selection, VERIFY):
-            opened = fenced(self._checkpoints, row, lambda row=row: self._checkpoints.open(row, self._coder))  # type: ignore[misc]
+            opened = fenced(self._checkpoints, row, lambda row=row: self._checkpoints.open(row, self._codec))  # type: ignore[misc]
             place = (str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"]))
             if isinstance(opened, Failure):
                 failures.append(opened)
@@ -266,7 +266,7 @@ class AnchoredDatabase:
         return [FoundRow(*place, writes[place]) for place in ids], broken, failures
 
     def _write(self, row: Any) -> FoundWrite | None:
-        self._writes.open(row, self._coder)
+        self._writes.open(row, self._codec)
         sealed = find_sealed(row.cells[self._writes.value])
         if sealed is None:
             return None  # from before the wrapper, and admitted by a switch

@@ -15,12 +15,12 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ..errors import ConfigurationError, KeyServiceError, MalformedEnvelope
+from ..errors import ConfigurationError, MalformedEnvelope
 from .report import DatabaseFailed, Failure, Seen
 
 if TYPE_CHECKING:
     from ..core.keys import Key
-    from .coder import Coder
+    from .codec import RowCodec
 
 HEAD = 512
 """So many first bytes of a value are enough to recognise it: what says that it is sealed, and under which key."""
@@ -152,6 +152,7 @@ class Table(ABC):
         has_checkpoint_id: Whether it has a column of that name, which tells the time.
         owner: The column that says which part of a partitioned run a row belongs to.
         required: Columns without which a table of that name is somebody else's.
+        selects: SQL that its rows must meet; all of them where it is empty.
     """
 
     name: ClassVar[str]
@@ -161,6 +162,7 @@ class Table(ABC):
     has_checkpoint_id = True
     owner: ClassVar[str] = THREAD
     required: ClassVar[frozenset[str]] = frozenset()
+    selects: ClassVar[str] = ""
 
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         self.database = database
@@ -195,13 +197,13 @@ class Table(ABC):
         """Gives the size of what `recode` gives anew."""
         return row.size
 
-    def mended(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
+    def mended(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
         """Returns what a row that is sealed as it should be needs changed nevertheless; None if it may stay."""
         return None
 
-    def converts(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> bool:
+    def converts(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> bool:
         """Says whether a row can be written in the form that is asked for."""
-        return not isinstance(fenced(self, row, lambda: self.recode(row, coder, metadata_keys)), Failure)
+        return not isinstance(fenced(self, row, lambda: self.recode(row, codec, metadata_keys)), Failure)
 
     @abstractmethod
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
@@ -213,7 +215,7 @@ class Table(ABC):
         """
 
     @abstractmethod
-    def open(self, row: Row, coder: Coder) -> Any:
+    def open(self, row: Row, codec: RowCodec) -> Any:
         """Opens everything in a row, in its place.
 
         Raises:
@@ -221,7 +223,7 @@ class Table(ABC):
         """
 
     @abstractmethod
-    def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives the new values of `changed`. Their size together compares with `weight`.
 
         Raises:
@@ -426,7 +428,7 @@ class Database(ABC):
 
     def selected(self, table: Table, selection: Selection) -> tuple[str, tuple[Any, ...]]:
         """Gives SQL for the rows that are meant, and its parameters."""
-        where: list[str] = []
+        where: list[str] = [table.selects] if table.selects else []
         parameters: list[Any] = []
         if not table.has_threads and (selection.threads or selection.since is not None):
             return "1 = 0", ()
@@ -584,12 +586,11 @@ def fenced(table: Table, row: Row, run: Callable[[], Any]) -> Any:
         What it gave, or the failure.
 
     Raises:
-        KeyServiceError: A key cannot be had now: that concerns every row.
         Exception: What the driver raises.
     """
     try:
         return run()
-    except (KeyServiceError, DatabaseFailed, table.database.errors):
+    except (DatabaseFailed, table.database.errors):
         raise
     except Exception as error:  # noqa: BLE001  # a row holds what somebody chose, and there is no list of what that can break
         return Failure.of(table.name, table.key_of(row), error)

@@ -20,11 +20,11 @@ from ..anchor.client import AnchorClient
 from ..core.binding import version_text
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError
-from ..saver.manifest import ALWAYS_READABLE, KEY
+from ..rows.manifest import ALWAYS_READABLE, KEY
 from ..wrapping.upstream import DELTA_COUNTERS
 from .blobs import Blobs
 from .checkpoints import Checkpoints, check_document, parse_json
-from .coder import Coder, Switches
+from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase
 from .database import DATED, Database, Progress, ProgressListener, Selection, Table, first_id
 from .opening import open_database
@@ -114,7 +114,7 @@ def expire(
         report.database, report.server = opened.label, opened.server
         if not dry_run:
             opened.check_writable(deleting=True)
-        anchored = None if anchor is None or keys is None else AnchoredDatabase(opened, Coder(keys, Switches()), anchor)
+        anchored = None if anchor is None or keys is None else AnchoredDatabase(opened, RowCodec(keys, Switches()), anchor)
         _Run(opened, report, _Order(first_id(older_than), keep_latest, rate, anchored)).to_the_end(selection, progress)
     report.compared = ["the times in the ids of checkpoints", "the metadata keys by which delta channels are known"]
     if anchor is None:
@@ -165,10 +165,10 @@ class _Run:
             return
         for thread, newest, number, undated, delta, hidden in self._threads(selection):
             report.rows["checkpoints"] += number
-            if undated:
+            if undated or not isinstance(newest, str):  # text that is no UTF-8 comes as bytes
                 report.undated += 1
             elif order.keep_latest or newest < order.cutoff:
-                self._expire(thread, _Kind(bool(delta), bool(hidden)))
+                self._fenced(thread, _Kind(bool(delta), bool(hidden)))
             if progress is not None:
                 progress(Progress("checkpoints", report.rows["checkpoints"], None, 0, sum(report.deleted.values())))
         if self._blobs is not None and not report.dry_run and not order.keep_latest:
@@ -200,6 +200,15 @@ class _Run:
             after = (found[-1][0],)
 
     # --- one thread
+
+    def _fenced(self, thread: Any, kind: _Kind) -> None:
+        """Expires a thread. Whatever is stored there becomes one failure, and the next thread follows."""
+        try:
+            self._expire(thread, kind)
+        except (EncryptedSerdeError, self._database.errors):  # what the anchor or the database says concerns every thread
+            raise
+        except Exception as error:  # noqa: BLE001  # an id of another type, where only text belongs
+            self._report.fail(Failure.of("checkpoints", {"thread_id": thread}, error))
 
     def _expire(self, thread: Any, kind: _Kind) -> None:
         """Deletes what is old of a thread, oldest first, in transactions of `PAGE_ROWS`."""

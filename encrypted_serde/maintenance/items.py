@@ -13,25 +13,37 @@ from typing import Any, NamedTuple
 
 from ..core import binding
 from ..core.binding import Binding
-from ..core.context import NO_CONTEXT
+from ..core.context import NO_CONTEXT, EncryptionContext
 from ..core.encoding import take_field
 from ..core.format import sealed_text
-from ..core.keys import Key
+from ..core.keys import Key, SearchKeyProvider
+from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
 from ..wrapping.inert import unpack
 from ..wrapping.json_form import json_form
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.search import is_searchable, search_token
 from ..wrapping.serialize import JSON
-from ..wrapping.stored_item import DICTIONARY, HANDLES, KEY, NAMED
+from ..wrapping.stored_item import (
+    ABSENT,
+    DICTIONARY,
+    HANDLES,
+    KEY,
+    MARK,
+    NAMED,
+    NO_MARK,
+    at_path,
+    context_mark,
+    path_name,
+    path_of,
+)
 from .checkpoints import parse_json
-from .coder import ITEM, ITEM_VALUE, Coder, Opened
+from .classify import Found, find_part
+from .codec import ITEM, ITEM_VALUE, Opened, RowCodec
 from .database import Column, Database, MetadataKeys, Row, Table
-from .recognise import Found, find_part
 from .report import PLAINTEXT, Form, Seen, Unconvertible
 
 _INTEGERS = range(-(1 << 63), 1 << 64)  # beyond these SqliteStore reads floats
-_ABSENT = object()
 
 
 class OpenedItem(NamedTuple):
@@ -49,6 +61,9 @@ class OpenedItem(NamedTuple):
     stored: Mapping[str, Any]
     tokens: frozenset[str]
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
 
 class StoreItems(Table):
     """Items."""
@@ -59,7 +74,10 @@ class StoreItems(Table):
     has_checkpoint_id = False
     owner = "prefix"
     required = frozenset({"prefix", "key", "value"})
+    # A record of a key, which the store makes anew where it needs it, is no item.
+    selects = "NOT (coalesce(length(t.prefix), 0) = 37 AND substr(t.prefix, 1, 5) = 'es1.k')"
     types: tuple[type, ...] = (str,)
+    has_paths = False
 
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         super().__init__(database, columns)
@@ -74,45 +92,55 @@ class StoreItems(Table):
         if readable_keys is None or found.form.kind == PLAINTEXT:
             return
         for name, copy in _beside(stored).items():
-            if not _is_token(copy) and name not in readable_keys:
+            if not _is_token(copy) and _field(name) not in readable_keys:
                 yield Seen(ITEM_VALUE, f"readable field {name}", Form(PLAINTEXT), len(_as_json(copy)), copy)
 
-    def open(self, row: Row, coder: Coder) -> OpenedItem:
+    def open(self, row: Row, codec: RowCodec) -> OpenedItem:
         """Opens the value, and compares what stands beside it."""
         stored = self._stored(row)
         found = _find(stored)
-        opened = coder.open(found, lambda _: _place(row))
+        opened = codec.open(found, lambda _: _place(row))
         if found.form.kind == PLAINTEXT:
             return OpenedItem(opened, stored, stored, frozenset())
         value = _taken_apart(*_without_names(opened))
         beside = _beside(stored)
+        _check_mark(stored, row, opened.form, codec)
         if value is None:
             return OpenedItem(opened, None, stored, frozenset(name for name, copy in beside.items() if _is_token(copy)))
-        return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, coder))
+        return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, codec))
 
     def weight(self, row: Row) -> int:
         """Gives the size of the value as `recode` would write it."""
         return len(self.encoded(self._stored(row)))
 
-    def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives the value, sealed anew with what stands beside it, or in plaintext if that is asked for."""
-        item = self.open(row, coder)
+        item = self.open(row, codec)
         form = item.opened.form
-        context = coder.context_beside(form, row.cells["prefix"])
-        key = coder.keys.encryption_key(context.pairs) if coder.form != PLAINTEXT else None
+        context = codec.context_beside(form, row.cells["prefix"])
+        key = codec.keys.encryption_key(context.pairs) if codec.form != PLAINTEXT else None
         if key is None or key.id != form.key_id:
             _require_readable_names(item, row)
         if key is None:
             return (self._plain(item, row),)
-        stored = {KEY: sealed_text(coder.seal(item.opened, _place(row), context)), **_kept(item)}
+        stored = _mark(row, key, context, codec)
+        stored |= {KEY: sealed_text(codec.seal(item.opened, _place(row), context)), **_kept(item)}
         if item.value is not None:
-            stored |= {name: item.value[name] for name in coder.fields.readable & item.value.keys()}
-            for name in (item.tokens | coder.fields.searchable) - coder.fields.readable:
-                if is_searchable(value := item.value.get(name)):
-                    stored[name] = search_token(key, name, context, value)
+            for name in codec.fields.readable:
+                if (value := self._part(item.value, name)) is not ABSENT:
+                    stored[self._stored_name(name)] = value
+            for name in ({*map(_field, item.tokens)} | codec.fields.searchable) - codec.fields.readable:
+                if is_searchable(value := self._part(item.value, name)):
+                    stored[self._stored_name(name)] = search_token(key, name, context, value)
         elif item.tokens:
             raise Unconvertible("a search token stands beside a value that only the application's serializer can read")
         return (self._written(self.encoded(stored), row),)
+
+    def _part(self, value: Mapping[Any, Any], name: str) -> Any:
+        return at_path(value, name) if self.has_paths else value.get(name, ABSENT)
+
+    def _stored_name(self, name: str) -> str:
+        return path_name(name) if self.has_paths and "." in name else name
 
     def encoded(self, value: Any) -> str:
         """Gives JSON as the store could have written it.
@@ -143,6 +171,7 @@ class SqliteItems(StoreItems):
     """Items in SQLite, whose column of values takes JSON as bytes or as text."""
 
     types = (bytes, str)
+    has_paths = True
 
     def encoded(self, value: Any) -> str:
         """As `StoreItems.encoded`; SqliteStore reads no integers beyond 64 bits."""
@@ -164,7 +193,41 @@ def _find(stored: dict[str, Any]) -> Found:
 
 
 def _beside(stored: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: copy for name, copy in stored.items() if name not in (KEY, HANDLES)}
+    return {name: copy for name, copy in stored.items() if name not in (KEY, HANDLES, MARK)}
+
+
+def _field(name: str) -> str:
+    """Returns the field that a copy or token is of."""
+    return path_of(name) or name
+
+
+def _has_marks(codec: RowCodec) -> bool:
+    return isinstance(codec.keys, SearchKeyProvider)
+
+
+def _mark(row: Row, key: Key, context: EncryptionContext, codec: RowCodec) -> dict[str, Any]:
+    """Makes the mark by which the store finds items of one context, as it would write it."""
+    if not _has_marks(codec):
+        return {}
+    return {MARK: NO_MARK if _is_reserved(row) else context_mark(key, context.encoded)}
+
+
+def _is_reserved(row: Row) -> bool:
+    return str(row.cells["prefix"]).split(".")[0] == DICTIONARY[0]
+
+
+def _check_mark(stored: Mapping[str, Any], row: Row, form: Form, codec: RowCodec) -> None:
+    """Verifies the mark beside a sealed item; rows of earlier releases have none.
+
+    Raises:
+        WrongLocation: If it is that of another context.
+    """
+    if MARK not in stored or form.key_id is None:
+        return
+    context = form.context or NO_CONTEXT
+    key = codec.keys.decryption_key(form.key_id, context.pairs)
+    if stored[MARK] != (NO_MARK if _is_reserved(row) else context_mark(key, context.encoded)):
+        raise WrongLocation("the mark beside a sealed item is not that of its context")
 
 
 def _is_token(copy: object) -> bool:
@@ -182,7 +245,7 @@ def _kept(item: OpenedItem) -> dict[str, Any]:
     """Gives what stays beside the sealed value: readable copies and handles."""
     if item.opened.form.kind == PLAINTEXT:
         return {}
-    return {name: copy for name, copy in item.stored.items() if name != KEY and name not in item.tokens}
+    return {name: copy for name, copy in item.stored.items() if name not in (KEY, MARK) and name not in item.tokens}
 
 
 # --- what was sealed ----------------------------------------------------------------------------------------------------
@@ -209,7 +272,7 @@ def _taken_apart(inner_type: str, data: bytes) -> Mapping[Any, Any] | None:
     return value
 
 
-def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, coder: Coder) -> frozenset[str]:
+def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, codec: RowCodec) -> frozenset[str]:
     """Verifies what stands beside a value, and gives the names of those that are search tokens.
 
     Copies of what JSON cannot hold (dates, say) are left to whoever builds the objects.
@@ -221,15 +284,15 @@ def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, cod
     tokens: set[str] = set()
     key: Key | None = None
     for name, copy in beside.items():
-        sealed = value.get(name, _ABSENT)
-        if sealed is _ABSENT:
-            raise WrongLocation(f"the field {name!r} beside a sealed item is none of it")
+        sealed = value.get(name, ABSENT) if path_of(name) is None else at_path(value, _field(name))
+        if sealed is ABSENT:
+            raise WrongLocation(f"the field {_field(name)!r} beside a sealed item is none of it")
         is_json = _is_json(sealed)
         if is_json and json_form(copy) == json_form(sealed):
             continue
         if _is_token(copy):
-            key = key or coder.keys.decryption_key(form.key_id, context.pairs)
-            if not is_searchable(sealed) or copy != search_token(key, name, context, sealed):
+            key = key or codec.keys.decryption_key(form.key_id, context.pairs)
+            if not is_searchable(sealed) or copy != search_token(key, _field(name), context, sealed):
                 raise WrongLocation(f"the search token of field {name!r} is not that of the sealed item")
             tokens.add(name)
         elif is_json:

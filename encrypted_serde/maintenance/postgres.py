@@ -15,11 +15,11 @@ from psycopg.conninfo import conninfo_to_dict
 from ..core.format import SEALED_MAGIC, sealed_text_prefixes
 from ..core.keys import Key
 from ..errors import ConfigurationError
-from ..saver.manifest import ALWAYS_READABLE, KEY
+from ..rows.manifest import ALWAYS_READABLE, KEY
 from .address import Address
 from .blobs import Blobs
 from .checkpoints import JsonCheckpoints
-from .coder import SAVER
+from .codec import SAVER
 from .database import HEAD, SEALED_HEAD, TAIL, Database, Selection, Table
 from .items import StoreItems
 from .report import DatabaseFailed

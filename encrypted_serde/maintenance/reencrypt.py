@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core.keys import Key, KeyProvider
-from ..errors import ConfigurationError, EncryptedSerdeError, KeyServiceError
+from ..errors import ConfigurationError, EncryptedSerdeError
 from .blobs import Blobs
-from .coder import SAVER, Blocked, Coder, ContextOf, ItemFields, Switches, Target
+from .codec import SAVER, Blocked, ContextOf, ItemFields, RowCodec, Switches, Target
 from .database import OPEN, Database, MetadataKeys, Paging, Progress, ProgressListener, Row, Selection, Table, fenced
 from .opening import open_database
 from .report import PLAINTEXT, Failure, Report, Seen, Tally
@@ -123,7 +123,6 @@ def reencrypt(
         TypeError: If an argument is of the wrong type.
         ConfigurationError: If an argument cannot be used.
         DatabaseFailed: If the database fails. What was committed stays; run it again.
-        KeyServiceError: If a key cannot be had now. What was committed stays; run it again.
     """
     selection.check()
     if page_rows < 1 or (rate is not None and rate <= 0):
@@ -132,7 +131,7 @@ def reencrypt(
         raise ConfigurationError("re-encryption takes whole threads: neither a sample nor a date")
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
     fields = ItemFields.of(readable_fields, searchable_fields)
-    coder = Coder(keys, switches, Target(target, cipher, compression, context, fields), dry_run=dry_run)
+    codec = RowCodec(keys, switches, Target(target, cipher, compression, context, fields), dry_run=dry_run)
     report = Reencryption("reencrypt", dry_run=dry_run)
     report.options = {
         **selection.described(),
@@ -148,15 +147,15 @@ def reencrypt(
         "searchable_fields": sorted(searchable_fields),
         "rate": rate,
     }
-    if target != PLAINTEXT and coder.only_key is not None:
-        report.current_keys = (coder.only_key.id.hex(),)
+    if target != PLAINTEXT and codec.only_key is not None:
+        report.current_keys = (codec.only_key.id.hex(),)
     with open_database(database, write=not dry_run) as opened:
         report.database, report.server = opened.label, opened.server
         if not dry_run:
             opened.check_writable()
-        run = _Run(opened, coder, report, selection, (readable_metadata, searchable_metadata))
+        run = _Run(opened, codec, report, selection, (readable_metadata, searchable_metadata))
         run.to_the_end(page_rows, rate, progress)
-    report.admitted = dict(coder.admission.admitted)
+    report.admitted = dict(codec.admission.admitted)
     report.compared = ["what was rewritten opened in its place", "how every value is stored in the end, by types and headers"]
     report.not_compared = ["what was left as it is because it is as asked for: verify opens it"]
     report.finish()
@@ -165,10 +164,10 @@ def reencrypt(
 
 class _Run:
     def __init__(
-        self, database: Database, coder: Coder, report: Reencryption, selection: Selection, metadata_keys: MetadataKeys
+        self, database: Database, codec: RowCodec, report: Reencryption, selection: Selection, metadata_keys: MetadataKeys
     ) -> None:
         self._database = database
-        self._coder = coder
+        self._codec = codec
         self._report = report
         self._selection = selection
         self._metadata_keys = metadata_keys
@@ -185,7 +184,7 @@ class _Run:
             self._blocked = 0
             # Pending writes first, then checkpoints, then values: nothing stands beside a manifest that it does not vouch for,
             # and a value is bound only once every checkpoint that refers to it has one. The other way round for leaving.
-            for table in self._database.tables if self._coder.form == SAVER else reversed(self._database.tables):
+            for table in self._database.tables if self._codec.form == SAVER else reversed(self._database.tables):
                 if isinstance(table, Blobs):
                     table.forget()
                 paging = Paging(table, self._selection, OPEN, size=page_rows, lock=not report.dry_run)
@@ -208,8 +207,8 @@ class _Run:
                 time.sleep(_PAUSE)
 
     def _not_done(self, table: Table) -> tuple[str, tuple[Any, ...]]:
-        key = self._coder.only_key
-        return ("", ()) if key is None else self._database.not_done(table, self._coder.form, key)
+        key = self._codec.only_key
+        return ("", ()) if key is None else self._database.not_done(table, self._codec.form, key)
 
     def _convert(self, table: Table, rows: Sequence[Row]) -> int:
         report = self._report
@@ -246,10 +245,10 @@ class _Run:
     def _recoded(self, table: Table, row: Row) -> tuple[Any, ...] | None:
         """Gives the new columns of a row; None if it may stay as it is."""
         found = [*table.look(row, self._metadata_keys[0])]
-        is_done = all(self._coder.is_done(seen) for seen in found)
-        if is_done and not any(self._coder.may_shrink(seen) for seen in found):
-            return table.mended(row, self._coder, self._metadata_keys)
-        new = table.recode(row, self._coder, self._metadata_keys)
+        is_done = all(self._codec.is_done(seen) for seen in found)
+        if is_done and not any(self._codec.may_shrink(seen) for seen in found):
+            return table.mended(row, self._codec, self._metadata_keys)
+        new = table.recode(row, self._codec, self._metadata_keys)
         return None if is_done and sum(len(column or b"") for column in new) >= table.weight(row) else new
 
     def _count_what_is_left(self) -> None:
@@ -260,11 +259,9 @@ class _Run:
         scan_opened(self._database, scanned, self._selection, self._metadata_keys[0], how)
         report.tally, report.rows, report.bytes = scanned.tally, scanned.rows, scanned.bytes
 
-    def _count_left(self, found: list[Seen]) -> None:
+    def _count_left(self, table: Table, row: Row, found: list[Seen]) -> None:
         try:
-            is_done = all(self._coder.is_done(seen) for seen in found)
-        except KeyServiceError:
-            raise
-        except EncryptedSerdeError:  # the key of a context was erased
+            is_done = all(self._codec.is_done(seen) for seen in found)
+        except EncryptedSerdeError:  # the key of a context was erased, or cannot be had
             is_done = False
         self._report.left += not is_done

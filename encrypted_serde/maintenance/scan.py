@@ -11,7 +11,7 @@ from typing import Any
 from ..core.keys import KeyProvider, current_key_id
 from ..errors import EncryptedSerdeError
 from ..wrapping.inert import Inert
-from .database import LOOK, READ_ROWS, Database, Progress, ProgressListener, Selection, fenced
+from .database import LOOK, READ_ROWS, Database, Progress, ProgressListener, Row, Selection, Table, fenced
 from .opening import open_database
 from .report import NONE, PLAINTEXT, UNDECODABLE, Failure, Form, Report, Seen, Tally
 
@@ -85,12 +85,12 @@ class Scanning:
     Attributes:
         samples: How many samples of each line.
         progress: Is told how far it is.
-        visit: Is given what was found in each row.
+        visit: Is given each row with its table, and what was found in it.
     """
 
     samples: int = 0
     progress: ProgressListener | None = None
-    visit: Callable[[list[Seen]], None] | None = None
+    visit: Callable[[Table, Row, list[Seen]], None] | None = None
 
 
 def scan_opened(
@@ -110,7 +110,7 @@ def scan_opened(
                 report.fail(found)
                 found = [Seen(table.name, "row", Form(UNDECODABLE), row.size)]
             if how.visit is not None:
-                how.visit(found)
+                how.visit(table, row, found)
             for seen in found:
                 if seen.form.kind != NONE:
                     line = report.tally.add(seen)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..anchor.client import AnchorClient
 from ..core.keys import Key, KeyProvider
-from .coder import Coder, Switches
+from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase, Finding
 from .database import READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced
 from .items import StoreItems
@@ -66,11 +66,10 @@ def verify(
     Raises:
         DatabaseFailed: If the database cannot be read, or is none of a checkpointer or a store.
         ConfigurationError: If an argument cannot be used, or the driver is not installed.
-        KeyServiceError: If a key cannot be had now.
     """
     selection.check()
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
-    coder = Coder(keys, switches, expected=context, show_contexts=show_contexts)
+    codec = RowCodec(keys, switches, expected=context, show_contexts=show_contexts)
     report = Verification("verify")
     report.options = {
         **selection.described(),
@@ -81,18 +80,18 @@ def verify(
     }
     with open_database(database, write=False) as opened:
         report.database, report.server = opened.label, opened.server
-        run = _Run(opened, coder, report, selection)
+        run = _Run(opened, codec, report, selection)
         has_items = any(isinstance(table, StoreItems) for table in opened.tables)
         total = opened.total(selection) if progress else None
         for table in opened.tables:
             for read in run.go_through(table):
                 if progress is not None:
                     progress(Progress(table.name, read, total, report.bytes))
-        for compared in AnchoredDatabase(opened, coder, anchor).findings() if anchor else ():
+        for compared in AnchoredDatabase(opened, codec, anchor).findings() if anchor else ():
             for finding in [compared] if isinstance(compared, Finding) else compared.findings:
                 report.incomplete += 1
                 report.fail(finding.failure())
-    report.admitted = dict(coder.admission.admitted)
+    report.admitted = dict(codec.admission.admitted)
     report.compared = [
         "every value, manifest and pending write that was read opens in its place",
         "what is readable of a checkpoint is what its manifest says",
@@ -113,9 +112,9 @@ def verify(
 
 
 class _Run:
-    def __init__(self, database: Database, coder: Coder, report: Verification, selection: Selection) -> None:
+    def __init__(self, database: Database, codec: RowCodec, report: Verification, selection: Selection) -> None:
         self._database = database
-        self._coder = coder
+        self._codec = codec
         self._report = report
         self._selection = selection
 
@@ -134,13 +133,13 @@ class _Run:
         yield before + read
 
     def _verify(self, table: Table, row: Row) -> None:
-        opened = fenced(table, row, lambda: table.open(row, self._coder))
+        opened = fenced(table, row, lambda: table.open(row, self._codec))
         if isinstance(opened, Failure):  # as it stands now: the application may have been at it
             fresh = self._database.again(table, row, VERIFY)
             if fresh is None:
                 return
             row = fresh
-            opened = fenced(table, row, lambda: table.open(row, self._coder))
+            opened = fenced(table, row, lambda: table.open(row, self._codec))
         if isinstance(opened, Failure):
             self._report.fail(opened)
             return

@@ -11,10 +11,10 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP
 from ..core import binding
 from ..core.binding import Place, WriteClaims
 from ..core.encoding import lps
-from ..saver.manifest import KEY
-from .coder import SAVER, Coder, Opened
+from ..rows.manifest import KEY
+from .classify import Found, find_typed
+from .codec import SAVER, Opened, RowCodec
 from .database import OPEN, Column, Database, MetadataKeys, Paging, Row, Selection, Table
-from .recognise import Found, find_typed
 from .report import NONE, PLAINTEXT, Form, Seen
 
 _TEXT, _MAYBE_TEXT, _BYTES = (str,), (str, type(None)), (bytes, type(None))
@@ -63,33 +63,33 @@ class Writes(Table):
         found = self._found(row)
         yield Seen(f"{self.name}.{self.value}", "pending write", found.form, row.size, found.data)
 
-    def open(self, row: Row, coder: Coder) -> Opened:
+    def open(self, row: Row, codec: RowCodec) -> Opened:
         """Opens the value."""
         cells = self.checked(row)
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
         where = binding.write(place, cells["channel"], _claims(cells))
         found = self._found(row)
         # Beside a manifest nothing but bound writes is read, under every switch.
-        return coder.open(found, lambda _: where, is_proven=coder.form == SAVER and bool(cells["is_vouched"]))
+        return codec.open(found, lambda _: where, is_proven=codec.form == SAVER and bool(cells["is_vouched"]))
 
-    def recode(self, row: Row, coder: Coder, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives type and value in the form that is asked for."""
-        opened, cells = self.open(row, coder), row.cells
-        context = coder.context_of(cells["thread_id"])
-        if coder.form != SAVER:
-            return coder.unbound(opened, context)
+        opened, cells = self.open(row, codec), row.cells
+        context = codec.context_of(cells["thread_id"])
+        if codec.form != SAVER:
+            return codec.unbound(opened, context)
         claims = _claims(cells)
         if not opened.form.bound:
             claims = self._with_batch(claims, row)
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
-        return "bytes", coder.seal(opened, binding.write(place, cells["channel"], claims), context)
+        return "bytes", codec.seal(opened, binding.write(place, cells["channel"], claims), context)
 
-    def are_pending(self, place: tuple[Any, ...], coder: Coder, metadata_keys: MetadataKeys) -> bool:
+    def are_pending(self, place: tuple[Any, ...], codec: RowCodec, metadata_keys: MetadataKeys) -> bool:
         """Says whether a checkpoint has writes that are not bound; in a dry run, that would not be bound either.
 
         Args:
             place: Thread, namespace and checkpoint id.
-            coder: Has the keys.
+            codec: Has the keys.
             metadata_keys: As for `recode`.
         """
         paging = Paging(self, Selection(), OPEN)
@@ -98,7 +98,7 @@ class Writes(Table):
         paging.condition = (f"{same} AND {self.unbound('t')}", place)
         while not paging.finished:
             for row in self.database.fetch(paging):
-                if not (coder.dry_run and self.converts(row, coder, metadata_keys)):
+                if not (codec.dry_run and self.converts(row, codec, metadata_keys)):
                     return True
         return False
 

@@ -8,7 +8,7 @@
 * `copying`, `steps`: work with several rows, described once and driven in two ways
 """
 
-from .inner import Habits
 from .saver import EncryptedSaver
+from .traits import Traits
 
-__all__ = ["EncryptedSaver", "Habits"]
+__all__ = ["EncryptedSaver", "Traits"]

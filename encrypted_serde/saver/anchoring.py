@@ -23,9 +23,9 @@ from ..core.keys import KeyProvider
 from ..errors import ConfigurationError
 from ..wrapping.steps import Step, Steps, Work
 from .completeness import Kept, RowReader, id_of, naming, spot_of
-from .inner import Habits
 from .open import RowOpener
 from .steps import Call, Page, Query
+from .traits import Traits
 from .whole_history import WholeLister
 from .wiring import At, Wiring
 
@@ -36,7 +36,7 @@ _Rows = dict[Spot, tuple[str, str]]
 """Namespace and id of checkpoints, by their names in the anchor."""
 
 
-def client_for(anchor: Anchor | None, keys: KeyProvider, habits: Habits) -> AnchorClient | None:
+def client_for(anchor: Anchor | None, keys: KeyProvider, traits: Traits) -> AnchorClient | None:
     """Checks the argument ``anchor``.
 
     Raises:
@@ -47,7 +47,7 @@ def client_for(anchor: Anchor | None, keys: KeyProvider, habits: Habits) -> Anch
         return None
     if isinstance(anchor, type) or not all(callable(getattr(anchor, name, None)) for name in _METHODS):
         raise TypeError(f"anchor must have {', '.join(_METHODS)}, like SqliteAnchor; not {type(anchor).__name__}")
-    if habits.is_shallow:
+    if traits.is_shallow:
         raise ConfigurationError(
             "a shallow saver overwrites its checkpoints, so an anchor cannot detect a deleted one. Use a full saver"
         )
@@ -103,7 +103,7 @@ class Anchoring:
         """
         checkpoint_id = at.checkpoint_id or ""
         slots = [WRITES_IDX_MAP.get(channel, position) for position, (channel, _) in enumerate(writes)]
-        settles = self._wiring.habits.settles_slots
+        settles = self._wiring.traits.settles_slots
         new = NewWrites(checkpoint_id, task_id, slots, settles, settles and max(slots, default=0) < 0)
         begun = yield Work(partial(self._client.begin_writes, at.place, new), is_heavy=True)
         yield store
@@ -216,7 +216,7 @@ class Anchoring:
         if newer is not None and id_bytes(newer) > id_bytes(checkpoint_id) and (yield from self._seen(at, newer)) is not None:
             yield Work(partial(self._client.end, view, {spot: Kind.GONE}), is_heavy=True)
 
-    def delete_for_runs(self, run_ids: Sequence[str], delete: Step) -> Steps[None]:
+    def delete_for_runs(self, run_ids: Sequence[str], delete: Step) -> Steps[Any]:
         """Deletes what runs wrote: only rows that open are named, so that no forged ``run_id`` excuses a deletion."""
         named: dict[str, _Rows] = defaultdict(dict)
         for run_id in run_ids:
@@ -229,7 +229,7 @@ class Anchoring:
                 thread_id = str(found.config["configurable"]["thread_id"])
                 view = View(self._client.names, thread_id, (yield Work(partial(self._client.thread, thread_id), True)).ledger)
                 named[thread_id][view.spot(*spot_of(found))] = spot_of(found)
-        yield from self._delete_parts(named, delete, takes_all=True)
+        return (yield from self._delete_parts(named, delete, takes_all=True))
 
     def _delete_parts(self, named: dict[str, _Rows], delete: Step, *, takes_all: bool) -> Steps[Any]:
         """Deletes checkpoints: announces exactly these, deletes, and enters what became of each.

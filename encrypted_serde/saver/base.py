@@ -89,7 +89,7 @@ class WiredSaver(BaseCheckpointSaver[Any]):
         if config is None and callable(self._context) and current.get() is None:
             raise ConfigurationError("list(None) has no run's config to ask context= with: use an encryption_context")
         context = self._context_of(config)
-        asked = None if config is None else self._inner_config(config)
+        asked = self._inner_config(config) if config else config  # {}: what it means is the inner saver's to say
         return Asked(asked, current.get() if context is None else context, wanted, before, limit)
 
     def _context_of(self, config: RunnableConfig | None) -> EncryptionContext | None:

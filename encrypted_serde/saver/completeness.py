@@ -20,6 +20,7 @@ from ..anchor.ledger import Standing
 from ..audit import tell_refused
 from ..core.binding import Place, WriteClaims
 from ..core.format import find_sealed
+from ..core.opaque import opaque
 from ..errors import EncryptedSerdeError, Incomplete
 from ..wrapping.steps import Steps, Work
 from .open import RowOpener
@@ -42,6 +43,9 @@ class Kept(NamedTuple):
     found: CheckpointTuple
     view: View
     judged: Judged | None
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 Verdict = Generator[Any, Any, Kept | None]

@@ -11,12 +11,13 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMet
 
 from ..core.context import EncryptionContext
 from ..core.format import find_sealed
+from ..core.opaque import opaque
+from ..rows.manifest import KEY
+from ..rows.writes import Task
 from ..wrapping.steps import Steps, Work
 from .base import WiredSaver
 from .completeness import spot_of
-from .manifest import KEY
 from .steps import Call, Page, Query
-from .writes import Task
 
 
 class _Copy(NamedTuple):
@@ -39,6 +40,9 @@ class _Copy(NamedTuple):
     versions: ChannelVersions
     tasks: list[Task]
     context: EncryptionContext | None
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 def copy_steps(

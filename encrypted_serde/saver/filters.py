@@ -15,8 +15,9 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from ..core.context import EncryptionContext
 from ..core.keys import Key
+from ..core.opaque import opaque
+from ..rows.manifest import survives_json
 from ..wrapping.search import is_searchable, search_token
-from .manifest import survives_json
 
 _FIRST_PAGE = 16
 LARGEST_PAGE = 1024
@@ -51,6 +52,9 @@ class Plan(NamedTuple):
 
     pushed: list[dict[str, Any]]
     rest: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class Tokens(NamedTuple):

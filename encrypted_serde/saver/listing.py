@@ -10,8 +10,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
 from ..core.context import NO_CONTEXT, EncryptionContext, current
-from ..core.keys import Key, SearchKeyProvider
-from ..errors import WrongLocation
+from ..core.keys import Key, Keyring, SearchKeyProvider
+from ..core.opaque import opaque
+from ..errors import KeyErased, WrongLocation
 from ..wrapping.offload import is_heavy
 from ..wrapping.steps import Give, Step, Steps, Work
 from .filters import LARGEST_PAGE, Pager, Plan, Tokens, merge, plan
@@ -37,6 +38,9 @@ class Asked(NamedTuple):
     before: RunnableConfig | None
     limit: int | None
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
 
 class Lister:
     """Answers ``list`` and ``alist``.
@@ -45,6 +49,9 @@ class Lister:
         wiring: The parts of the wrapper.
         opener: Verifies and opens what the inner saver returns.
     """
+
+    passes_over_erased = True
+    """Whether rows under destroyed keys are passed over: a tenant that starts anew is not blocked by its old rows."""
 
     def __init__(self, wiring: Wiring, opener: RowOpener) -> None:
         self._wiring = wiring
@@ -68,7 +75,7 @@ class Lister:
                 answers.append((yield request))
             for row in fetch.rows(answers):
                 found = row
-                if self._wiring.habits.lists_stubs:
+                if self._wiring.traits.lists_stubs:
                     found = yield Call(self._wiring.gated, "get_tuple", (row.config,), asked.context)
                     if found is None:
                         continue
@@ -87,7 +94,16 @@ class Lister:
 
     def _answer(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
         """Opens a row; None if it does not match, or is passed over."""
-        semantics = self._wiring.habits.filters
+        try:
+            return self._opened(asked, query, found)
+        except KeyErased:
+            if not self.passes_over_erased:
+                raise
+        self._wiring.admission.passed_over[KeyErased.__name__] += 1
+        return None
+
+    def _opened(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
+        semantics = self._wiring.traits.filters
         if _passes_over_others(asked) and self._opener.is_of_others(found, asked.context):
             return None
         self._opener.check_identity(asked.config, found, is_listed=True)
@@ -107,24 +123,30 @@ class Lister:
         if wiring.searchable_keys and not wiring.admission and context is not None:
             provider = wiring.sealer.keys
             keys = provider.search_keys(context.pairs) if isinstance(provider, SearchKeyProvider) else ()
-            if len(keys) > 1 and not wiring.habits.newest_first:
+            if len(keys) > 1 and not wiring.traits.newest_first:
                 keys = ()
         tokens = Tokens(wiring.searchable_keys, keys, context or NO_CONTEXT)
-        return plan(asked.wanted, wiring.readable_keys, tokens, wiring.habits.filters)
+        return plan(asked.wanted, wiring.readable_keys, tokens, wiring.traits.filters)
 
     def _fetch(self, asked: Asked, query: Plan) -> _Fetch:
-        limit = None if query.rest or _passes_over_others(asked) else asked.limit
+        may_pass = query.rest or _passes_over_others(asked) or not isinstance(self._wiring.sealer.keys, Keyring)
+        limit = None if may_pass else asked.limit
         if len(query.pushed) > 1:
             return _Merged([self._query(asked, pushed, asked.before, limit) for pushed in query.pushed])
         one = self._query(asked, query.pushed[0], asked.before, limit)
-        if self._wiring.habits.lists_stubs:  # nothing else is asked of a saver while it is listing
+        if self._wiring.traits.lists_stubs:  # nothing else is asked of a saver while it is listing
             return _Merged([one])
-        if not self._wiring.habits.newest_first:
+        if not self._wiring.traits.newest_first:
             return _Streamed(one)
-        return _Paged(one) if limit is None or limit > LARGEST_PAGE else _Merged([one])
+        return _Merged([one]) if _names_no_id(asked.before) or (limit is not None and limit <= LARGEST_PAGE) else _Paged(one)
 
     def _query(self, asked: Asked, pushed: dict[str, Any], before: RunnableConfig | None, limit: int | None) -> Query:
         return Query(self._wiring.gated, asked.config, asked.context, pushed or None, before, limit)
+
+
+def _names_no_id(before: RunnableConfig | None) -> bool:
+    """Says whether ``before`` names no checkpoint. What is listed then is the inner saver's to say."""
+    return before is not None and not before.get("configurable", {}).get("checkpoint_id")
 
 
 def _passes_over_others(asked: Asked) -> bool:

@@ -20,15 +20,17 @@ from ..core import binding
 from ..core.binding import Binding, Place, WriteClaims
 from ..core.context import EncryptionContext, current, may_read
 from ..core.format import Sealed, find_sealed, is_sealed
+from ..core.opaque import opaque
 from ..core.sealer import Opened
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, WrongLocation
+from ..rows.listed import Listed
+from ..rows.manifest import KEY, Found, Manifest, Verified, is_before_v4
+from ..rows.writes import Task, Write, in_order, require_whole, whole_batches
+from ..wrapping.admission import PLAINTEXT, Admitted
 from ..wrapping.gate import Foreign, pack_inert
-from ..wrapping.serialize import Waiting, loads_unauthenticated
+from ..wrapping.serialize import Waiting
 from ..wrapping.upstream import TASKS, DeltaSnapshot
-from .manifest import KEY, Found, Manifest, Verified, is_before_v4
-from .stored import Listed
 from .wiring import At, Wiring
-from .writes import Task, Write, in_order, require_whole, whole_batches
 
 IDENTITY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 """Keys of ``configurable`` that say which row is meant."""
@@ -50,6 +52,9 @@ class _Head(NamedTuple):
     checkpoint: Mapping[str, Any] | None
     metadata: Waiting
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
     @property
     def is_proven(self) -> bool:
         """Whether the row carries proof that we sealed it."""
@@ -67,7 +72,7 @@ class RowOpener:
         self._sealer = wiring.sealer
         self._serde = wiring.serde
         self._admission = wiring.admission
-        self._habits = wiring.habits
+        self._traits = wiring.traits
         self._gaps_only_in = wiring.gaps_only_in
         self._remembered = wiring.remembered
 
@@ -82,12 +87,12 @@ class RowOpener:
         Raises:
             WrongLocation: If it is one.
         """
-        wanted = asked["configurable"] if asked else {}
+        wanted: Mapping[str, Any] = asked["configurable"] if asked else {}
         got = found.config["configurable"]
-        for name in ("thread_id", "checkpoint_ns") if self._habits.is_shallow else IDENTITY:
+        for name in ("thread_id", "checkpoint_ns") if self._traits.is_shallow else IDENTITY:
             if wanted.get(name) is None or (name == "checkpoint_id" and not wanted[name]):  # an empty id is the latest
                 continue
-            if name == "checkpoint_ns" and not wanted[name] and is_listed and self._habits.lists_all:
+            if name == "checkpoint_ns" and not wanted[name] and is_listed and self._traits.lists_all:
                 continue
             if str(wanted[name]) != str(got.get(name, "")):
                 error = WrongLocation(f"asked for {name} {wanted[name]!r}, the saver returned {got.get(name)!r}")
@@ -178,8 +183,8 @@ class RowOpener:
                 parent_id=found.parent_config["configurable"]["checkpoint_id"] if found.parent_config else None,
                 checkpoint=checkpoint,
                 readable={name: value for name, value in stored.items() if name != KEY},
-                loses_parent=self._habits.is_shallow or self._habits.prunes,
-                added_keys=self._habits.added_keys,
+                loses_parent=self._traits.is_shallow or self._traits.prunes,
+                added_keys=self._traits.added_keys,
             )
         )
         values, nones = self._kinds(checkpoint)
@@ -201,7 +206,7 @@ class RowOpener:
         _check_form(found.checkpoint)
         if found.checkpoint.get("id") != at.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
-        if self._habits.stores_all_values and not isinstance(found.checkpoint, Foreign) and not self._admission.plaintext:
+        if self._traits.stores_all_values and not isinstance(found.checkpoint, Foreign) and not self._admission.plaintext:
             raise PlaintextRefused("the checkpoint was never encrypted")
         values, sends = found.checkpoint.get("channel_values"), found.checkpoint.get("pending_sends")
         stored = [*values.values()] if isinstance(values, Mapping) else []
@@ -223,16 +228,16 @@ class RowOpener:
 
     def _remember(self, at: At, checkpoint: Mapping[str, Any], values: Sequence[str], nones: Sequence[str]) -> None:
         """Remembers which of these channels have a row of their own, for the manifests of the checkpoints that follow."""
-        if self._habits.stores_all_values or at.checkpoint_id is None:
+        if self._traits.stores_all_values or at.checkpoint_id is None:
             return
         found = checkpoint["channel_values"]
         apart = [name for name in values if not self._stands_in_row(found[name])]
-        listed = Listed(apart, () if self._habits.inlines_scalars else nones)
+        listed = Listed(apart, [] if self._traits.inlines_scalars else [*nones])
         self._remembered.note(at.place, at.checkpoint_id, listed, checkpoint["channel_versions"])
 
     def _is_by_version(self, checkpoint: Mapping[str, Any], channel: str) -> bool:
         """Says whether a value is sealed, in a row of its own, and was found by the version of its channel."""
-        if self._habits.stores_all_values or channel not in checkpoint["channel_versions"]:
+        if self._traits.stores_all_values or channel not in checkpoint["channel_versions"]:
             return False
         value = _bare(checkpoint["channel_values"][channel])
         return isinstance(value, bytes) and is_sealed(value)
@@ -251,7 +256,7 @@ class RowOpener:
 
     def _is_gathered(self, channel: str, value: object, checkpoint: Mapping[str, Any]) -> bool:
         """Says whether the saver gathered a value from the writes of the parent, as a bare list: sends of a format below 4."""
-        return channel == TASKS and isinstance(value, list) and self._habits.migrates_sends and is_before_v4(checkpoint)
+        return channel == TASKS and isinstance(value, list) and self._traits.migrates_sends and is_before_v4(checkpoint)
 
     def _channels(self, checkpoint: Mapping[str, Any], head: _Head, at: At) -> tuple[dict[str, Waiting], dict[str, Any] | None]:
         """Opens the channel values; gives the channel versions too, where sends that a saver gathered change them."""
@@ -290,11 +295,11 @@ class RowOpener:
         if head.checkpoint is None or (sends := checkpoint.get("pending_sends")) is None:
             return None
         if not is_before_v4(head.checkpoint):
-            if self._habits.gathers_sends:
+            if self._traits.gathers_sends:
                 return []
             if sends:
                 raise WrongLocation("a checkpoint of format 4 has no pending sends: these were put there")
-        if self._habits.gathers_sends:
+        if self._traits.gathers_sends:
             return self._sends_of_parent(sends, head, at)
         return [
             self._send(send, _bind(binding.send, at.place, at.checkpoint_id, idx, len(sends)), at, is_proven=head.is_proven)
@@ -310,7 +315,7 @@ class RowOpener:
         return self._waiting(opened)
 
     def _sends_of_parent(self, sends: list[Any], head: _Head, at: At) -> list[Waiting]:
-        if self._habits.is_shallow:  # which keeps no parent
+        if self._traits.is_shallow:  # which keeps no parent
             return [self._send_of_parent(send, None, at).value for send in sends]
         writes = [self._send_of_parent(send, head.manifest.parent_id if head.manifest else None, at) for send in sends]
         in_order(writes)
@@ -322,7 +327,7 @@ class RowOpener:
     def _pending_writes(self, found: Sequence[PendingWrite] | None, at: At, *, is_proven: bool) -> list[Write] | None:
         if found is None:
             return None
-        if self._habits.mixes_writes:
+        if self._traits.mixes_writes:
             opened = [self._write(write, at._replace(checkpoint_id=None), is_proven=is_proven) for write in found]
             of_this = [write for write in opened if not write.claims or write.claims.checkpoint_id == at.checkpoint_id]
         else:
@@ -376,7 +381,7 @@ class RowOpener:
 
     def _stands_in_row(self, value: Any) -> bool:
         """Says whether a value stands in the row of its checkpoint, and not in one of its own that may be older."""
-        return self._habits.stores_all_values or (self._habits.inlines_scalars and isinstance(value, _SCALARS))
+        return self._traits.stores_all_values or (self._traits.inlines_scalars and isinstance(value, _SCALARS))
 
     def _open(self, sealed: Sealed, place: Binding, context: EncryptionContext | None) -> Opened:
         return self._sealer.open_bound(sealed, place, context=context)
@@ -396,7 +401,8 @@ class RowOpener:
         self._admission.admit_plain(type(value).__name__, "a value", is_proven=is_proven)
         if type(value) in _SCALARS or isinstance(value, bytes):
             return Waiting.holding(value)
-        return Waiting(lambda: loads_unauthenticated(self._serde, "msgpack", pack_inert(value)))
+        plain = Admitted(PLAINTEXT, "msgpack", pack_inert(value))
+        return Waiting(lambda: self._admission.loads(self._serde, plain))
 
     # --- which row
 
@@ -408,7 +414,7 @@ class RowOpener:
             checkpoint_ns, checkpoint_id = configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"]
             if not isinstance(checkpoint_ns, str) or not isinstance(checkpoint_id, str):
                 raise MalformedEnvelope("the namespace or id of a stored checkpoint is no text")
-            if checkpoint_ns == self._habits.root_name:
+            if checkpoint_ns == self._traits.root_name:
                 checkpoint_ns = ""
             try:
                 place = Place.of(configurable["thread_id"], checkpoint_ns)

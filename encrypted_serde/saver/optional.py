@@ -14,13 +14,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
 from ..errors import ConfigurationError
+from ..rows.manifest import hides_metadata
 from ..wrapping.steps import Give, Steps, Work, arun, run
 from .base import WiredSaver
 from .copying import copy_steps
-from .inner import overrides
 from .listing import Asked
-from .manifest import hides_metadata
 from .steps import Call, Page, Query
+from .traits import overrides
 
 
 def class_for(
@@ -50,14 +50,14 @@ def _subclass(wrapper: type[WiredSaver], cls: type[WiredSaver], names: frozenset
     return type(cls.__name__, (cls, _subclass(wrapper, wrapper, names)), members)  # type: ignore[arg-type]  # as above
 
 
-def delete_thread(self: WiredSaver, thread_id: str) -> None:
-    """Deletes a thread, as the inner saver does. With an anchor the deletion is announced and ended there."""
-    run(_delete_steps(self, [thread_id], Call(self._wiring.gated, "delete_thread", (thread_id,))))
+def delete_thread(self: WiredSaver, thread_id: str, **named: Any) -> Any:
+    """Deletes a thread. Arguments and result are those of the inner saver. With an anchor the deletion is entered there."""
+    return run(_delete_steps(self, thread_id, named))
 
 
-async def adelete_thread(self: WiredSaver, thread_id: str) -> None:
+async def adelete_thread(self: WiredSaver, thread_id: str, **named: Any) -> Any:
     """Deletes a thread, as `delete_thread` does."""
-    await arun(_delete_steps(self, [thread_id], Call(self._wiring.gated, "delete_thread", (thread_id,))))
+    return await arun(_delete_steps(self, thread_id, named))
 
 
 def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Any:
@@ -76,14 +76,14 @@ async def aprune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> A
     return await arun(_prune_steps(self, thread_ids, named))
 
 
-def delete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
-    """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key."""
-    run(_delete_for_runs_steps(self, run_ids))
+def delete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Any:
+    """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key. Returns its result."""
+    return run(_delete_for_runs_steps(self, run_ids, named))
 
 
-async def adelete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
+async def adelete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Any:
     """Deletes what runs wrote, as `delete_for_runs` does."""
-    await arun(_delete_for_runs_steps(self, run_ids))
+    return await arun(_delete_for_runs_steps(self, run_ids, named))
 
 
 def copy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
@@ -96,11 +96,11 @@ async def acopy_thread(self: WiredSaver, source_thread_id: str, target_thread_id
     await arun(_copy_steps(self, source_thread_id, target_thread_id))
 
 
-def _delete_steps(self: WiredSaver, thread_ids: Sequence[str], delete: Call) -> Steps[None]:
-    if self._anchoring is not None:
-        yield from self._anchoring.delete_threads(thread_ids, delete)
-    else:
-        yield delete
+def _delete_steps(self: WiredSaver, thread_id: str, named: Mapping[str, Any]) -> Steps[Any]:
+    delete = Call(self._wiring.gated, "delete_thread", (thread_id,), None, named)
+    if self._anchoring is None:
+        return (yield delete)
+    return (yield from self._anchoring.delete_threads([thread_id], delete))
 
 
 def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], named: Mapping[str, Any]) -> Steps[Any]:
@@ -132,12 +132,11 @@ def require_judgeable(self: WiredSaver, thread_ids: Sequence[str]) -> Steps[None
                 )
 
 
-def _delete_for_runs_steps(self: WiredSaver, run_ids: Sequence[str]) -> Steps[None]:
-    delete = Call(self._wiring.gated, "delete_for_runs", (run_ids,))
+def _delete_for_runs_steps(self: WiredSaver, run_ids: Sequence[str], named: Mapping[str, Any]) -> Steps[Any]:
+    delete = Call(self._wiring.gated, "delete_for_runs", (run_ids,), None, named)
     if self._anchoring is None:
-        yield delete
-    else:
-        yield from self._anchoring.delete_for_runs(run_ids, delete)
+        return (yield delete)
+    return (yield from self._anchoring.delete_for_runs(run_ids, delete))
 
 
 def _copy_steps(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> Steps[None]:

@@ -22,12 +22,13 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..anchor.entries import Anchor
-from ..audit import AuditListener, make_sealer
+from ..audit import AuditListener, Sealing, make_sealer
 from ..core.ciphers import DEFAULT
 from ..core.context import EncryptionContext
 from ..core.keys import Key, KeyProvider, Keyring
-from ..core.sealer import Sealing
 from ..errors import ConfigurationError
+from ..rows.listed import Listed
+from ..rows.manifest import KEY, LANGGRAPH_KEYS, survives_json
 from ..wrapping import upstream
 from ..wrapping.admission import Admission
 from ..wrapping.description import description, summary
@@ -37,13 +38,11 @@ from ..wrapping.offload import is_heavy, is_large, seal_now
 from ..wrapping.steps import arun, astream, run, stream
 from .anchoring import client_for
 from .base import ContextSource, WiredSaver, value_serde
-from .inner import Habits, habits_of, next_of_its_own, with_probed
 from .listing import Lister
-from .manifest import KEY, LANGGRAPH_KEYS, survives_json
 from .open import IDENTITY
 from .optional import class_for
 from .steps import Call, ambient
-from .stored import Listed
+from .traits import Traits, next_of_its_own, traits_of, with_probed
 from .wiring import At, Wiring
 
 
@@ -87,7 +86,7 @@ class EncryptedSaver(WiredSaver):
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
         anchor: An append-only list out of reach of whoever writes the database, such as `SqliteAnchor` or `PostgresAnchor`:
             what was deleted or put back there is refused with `Incomplete`. See docs/anchor.md.
-        habits: How the inner saver treats what it is handed, if it is none that is known (docs/coverage.md lists them) and
+        traits: How the inner saver treats what it is handed, if it is none that is known (docs/coverage.md lists them) and
             gives back something else than it was given.
 
     Raises:
@@ -130,12 +129,12 @@ class EncryptedSaver(WiredSaver):
         verify_delta_history: bool = False,
         audit: AuditListener | None = None,
         anchor: Anchor | None = None,
-        habits: Habits | None = None,
+        traits: Traits | None = None,
     ) -> None:
         if not isinstance(inner, BaseCheckpointSaver) or isinstance(inner, EncryptedSaver):
             raise TypeError(f"inner must be a checkpointer that is not encrypted yet, not {type(inner).__name__}")
-        if habits is not None and not isinstance(habits, Habits):
-            raise TypeError(f"habits must be Habits, not {type(habits).__name__}")
+        if traits is not None and not isinstance(traits, Traits):
+            raise TypeError(f"traits must be Traits, not {type(traits).__name__}")
         self.inner = inner
         self._context = context if context is None or callable(context) else EncryptionContext.of(context)
         self._passed_keys = (*IDENTITY, *pass_config)
@@ -156,7 +155,7 @@ class EncryptedSaver(WiredSaver):
         admission = Admission(
             sealer, plaintext=allow_plaintext, unbound=allow_unbound, legacy_keys=legacy_keys, allowlist_from=own
         )
-        known = habits_of(inner) if habits is None else with_probed(habits, inner)
+        known = traits_of(inner) if traits is None else with_probed(traits, inner)
         client = client_for(anchor, sealer.keys, known)
         view = gated(inner, _gate(admission, known))
         self._connect(Wiring(view, sealer, own, admission, known, readable, searchable, anchor=client))
@@ -199,7 +198,7 @@ class EncryptedSaver(WiredSaver):
 
     def get_next_version(self, current: Any, channel: None) -> Any:
         """Gives the next version of a channel, as the inner saver does."""
-        if self._wiring.habits.reuses_versions:
+        if self._wiring.traits.reuses_versions:
             return next_of_its_own(current)
         return self.inner.get_next_version(current, channel)
 
@@ -208,7 +207,7 @@ class EncryptedSaver(WiredSaver):
         clone = copy.copy(self)
         admission = self._wiring.admission.with_allowlist(extra_allowlist)
         serde = upstream.with_msgpack_allowlist(self.serde, extra_allowlist)
-        view = gated(self.inner, _gate(admission, self._wiring.habits))
+        view = gated(self.inner, _gate(admission, self._wiring.traits))
         clone._connect(replace(self._wiring, gated=view, serde=serde, admission=admission))
         return clone
 
@@ -241,19 +240,19 @@ class EncryptedSaver(WiredSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
-        habits, values = self._wiring.habits, checkpoint["channel_values"]
+        traits, values = self._wiring.traits, checkpoint["channel_values"]
         asked, at = await self._aside(False, self._asked, config)
         if self._needs_parent(at, checkpoint, new_versions):
             with ambient(at.context):
                 found = await self._wiring.gated.aget_tuple(asked)
             await self._aside(False, self._note_parent, asked, at, found)
         sealed, sealed_metadata, listed = await self._aside(
-            not habits.asks_serde, self._seal, at, config, checkpoint, metadata, new_versions
+            not traits.asks_serde, self._seal, at, config, checkpoint, metadata, new_versions
         )
-        if habits.asks_serde:
+        if traits.asks_serde:
             # What the inner saver would seal on its loop must have its key: a keyring in memory always has.
             is_remote = not isinstance(self._wiring.sealer.keys, Keyring)
-            asks_for = values if habits.stores_all_values else new_versions
+            asks_for = values if traits.stores_all_values else new_versions
             large = {name for name in asks_for if is_large(values.get(name))}
             later = [sealed["channel_values"].get(name) for name in asks_for if is_remote or name in large]
             await self._aside(bool(large), seal_now, later)
@@ -277,7 +276,7 @@ class EncryptedSaver(WiredSaver):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Seals the writes of a task and stores them."""
-        asks = self._wiring.habits.asks_serde
+        asks = self._wiring.traits.asks_serde
         asked, at, sealed, batch = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
         is_heavy = asks and any(is_large(value) for _, value in writes)
         if asks and (is_heavy or not isinstance(self._wiring.sealer.keys, Keyring)):
@@ -291,7 +290,7 @@ class EncryptedSaver(WiredSaver):
     def _needs_parent(self, at: At, checkpoint: Checkpoint, new_versions: ChannelVersions) -> bool:
         """Says whether the parent has to be read to know which of its values this checkpoint shares with it."""
         wiring = self._wiring
-        if at.checkpoint_id is None or wiring.habits.stores_all_values:
+        if at.checkpoint_id is None or wiring.traits.stores_all_values:
             return False
         shares_none = checkpoint["channel_versions"].keys() <= new_versions.keys()
         return not shares_none and not wiring.remembered.knows(at.place, at.checkpoint_id)
@@ -303,7 +302,7 @@ class EncryptedSaver(WiredSaver):
             self._opener.listed(found, at.context)
 
     def _remember(self, at: At, checkpoint: Checkpoint, listed: Listed) -> None:
-        if not self._wiring.habits.stores_all_values:
+        if not self._wiring.traits.stores_all_values:
             self._wiring.remembered.note(at.place, checkpoint["id"], listed, checkpoint["channel_versions"])
 
     def _seal(
@@ -408,8 +407,8 @@ def _config_of(found: CheckpointTuple | None) -> RunnableConfig | None:
     return None if found is None else found.config
 
 
-def _gate(admission: Admission, habits: Habits) -> Gate:
-    return JsonGate(admission) if habits.asks_json else Gate(admission)
+def _gate(admission: Admission, traits: Traits) -> Gate:
+    return JsonGate(admission) if traits.asks_json else Gate(admission)
 
 
 def _names(option: str, names: Collection[str]) -> frozenset[str]:

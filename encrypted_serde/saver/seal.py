@@ -7,23 +7,23 @@ about the rest of its place (which some ways of reading know). The claims stand 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint
 
+from ..audit import BatchSealing
 from ..core import binding
-from ..core.binding import Binding, WriteClaims
+from ..core.binding import Binding, WriteMaker
+from ..core.claims import task_claims
 from ..core.format import sealed_text
-from ..core.sealer import BatchSealing
+from ..rows.listed import Listed
+from ..rows.manifest import KEY, Manifest, digest, split_metadata
 from ..wrapping.gate import Deferred
 from ..wrapping.offload import LARGE
 from ..wrapping.search import is_searchable, search_token
 from ..wrapping.serialize import dumps, dumps_as_json_would
 from ..wrapping.upstream import TASKS, DeltaSnapshot
-from .manifest import KEY, Manifest, digest, split_metadata
-from .stored import Listed
 from .wiring import At, Wiring
 
 
@@ -36,9 +36,9 @@ class RowSealer:
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
-        self._asks_serde = wiring.habits.asks_serde
-        self._inlines = wiring.habits.inlines_scalars
-        self._dumps = dumps_as_json_would if wiring.habits.inlines_scalars else dumps
+        self._asks_serde = wiring.traits.asks_serde
+        self._inlines = wiring.traits.inlines_scalars
+        self._dumps = dumps_as_json_would if wiring.traits.inlines_scalars else dumps
 
     def checkpoint(
         self,
@@ -60,7 +60,8 @@ class RowSealer:
         """
         values = checkpoint["channel_values"]
         versions = self._versions_as_read(checkpoint)
-        batch = self._wiring.sealer.batch(len(values) + 1, context=at.context)
+        expected = len(values) if self._wiring.traits.stores_all_values else len(new_versions)
+        batch = self._wiring.sealer.batch(expected + 1, context=at.context)
         sealed: dict[str, Any] = {}
         inline: set[str] = set()
         for channel, value in values.items():
@@ -69,35 +70,40 @@ class RowSealer:
                 if self._inlines:
                     inline.add(channel)
                 continue
-            make = partial(binding.value, at.place, channel, versions.get(channel))
+            where = (binding.value, at.place, channel, versions.get(channel))
             if isinstance(value, DeltaSnapshot):
-                make = partial(binding.delta, at.place, channel, versions.get(channel))
-                if self._wiring.habits.asks_json:
-                    sealed[channel] = DeltaSnapshot(sealed_text(self._seal(batch, channel, value.value, make)))
+                where = (binding.delta, at.place, channel, versions.get(channel))
+                if self._wiring.traits.asks_json:
+                    sealed[channel] = DeltaSnapshot(sealed_text(self._seal(batch, channel, value.value, *where)))
                 else:
-                    sealed[channel] = DeltaSnapshot(self._handed(batch, channel, value.value, make))
+                    sealed[channel] = DeltaSnapshot(self._handed(batch, channel, value.value, *where))
             elif self._stays_inline(value, is_new=channel in new_versions):
-                sealed[channel] = sealed_text(self._seal(batch, channel, value, make))
+                sealed[channel] = sealed_text(self._seal(batch, channel, value, *where))
                 inline.add(channel)
             else:
-                sealed[channel] = self._handed(batch, channel, value, make)
+                sealed[channel] = self._handed(batch, channel, value, *where)
         result: Checkpoint = {**checkpoint, "channel_values": sealed}
         if sends := cast("list[Any]", checkpoint.get("pending_sends")):
             result["pending_sends"] = [  # type: ignore[typeddict-unknown-key]  # of formats below 4
-                sealed_text(self._seal(batch, TASKS, send, partial(binding.send, at.place, checkpoint["id"], idx, len(sends))))
+                sealed_text(self._seal(batch, TASKS, send, binding.send, at.place, checkpoint["id"], idx, len(sends)))
                 for idx, send in enumerate(sends)
             ]
-        if self._wiring.habits.stores_all_values:
-            earlier, stored = Listed((), ()), {*values}
-        else:
-            earlier = self._wiring.remembered.listed_too(at.place, versions, {*new_versions, *inline})
-            stored = values.keys() & {*new_versions, *inline}
-        listed = Listed(
-            [name for name in values if name in stored and values[name] is not None] + [*earlier.values],
-            [name for name in values if name in stored and values[name] is None] + [*earlier.nones],
-        )
-        apart = Listed(*([name for name in names if name not in inline] for names in listed))
+        listed = self._listed(at, values, versions, {*new_versions, *inline})
+        apart = listed
+        if inline:
+            apart = Listed(*([name for name in names if name not in inline] for names in listed))
         return result, self._metadata(batch, at, result, metadata, listed), apart
+
+    def _listed(self, at: At, values: Mapping[str, Any], versions: Mapping[str, Any], stored: Collection[str]) -> Listed:
+        """Returns what the manifest lists; `stored` are the channels that a saver with a value per version stores anew."""
+        if self._wiring.traits.stores_all_values:
+            listed, stored = Listed([], []), values.keys()
+        else:
+            listed = self._wiring.remembered.listed_too(at.place, versions, stored)
+        for name, value in values.items():
+            if name in stored:
+                (listed.nones if value is None else listed.values).append(name)
+        return listed
 
     def writes(
         self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -108,21 +114,21 @@ class RowSealer:
         replace each other one by one in the database, and stand alone.
         """
         batch = self._wiring.sealer.batch(len(writes), context=at.context)
-        ordinary = Counter(channel for channel, _ in writes if channel not in WRITES_IDX_MAP)
-        size = sum(ordinary.values())
-        alone = WriteClaims(task_id, at.checkpoint_id, task_path)
-        together = alone._replace(batch=batch.id, size=size)
+        ordinary = Counter([channel for channel, _ in writes if channel not in WRITES_IDX_MAP])
+        task = task_claims(task_id, cast("str", at.checkpoint_id), task_path, batch.id)
+        maker = WriteMaker(at.place, task, sum(ordinary.values()))
         sealed = []
         for position, (channel, value) in enumerate(writes):
-            special = WRITES_IDX_MAP.get(channel)
-            numbered = together._replace(idx=position, of=ordinary[channel])
-            claims = numbered if special is None else alone._replace(idx=special, alone=batch.id)
-            sealed.append((channel, self._handed(batch, channel, value, partial(binding.write, at.place, channel, claims))))
+            if (special := WRITES_IDX_MAP.get(channel)) is None:
+                handed = self._handed(batch, channel, value, maker.ordinary, channel, position, ordinary[channel])
+            else:
+                handed = self._handed(batch, channel, value, maker.special, channel, special)
+            sealed.append((channel, handed))
         return sealed, batch.id
 
     def _versions_as_read(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         versions = checkpoint["channel_versions"]
-        return {name: str(version) for name, version in versions.items()} if self._wiring.habits.text_versions else versions
+        return {name: str(version) for name, version in versions.items()} if self._wiring.traits.text_versions else versions
 
     def _stays_inline(self, value: Any, *, is_new: bool) -> bool:
         """Says whether a value is handed over as text, for a saver that keeps such values in JSON.
@@ -130,20 +136,23 @@ class RowSealer:
         A text that is new in this put may as well have a row of its own: as part of a JSON document a large one is encoded and
         parsed several times over. One that is not new stays where the saver looks for it, or it would be lost.
         """
-        if self._wiring.habits.asks_json:
+        if self._wiring.traits.asks_json:
             return True
         if not self._inlines or not isinstance(value, (str, int, float, bool)):
             return False
         return not (is_new and isinstance(value, str) and len(value) >= LARGE)
 
-    def _handed(self, batch: BatchSealing, channel: str, value: Any, make: Callable[[], Binding]) -> Deferred | bytes:
+    def _handed(
+        self, batch: BatchSealing, channel: str, value: Any, make: Callable[..., Binding], *where: Any
+    ) -> Deferred | bytes:
+        """Hands a value to the saver: sealed, or to be sealed when the saver asks for its bytes. `make` is given `where`."""
         if self._asks_serde:
-            return Deferred(partial(self._seal, batch, channel, value, make))
-        return self._seal(batch, channel, value, make)
+            return Deferred(self._seal, batch, channel, value, make, *where)
+        return self._seal(batch, channel, value, make, *where)
 
-    def _seal(self, batch: BatchSealing, channel: str, value: Any, make: Callable[[], Binding]) -> bytes:
-        inner_type, plaintext = self._dumps(self._wiring.serde, value, f"the value of channel {channel!r}")
-        return batch.seal(inner_type, plaintext, make())
+    def _seal(self, batch: BatchSealing, channel: str, value: Any, make: Callable[..., Binding], *where: Any) -> bytes:
+        inner_type, plaintext = self._dumps(self._wiring.serde, value, "the value of channel", channel)
+        return batch.seal(inner_type, plaintext, make(*where))
 
     def _metadata(
         self,
@@ -163,8 +172,8 @@ class RowSealer:
         manifest = Manifest(
             checkpoint_id=checkpoint["id"],
             parent_id=at.checkpoint_id,
-            values=[*listed.values],
-            nones=[*listed.nones],
+            values=listed.values,
+            nones=listed.nones,
             private=dumps_as_json_would(wiring.serde, private, "the metadata"),
             digest=digest({**checkpoint, "channel_versions": versions}, readable),
         )

@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from ..core.context import EncryptionContext, encryption_context
+from ..core.opaque import opaque
 
 
 def ambient(context: EncryptionContext | None) -> AbstractContextManager[None]:
@@ -34,6 +35,9 @@ class Call(NamedTuple):
     arguments: tuple[Any, ...]
     context: EncryptionContext | None = None
     named: Mapping[str, Any] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     def now(self) -> Any:
         """Calls it."""
@@ -64,6 +68,9 @@ class Query(NamedTuple):
     filter: dict[str, Any] | None = None
     before: RunnableConfig | None = None
     limit: int | None = None
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     def rows(self) -> Any:
         """Starts listing."""

@@ -34,6 +34,8 @@ class WholeLister(Lister):
         listed: Namespace and id of every row that counts.
     """
 
+    passes_over_erased = False  # somebody who writes rows could make any row name a destroyed key
+
     def __init__(self, wiring: Wiring, opener: RowOpener, client: AnchorClient) -> None:
         super().__init__(wiring, opener)
         self._client = client
@@ -66,7 +68,7 @@ class WholeLister(Lister):
         view: View = yield from self._view(thread_id)
         self._due = self._expected(view, asked)
         fetch = self._fetch(asked._replace(limit=None), plan)
-        descends = self._wiring.habits.newest_first and all(spot.checkpoint[:1] == b"u" for spot in self._due)
+        descends = self._wiring.traits.newest_first and all(spot.checkpoint[:1] == b"u" for spot in self._due)
         while left != 0 and (requests := fetch.requests()):
             [request] = requests
             rows = fetch.rows([(yield request)])

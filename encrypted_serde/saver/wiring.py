@@ -9,12 +9,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..anchor.client import AnchorClient
+from ..audit import Sealing
 from ..core.binding import Place
 from ..core.context import EncryptionContext
-from ..core.sealer import Sealing
+from ..rows.listed import Remembered
 from ..wrapping.admission import Admission
-from .inner import Habits
-from .stored import Remembered
+from .traits import Traits
 
 
 class At(NamedTuple):
@@ -40,7 +40,7 @@ class Wiring:
         sealer: Seals and opens.
         serde: How values become bytes.
         admission: What is read that was not sealed for its place.
-        habits: What the inner saver does with what it is handed.
+        traits: What the inner saver does with what it is handed.
         readable_keys: Metadata keys that stay readable.
         searchable_keys: Metadata keys that get a search token.
         gaps_only_in: The only checkpoint whose writes may be incomplete, which is as good as absent; in every other it is
@@ -53,7 +53,7 @@ class Wiring:
     sealer: Sealing
     serde: SerializerProtocol
     admission: Admission
-    habits: Habits
+    traits: Traits
     readable_keys: frozenset[str]
     searchable_keys: frozenset[str]
     gaps_only_in: str | None = None

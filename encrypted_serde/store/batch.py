@@ -1,51 +1,57 @@
 """The steps of one batch: what the inner store is asked, in how many calls, and what its answers become.
 
-Everything goes to the inner store in one call. Two things need more: a search whose answers are compared after opening may go
-on to the next page, and pseudonyms may have to be looked up. A store runs the reads of a batch before its writes; so where a
-read may ask again, the writes wait until it is done.
+A store runs the reads of a batch before its writes, and so does this one: the reads go to the inner store first, in one call,
+and what they found is opened. A batch that is refused has written nothing. Then the writes go, in one call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import copy
+from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
-from langgraph.store.base import GetOp, Item, Op
+from langgraph.store.base import BaseStore, GetOp, Item, Op
 
 from ..core.context import EncryptionContext
+from ..wrapping.offload import LARGE
+from ..wrapping.steps import Steps, Work
+from ..wrapping.stored_item import KEY
+from .dispatch import Ask
 from .items import Items
 from .names import Place
 
-Steps = Generator[list[Op], list[Any], list[Any]]
-"""Gives lists of operations for the inner store, takes its results, returns those of the batch."""
+
+class Hidden(list[Any]):
+    """A list whose text shows nothing of what it holds, since error reporters show the variables of a frame."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)}>"
 
 
 class Plan(Protocol):
-    """What one operation takes.
-
-    Attributes:
-        done: Whether its result is there.
-        may_ask_again: Whether it may read on after its first answers.
-    """
-
-    done: bool
+    """What one operation takes."""
 
     @property
-    def may_ask_again(self) -> bool:
-        """See above."""
+    def done(self) -> bool:
+        """Whether its result is there."""
         ...
 
-    def asks(self) -> list[Op]:
-        """Gives what to ask the inner store next."""
+    def asks(self) -> Sequence[Op]:
+        """Returns what to ask the inner store next."""
         ...
 
     def take(self, answers: Sequence[Any]) -> None:
         """Takes the answers to what was asked."""
         ...
 
+    def fork(self) -> Plan:
+        """Returns a copy that goes on by itself: to take answers may have to be done again, once a key is there."""
+        ...
+
     def result(self) -> Any:
-        """Gives the result of the operation."""
+        """Returns the result of the operation."""
         ...
 
 
@@ -58,8 +64,6 @@ class Get:
         items: Opens what is found.
         expected: The context of the request.
     """
-
-    may_ask_again = False
 
     def __init__(self, op: GetOp, places: Sequence[Place], items: Items, expected: EncryptionContext | None) -> None:
         self._op = op
@@ -80,9 +84,8 @@ class Get:
         self.done = True
         for place, item in zip(self._places, answers, strict=True):
             if item is not None:
-                value = self._items.open(item, place, self._expected).value
                 self._answer = Item(
-                    value=value,
+                    value=self._items.open(item, place, self._expected).value,
                     key=self._op.key,
                     namespace=self._op.namespace,
                     created_at=item.created_at,
@@ -90,8 +93,12 @@ class Get:
                 )
                 return
 
+    def fork(self) -> Get:
+        """See `Plan`."""
+        return copy.copy(self)
+
     def result(self) -> Item | None:
-        """Gives the item."""
+        """Returns the item."""
         return self._answer
 
 
@@ -102,35 +109,64 @@ class Put:
         ops: What the inner store is told.
     """
 
-    may_ask_again = False
-
-    def __init__(self, ops: list[Op]) -> None:
+    def __init__(self, ops: Sequence[Op]) -> None:
         self._ops = ops
         self.done = False
 
-    def asks(self) -> list[Op]:
-        """Gives what the inner store is told."""
+    def asks(self) -> Sequence[Op]:
+        """Returns what the inner store is told."""
         return self._ops
 
     def take(self, answers: Sequence[Any]) -> None:
         """Takes nothing: there is nothing to know."""
         self.done = True
 
+    def fork(self) -> Put:
+        """See `Plan`."""
+        return self
+
     def result(self) -> None:
-        """Gives nothing."""
+        """Returns nothing."""
         return
 
 
-def run(plans: Sequence[Plan]) -> Steps:
-    """Runs the operations of a batch."""
-    phases: list[Sequence[Plan]] = [plans]
-    if any(plan.may_ask_again for plan in plans):
-        phases = [[plan for plan in plans if not isinstance(plan, Put)], [plan for plan in plans if isinstance(plan, Put)]]
-    for pending in phases:
-        while pending:
-            asked = [(plan, plan.asks()) for plan in pending]
-            answers = iter((yield [op for _, ops in asked for op in ops]))
-            for plan, ops in asked:
-                plan.take([*islice(answers, len(ops))])
-            pending = [plan for plan in pending if not plan.done]
-    return [plan.result() for plan in plans]
+def run(plans: Sequence[Plan], inner: BaseStore, *, may_block: bool) -> Steps[list[Any]]:
+    """Runs the operations of a batch.
+
+    Args:
+        plans: What each of them takes.
+        inner: The inner store.
+        may_block: Whether opening may ask a service for a key.
+    """
+    current = Hidden(plans)
+    while reads := [number for number, plan in enumerate(current) if not isinstance(plan, Put) and not plan.done]:
+        asked = Hidden((current[number], current[number].asks()) for number in reads)
+        answers = Hidden((yield Ask(inner, [op for _, ops in asked for op in ops])))
+        taken = yield Work(partial(_taken, asked, answers), partial(_is_heavy, answers, may_block=may_block))
+        for number, plan in zip(reads, taken, strict=True):
+            current[number] = plan
+    if writes := [op for plan in plans if isinstance(plan, Put) for op in plan.asks()]:
+        yield Ask(inner, writes)
+    return Hidden(plan.result() for plan in current)
+
+
+def _taken(asked: Sequence[tuple[Plan, Sequence[Op]]], answers: Sequence[Any]) -> Hidden:
+    found = iter(answers)
+    taken = Hidden()
+    for plan, ops in asked:
+        fork = plan.fork()
+        fork.take(Hidden(islice(found, len(ops))))
+        taken.append(fork)
+    return taken
+
+
+def _is_heavy(answers: Sequence[Any], *, may_block: bool) -> bool:
+    """Says whether answers take long to open."""
+    return may_block or sum(map(_size, answers)) >= LARGE
+
+
+def _size(answer: Any) -> int:
+    if isinstance(answer, list):
+        return sum(map(_size, answer))
+    text = answer.value.get(KEY) if isinstance(answer, Item) and isinstance(answer.value, dict) else None
+    return len(text) if isinstance(text, str) else 0

@@ -13,12 +13,14 @@ import json
 import math
 import operator
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from langgraph.store.base import BaseStore
 
-from ..wrapping.json_form import describe, json_form
+from ..wrapping.json_form import describe, equal_as_json, json_form
+from .values import Objects, PostgresValues, SqliteValues
 
 Filter = Mapping[str, Any]
 
@@ -34,17 +36,29 @@ OPERATORS = frozenset({"$eq", "$ne", *RANGES})
 class Semantics:
     """How a store that is not listed here is taken to compare: as `BaseStore` documents it, and `InMemoryStore` does it.
 
+    Whatever somebody stored, a condition is true or false. It raises only for what the program asks, as the plain store does.
+
+    Args:
+        matches_whole_labels: Whether the store finds nothing of ("users", "10") for ("users", "1").
+
     Attributes:
         newest_first: Without a query, answers come by ``updated_at``, newest first; otherwise as they were inserted.
         true_is_one: True is found as 1 and False as 0, and the other way round.
         known: The semantics were measured. Of an unknown store only equality with text is asked.
-        json: Values come back as JSON: tuples as lists.
+        has_paths: A dot in the name of a field leads into an object.
+        finds_missing: ``{"f": None}`` also finds what has no ``f``.
+        values: How it keeps values.
     """
 
     newest_first = False
     true_is_one = True
     known = False
-    json = False
+    has_paths = False
+    finds_missing = False
+    values: type[Objects] = Objects
+
+    def __init__(self, *, matches_whole_labels: bool = False) -> None:
+        self.matches_whole_labels = matches_whole_labels
 
     def check(self, wanted: Filter) -> None:
         """Refuses a filter that the inner store would refuse even if it held nothing.
@@ -53,6 +67,10 @@ class Semantics:
             ValueError: For an unknown operator or an impossible name.
             TypeError: For a value that JSON cannot hold, where the store takes only that.
         """
+
+    def pushes(self, condition: object) -> bool:
+        """Says whether the database is asked about a condition on a readable field."""
+        return isinstance(condition, str)
 
     def field(self, name: str) -> str:
         """Gives the field of a value that a name in a filter reads."""
@@ -79,6 +97,11 @@ class MemorySemantics(Semantics):
     """`InMemoryStore`: see `Semantics`."""
 
     known = True
+    finds_missing = True
+
+    def pushes(self, condition: object) -> bool:
+        """It compares with ``float()``, which some values that somebody stored do not survive."""
+        return not isinstance(condition, dict) or condition.keys() <= {"$eq", "$ne"}
 
     def refreshes(self, inner: BaseStore) -> bool:
         """It has no expiry."""
@@ -88,7 +111,10 @@ class MemorySemantics(Semantics):
 class _SqlSemantics(Semantics):
     newest_first = True
     known = True
-    json = True
+
+    def pushes(self, condition: object) -> bool:
+        """All of them."""
+        return True
 
     def check(self, wanted: Filter) -> None:
         """As `Semantics.check`."""
@@ -121,12 +147,20 @@ _SQLITE_NAME = re.compile(r"[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*")
 class SqliteSemantics(_SqlSemantics):
     """`SqliteStore` and `AsyncSqliteStore`."""
 
+    has_paths = True
+    finds_missing = True
+    values = SqliteValues
+
     def _check_name(self, name: str) -> None:
         if not _SQLITE_NAME.fullmatch(name):
             raise ValueError(
                 f"Invalid filter key: {name!r}. Filter keys must contain only alphanumeric characters, underscores, hyphens, "
                 "and dots between them."
             )
+
+    def pushes(self, condition: object) -> bool:
+        """Says whether the database is asked about a condition on a readable field."""
+        return isinstance(condition, str)
 
     def field(self, name: str) -> str:
         """A dotted name is a path; the field is where it begins."""
@@ -149,6 +183,7 @@ class PostgresSemantics(_SqlSemantics):
     """`PostgresStore` and `AsyncPostgresStore`. Text is compared by code points, as a database with collation C does."""
 
     true_is_one = False
+    values = PostgresValues
 
     def database_decides(self, condition: object) -> bool:
         """What sorts before what is decided by the collation of the database."""
@@ -175,8 +210,12 @@ _KNOWN: dict[str, type[Semantics]] = {
 
 def semantics_of(inner: BaseStore) -> Semantics:
     """Finds the semantics of a store by its class, or by the nearest known class it inherits from."""
-    names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(inner).__mro__)
-    return next((_KNOWN[name] for name in names if name in _KNOWN), Semantics)()
+    for cls in type(inner).__mro__:
+        if found := _KNOWN.get(f"{cls.__module__}.{cls.__qualname__}"):
+            # What -sqlite before 3.1.2 and -postgres before 3.2.0 lack, which match a namespace by the beginning of a text.
+            is_new = found is MemorySemantics or hasattr(sys.modules[cls.__module__], "_namespace_prefix_condition")
+            return found(matches_whole_labels=is_new)
+    return Semantics()
 
 
 # --- memory
@@ -193,17 +232,33 @@ def _memory_compare(found: Any, wanted: Any) -> bool:
             and len(found) == len(wanted)
             and all(_memory_compare(one, other) for one, other in zip(found, wanted, strict=True))
         )
-    return bool(found == wanted)
+    return _equal(found, wanted)
+
+
+def _equal(found: Any, wanted: Any) -> bool:
+    try:
+        return bool(found == wanted)
+    except Exception:  # noqa: BLE001  # an array is neither, and classes compare as they like
+        return False
 
 
 def _memory_operator(found: Any, op: str, wanted: Any) -> bool:
-    if op == "$eq":
-        return bool(found == wanted)
-    if op == "$ne":
-        return bool(found != wanted)
+    if op in ("$eq", "$ne"):
+        return _equal(found, wanted) == (op == "$eq")
     if op in RANGES:
-        return RANGES[op](float(found), float(wanted))
+        limit = float(wanted)
+        return (number := _number(found)) is not None and RANGES[op](number, limit)
     raise ValueError(f"Unsupported operator: {op}")
+
+
+def _number(found: Any) -> float | None:
+    """Returns what ``float()`` makes of a value that somebody stored; an int beyond all floats is infinite."""
+    try:
+        return float(found)
+    except OverflowError:
+        return math.copysign(math.inf, found)
+    except (TypeError, ValueError):
+        return None
 
 
 # --- SQLite
@@ -223,9 +278,9 @@ def _sqlite_extract(value: Any, path: str) -> float | str | None:
     if isinstance(value, (int, float)):
         if isinstance(value, float) and not math.isfinite(value):
             return None
-        return int(value) if isinstance(value, int) and -_INT64 <= value < _INT64 else float(value)
+        return int(value) if isinstance(value, int) and -_INT64 <= value < _INT64 else _number(value)
     text = _json_text(value, describe)
-    return json.loads(text) if text.startswith('"') else text  # a date stands as text
+    return json.loads(text) if text.startswith('"') else text  # a date is stored as text
 
 
 def _sqlite_compare(found: float | str | None, op: str, wanted: Any) -> bool:
@@ -265,7 +320,7 @@ def _sqlite_real(found: float | str) -> float:
 
 def _postgres_compare(found: Any, op: str, wanted: Any) -> bool:
     if op in ("$eq", "$ne"):
-        return (json_form(found) == json_form(wanted)) == (op == "$eq")
+        return equal_as_json(found, wanted) == (op == "$eq")
     text = _postgres_text(found)
     return text is not None and RANGES[op](text, str(wanted))
 

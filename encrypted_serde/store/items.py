@@ -7,41 +7,31 @@ with the names they stand for.
 
 from __future__ import annotations
 
-import copy
+import logging
+from collections import Counter
 from typing import Any, NamedTuple
 
-from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.store.base import Item, PutOp
 
-from ..audit import tell_refused
+from ..audit import BatchSealing, Sealing, tell_refused
 from ..core import binding
 from ..core.context import EncryptionContext
 from ..core.encoding import lps, take_field
 from ..core.format import Sealed, find_sealed, sealed_text
-from ..core.sealer import BatchSealing, Sealing
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
-from ..wrapping import serialize
 from ..wrapping.admission import Admission
-from ..wrapping.json_form import json_form
+from ..wrapping.json_form import equal_as_json
 from ..wrapping.search import is_searchable, search_token
-from ..wrapping.stored_item import HANDLES, KEY, NAMED
+from ..wrapping.stored_item import ABSENT, HANDLES, KEY, MARK, NAMED, NO_MARK
 from .embedding import Indexed
-from .names import Namespace, Place
+from .fields import Fields
+from .names import Namespace, Place, is_reserved
 from .tenancy import Tenancy
+from .values import Objects
+
+logger = logging.getLogger(__name__)
 
 _LABELS = 2  # bytes that count the labels
-
-
-class Fields(NamedTuple):
-    """Which fields of a value the database can look at.
-
-    Attributes:
-        searchable: It sees a token of these.
-        readable: It sees a copy of these.
-    """
-
-    searchable: frozenset[str]
-    readable: frozenset[str]
 
 
 class Found(NamedTuple):
@@ -59,31 +49,31 @@ class Found(NamedTuple):
     value: dict[str, Any]
     sealed: bool
 
+    def __repr__(self) -> str:  # error reporters show the variables of a frame
+        return f"<Found {self.namespace!r} {self.key!r}>"
+
 
 class Items:
     """Seals and opens items.
 
     Args:
         sealer: Seals and opens.
-        serde: How values become bytes.
+        values: How values become bytes, and which are taken.
         admission: What is read that is not sealed.
         fields: What of a value the database can look at.
-        tenancy: Gives the keys of tokens.
+        tenancy: Knows the keys of tokens and marks.
+
+    Attributes:
+        passed_over: How many rows of other namespaces the inner store returned by mistake.
     """
 
-    def __init__(
-        self,
-        sealer: Sealing,
-        serde: SerializerProtocol,
-        admission: Admission,
-        fields: Fields,
-        tenancy: Tenancy,
-    ) -> None:
+    def __init__(self, sealer: Sealing, values: Objects, admission: Admission, fields: Fields, tenancy: Tenancy) -> None:
         self.sealer = sealer
         self.admission = admission
         self.fields = fields
         self.tenancy = tenancy
-        self._serde = serde
+        self.passed_over: Counter[str] = Counter()
+        self._values = values
 
     # --- writing
 
@@ -98,23 +88,32 @@ class Items:
             named: Seal its names with it, since its place does not tell them.
         """
         value = dict(op.value or {})
-        inner_type, plaintext = serialize.dumps_as_json_would(self._serde, value, "the value of an item")
+        inner_type, plaintext = self._values.dumps(value)
         if named:
             inner_type = NAMED + inner_type
             labels = len(op.namespace).to_bytes(_LABELS, "big")
-            plaintext = b"".join((labels, lps(op.namespace), lps((str(op.key),)), plaintext))
-        stored: dict[str, Any] = {KEY: sealed_text(batch.seal(inner_type, plaintext, binding.item(*place)))}
-        for name in self.fields.readable & value.keys():
-            stored[name] = copy.deepcopy(value[name])
-        for name in self.fields.searchable & value.keys():
-            if is_searchable(value[name]):
-                stored[name] = self._token(name, value[name], batch.context)
+            plaintext = b"".join((labels, lps(op.namespace), lps((op.key,)), plaintext))
+        stored: dict[str, Any] = {}
+        if self.tenancy.has_marks:
+            stored[MARK] = NO_MARK if is_reserved(place.namespace) else self.tenancy.mark(batch.context)
+        stored[KEY] = sealed_text(batch.seal(inner_type, plaintext, binding.item(*place)))
+        if not is_reserved(place.namespace):
+            stored |= self._beside(value, batch.context)
         if indexed.handles:
             stored[HANDLES] = indexed.handles
         return stored
 
-    def _token(self, name: str, value: Any, context: EncryptionContext) -> str:
-        return search_token(self.tenancy.keys(context)[0], name, context, value)
+    def _beside(self, value: dict[str, Any], context: EncryptionContext) -> dict[str, Any]:
+        """Makes the readable copies and search tokens that are stored beside a value."""
+        fields = self.fields
+        beside: dict[str, Any] = {}
+        for name in fields.readable:
+            if (part := fields.get(value, name)) is not ABSENT:
+                beside[fields.stored_name(name)] = self._values.normal(part)
+        for name in fields.searchable:
+            if (part := fields.get(value, name)) is not ABSENT and is_searchable(part := self._values.normal(part)):
+                beside[fields.stored_name(name)] = search_token(self.tenancy.keys(context)[0], name, context, part)
+        return beside
 
     # --- reading
 
@@ -137,9 +136,18 @@ class Items:
                 return Found(place.namespace, place.key, dict(item.value), sealed=False)
             return self._open(sealed, item, place, expected)
         except EncryptedSerdeError as error:
-            error.row = error.row or {"namespace": ".".join(place.namespace), "key": place.key}
+            error.row = error.row or {"namespace": ".".join(map(str, place.namespace)), "key": str(place.key)}
             tell_refused(self.sealer, error)
             raise
+
+    def pass_over(self, place: Place) -> None:
+        """Counts a row of another namespace, which the inner store returned by mistake. Logs the first, audits all."""
+        if not self.passed_over:
+            logger.warning("the inner store answers a search with rows of other namespaces; they are passed over")
+        self.passed_over["namespace"] += 1
+        error = WrongLocation("the inner store answered a search with an item of another namespace")
+        error.row = {"namespace": ".".join(map(str, place.namespace)), "key": str(place.key)}
+        tell_refused(self.sealer, error)
 
     def _open(self, sealed: Sealed, item: Item, place: Place, expected: EncryptionContext | None) -> Found:
         inner_type, plaintext, _ = self.sealer.open_bound(sealed, _bound_to(place), context=expected)
@@ -147,15 +155,21 @@ class Items:
         if inner_type.startswith(NAMED):
             inner_type = inner_type[len(NAMED) :]
             namespace, key, plaintext = _split_names(plaintext)
-        value = serialize.loads(self._serde, inner_type, plaintext)
+        value = self._values.loads(inner_type, plaintext)
         del plaintext  # error reporters show the variables of a frame
-        if not isinstance(value, dict):
-            raise MalformedEnvelope("a sealed item is not a dict")
-        for name in self.fields.readable and self.fields.readable & item.value.keys():
-            if name not in value or json_form(item.value[name]) != json_form(value[name]):
-                del value
-                raise WrongLocation(f"the readable copy of field {name!r} is not that of the sealed item")
+        if self.fields.readable and (wrong := self._wrong_copy(item.value, value)):
+            del value
+            raise WrongLocation(f"the readable copy of field {wrong!r} is not that of the sealed item")
         return Found(namespace, key, value, sealed=True)
+
+    def _wrong_copy(self, stored: dict[str, Any], value: dict[str, Any]) -> str | None:
+        for name in self.fields.readable:
+            if (found := stored.get(self.fields.stored_name(name), ABSENT)) is ABSENT:
+                continue
+            part = self.fields.get(value, name)
+            if part is ABSENT or not equal_as_json(found, part):
+                return name
+        return None
 
 
 def _bound_to(place: Place) -> binding.Binding:

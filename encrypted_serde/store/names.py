@@ -23,6 +23,7 @@ from langgraph.store.base import InvalidNamespaceError, MatchCondition
 from ..core.context import EncryptionContext
 from ..core.encoding import lp, lps, utf8
 from ..core.keys import Key
+from ..wrapping.stored_item import DICTIONARY
 from .tenancy import Tenancy
 
 Namespace = tuple[str, ...]
@@ -39,24 +40,36 @@ class Place(NamedTuple):
     key: str
 
 
+def is_reserved(namespace: Sequence[str]) -> bool:
+    """Says whether a namespace is one of the store's own."""
+    return tuple(namespace[:1]) == DICTIONARY
+
+
 def is_pseudonymous(namespace: Namespace) -> bool:
     """Says whether every label of a namespace has the form of a pseudonym."""
     return all(map(_PSEUDONYM.fullmatch, namespace))
 
 
 class Names:
-    """Readable names: everything stands where the caller says.
+    """Readable names: everything is stored where the caller says.
 
     Attributes:
         pseudonymous: Whether names are replaced.
-        exact: Whether every name has one place, so that answers of the inner store need no merging.
+        hides_tenants: Whether no prefix but the empty one has items of several tenants.
     """
 
     pseudonymous = False
+    hides_tenants = False
 
     def places(self, namespace: Namespace, key: str, context: EncryptionContext | None) -> list[Place]:
-        """Gives the places where an item may stand, the one to write it to first."""
-        return [Place(namespace, str(key))]
+        """Returns the places where an item may be stored, the one to write it to first.
+
+        Raises:
+            InvalidNamespaceError: If the store keeps there what is its own.
+        """
+        if is_reserved(namespace):
+            raise InvalidNamespaceError(f"the namespace {namespace!r} is reserved for what the store keeps for itself")
+        return [Place(namespace, key)]
 
     def prefixes(self, prefix: Namespace, context: EncryptionContext | None) -> list[Namespace]:
         """Gives the prefixes in the inner store that stand for one that a caller searches."""
@@ -82,12 +95,13 @@ class Pseudonyms(Names):
     def __init__(self, tenancy: Tenancy, *, moving_in: bool) -> None:
         self._tenancy = tenancy
         self.moving_in = moving_in
+        self.hides_tenants = not moving_in
 
     def places(self, namespace: Namespace, key: str, context: EncryptionContext | None) -> list[Place]:
         """As `Names.places`."""
         check_labels(namespace)
-        found = [self._place(secret, namespace, str(key)) for secret in self._secrets(context)]
-        return [*found, Place(namespace, str(key))] if self.moving_in else found
+        found = [self._place(secret, namespace, key) for secret in self._secrets(context)]
+        return [*found, Place(namespace, key)] if self.moving_in else found
 
     def prefixes(self, prefix: Namespace, context: EncryptionContext | None) -> list[Namespace]:
         """As `Names.prefixes`. Everything stands under the empty one."""

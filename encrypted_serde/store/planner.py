@@ -2,132 +2,181 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, Op, PutOp, SearchOp
+from langgraph.store.base import GetOp, ListNamespacesOp, Op, PutOp, SearchOp
 
-from ..core.context import EncryptionContext
-from ..core.sealer import BatchSealing
+from ..audit import BatchSealing
+from ..core.context import NO_CONTEXT, EncryptionContext
+from ..wrapping.offload import is_large
+from ..wrapping.steps import Steps, Work
 from ..wrapping.stored_item import DICTIONARY
-from .batch import Get, Plan, Put, Steps, run
-from .embedding import NOT_INDEXED, Index
-from .filters import Semantics
-from .items import Items
+from .batch import Get, Hidden, Plan, Put, run
+from .checks import checked
+from .embedding import NOT_INDEXED, Handle, Index, forget
 from .listing import LABEL, ListNamespaces, ListPseudonyms
-from .names import Names, Place, Pseudonyms, Remembered
-from .search import Search
+from .names import Place, Pseudonyms, Remembered
+from .records import KeyRecords, record_ops
+from .search import Ground, Search
 
 
-class Surroundings(NamedTuple):
-    """What planning needs to know.
+class Sealed:
+    """What is put by one batch, sealed.
 
     Attributes:
-        inner: The inner store.
-        items: Seals and opens items.
-        names: Where they stand.
-        semantics: How the inner store compares.
-        indexing: Says what is indexed; None where the inner store has no index.
+        puts: The plan of each put, by its position in the batch.
+        more: What goes along: entries of the dictionary of labels, and records of keys.
+        handles: The texts that the inner store embeds.
     """
 
-    inner: BaseStore
-    items: Items
-    names: Names
-    semantics: Semantics
-    indexing: Index | None
+    def __init__(self) -> None:
+        self.puts: dict[int, Put] = {}
+        self.more: list[Op] = []
+        self.handles: list[Handle] = []
 
 
 class Planner:
     """Plans batches.
 
     Args:
-        around: What there is.
+        ground: What all operations of a store have in common.
+        index: Says what is indexed; None where the inner store has no index.
     """
 
-    def __init__(self, around: Surroundings) -> None:
-        self._around = around
-        self._remembered = Remembered()
+    def __init__(self, ground: Ground, index: Index | None) -> None:
+        self._ground = ground
+        self._index = index
+        self._labels = Remembered()
+        self._foreign = Remembered()
         self._written = Remembered()
+        self._records = KeyRecords(ground.inner, ground.items) if ground.has_records else None
 
-    def steps(self, ops: Sequence[Op]) -> Steps:
-        """Gives the steps of a batch. Everything is sealed before the first of them.
+    @property
+    def gets_at_once(self) -> bool:
+        """Whether a ``get`` takes one question and nothing before it."""
+        return not self._ground.names.pseudonymous
+
+    def get(self, op: GetOp) -> Get:
+        """Plans one ``get``."""
+        op = checked(op)
+        items = self._ground.items
+        expected = items.tenancy.now()
+        items.tenancy.check_reading(expected)
+        return Get(op, self._ground.names.places(tuple(op.namespace), op.key, expected), items, expected)
+
+    def steps(self, ops: Sequence[Op]) -> Steps[list[Any]]:
+        """Returns the steps of a batch. Everything is sealed before the first of them, and read before anything is written.
 
         Raises:
             EncryptedSerdeError: If an item does not open, or another cannot be sealed.
             ValueError: If a filter or a namespace is refused.
         """
-        items, index = self._around.items, self._around.indexing
-        expected = items.tenancy.now()
-        entries = self._new_labels(ops, expected)
-        texts: dict[str, str] = {}
-        plans = self._plans(ops, entries, expected, texts)
-        if index is None or not texts:
-            results = yield from run(plans)
-        else:
-            with index.embedding(texts):
-                results = yield from run(plans)
-        for token, label in entries.items():
-            self._written.add(expected, token, label)
-        return results[: len(ops)]
+        ops = Hidden(map(checked, ops))
+        may_block = self._ground.items.sealer.may_block
+        expected = self._expected(ops)
+        if self._needs_all_keys(ops):
+            yield from self._records.check(expected)  # type: ignore[union-attr]  # it is there
+        sealed, plans = yield Work(partial(self._plans, ops, expected), partial(_is_heavy, ops, may_block=may_block))
+        results = yield from run(plans, self._ground.inner, may_block=may_block)
+        forget(sealed.handles)
+        self._remember(sealed.more, expected)
+        return Hidden(results[: len(ops)])
 
-    def get(self, op: GetOp) -> Get:
-        """Plans one ``get``."""
-        items = self._around.items
-        expected = items.tenancy.now()
-        return Get(op, self._around.names.places(tuple(op.namespace), op.key, expected), items, expected)
+    def _expected(self, ops: Sequence[Op]) -> EncryptionContext | None:
+        tenancy = self._ground.items.tenancy
+        expected = tenancy.now()
+        if any(isinstance(op, PutOp) for op in ops):
+            tenancy.check_writing(expected)
+        if not all(isinstance(op, PutOp) for op in ops):
+            tenancy.check_reading(expected)
+        return expected
 
-    def _plans(
-        self, ops: Sequence[Op], entries: Mapping[str, str], expected: EncryptionContext | None, texts: dict[str, str]
-    ) -> list[Plan]:
-        count = len(entries) + sum(isinstance(op, PutOp) and op.value is not None for op in ops)
-        if not count:
-            return [self._delete(op, expected) if isinstance(op, PutOp) else self._read(op, expected) for op in ops]
-        batch = self._around.items.sealer.batch(count, context=expected)
-        plans = [self._put(op, batch, expected, texts) if isinstance(op, PutOp) else self._read(op, expected) for op in ops]
-        if entries:
-            plans.append(Put([self._entry(batch, token, label) for token, label in entries.items()]))
-        return plans
+    def _needs_all_keys(self, ops: Sequence[Op]) -> bool:
+        """Says whether an answer depends on every key that names or tokens were made with."""
+        if self._records is None:
+            return False
+        searchable = self._ground.items.fields.searchable
+        return self._ground.names.pseudonymous or any(
+            isinstance(op, SearchOp) and op.filter and not searchable.isdisjoint(op.filter) for op in ops
+        )
+
+    def _plans(self, ops: Sequence[Op], expected: EncryptionContext | None) -> tuple[Sealed, Hidden]:
+        sealed = self._seal(ops, expected)
+        plans = Hidden(sealed.puts.get(number) or self._read(op, expected) for number, op in enumerate(ops))
+        if sealed.more:
+            plans.append(Put(sealed.more))
+        return sealed, plans
+
+    # --- reading
 
     def _read(self, op: Op, expected: EncryptionContext | None) -> Plan:
-        items, names, semantics = self._around.items, self._around.names, self._around.semantics
+        ground = self._ground
         if isinstance(op, GetOp):
-            return Get(op, names.places(tuple(op.namespace), op.key, expected), items, expected)
+            return Get(op, ground.names.places(tuple(op.namespace), op.key, expected), ground.items, expected)
         if isinstance(op, SearchOp):
-            return Search(op, items=items, names=names, semantics=semantics, expected=expected, inner=self._around.inner)
+            return Search(op, ground, expected)
         if not isinstance(op, ListNamespacesOp):
             raise ValueError(f"Unknown operation type: {type(op)}")
-        if not isinstance(names, Pseudonyms):
-            return ListNamespaces(op)
-        return ListPseudonyms(op, items=items, names=names, semantics=semantics, remembered=self._remembered, expected=expected)
+        if not isinstance(ground.names, Pseudonyms):
+            return ListNamespaces(op, has_records=ground.has_records)
+        return ListPseudonyms(op, ground, ground.names, (self._labels, self._foreign), expected)
 
-    def _put(self, op: PutOp, batch: BatchSealing, expected: EncryptionContext | None, texts: dict[str, str]) -> Plan:
-        if op.value is None:
-            return self._delete(op, expected)
-        names, index = self._around.names, self._around.indexing
+    # --- writing
+
+    def _seal(self, ops: Sequence[Op], expected: EncryptionContext | None) -> Sealed:
+        sealed = Sealed()
+        puts = [(number, op) for number, op in enumerate(ops) if isinstance(op, PutOp)]
+        values = [op for _, op in puts if op.value is not None]
+        context = expected or NO_CONTEXT
+        labels = self._new_labels(values, expected) if values else {}
+        records = self._records.missing(context) if values and self._records else []
+        batch = None
+        if values:
+            batch = self._ground.items.sealer.batch(len(values) + len(labels) + len(records), context=expected)
+        for number, op in puts:
+            sealed.puts[number] = self._put(op, batch, sealed, expected)
+        if batch is not None:
+            entries = [PutOp(DICTIONARY, token, {LABEL: label}, index=False) for token, label in labels.items()]
+            sealed.more = [self._own(batch, op) for op in (*entries, *record_ops(records))]
+        return sealed
+
+    def _put(self, op: PutOp, batch: BatchSealing | None, sealed: Sealed, expected: EncryptionContext | None) -> Put:
+        names = self._ground.names
         first, *others = names.places(tuple(op.namespace), op.key, expected)
         gone = [PutOp(*place, value=None) for place in others]
-        indexed = NOT_INDEXED if index is None else index.of(op)
-        texts.update(indexed.texts)
-        stored = self._around.items.seal(batch, first, op, indexed, named=names.pseudonymous)
+        if op.value is None or batch is None:
+            return Put([PutOp(*first, value=None), *gone])
+        indexed = NOT_INDEXED if self._index is None else self._index.of(op)
+        sealed.handles += indexed.handles.values()
+        stored = self._ground.items.seal(batch, first, op, indexed, named=names.pseudonymous)
         return Put([PutOp(*first, value=stored, index=indexed.paths, ttl=op.ttl), *gone])
 
-    def _delete(self, op: PutOp, expected: EncryptionContext | None) -> Plan:
-        places = self._around.names.places(tuple(op.namespace), op.key, expected)
-        return Put([PutOp(*place, value=None) for place in places])
+    def _own(self, batch: BatchSealing, op: PutOp) -> Op:
+        """Seals an item of the store's own."""
+        place = Place(op.namespace, op.key)
+        return op._replace(value=self._ground.items.seal(batch, place, op, NOT_INDEXED, named=False))
 
-    def _new_labels(self, ops: Sequence[Op], expected: EncryptionContext | None) -> dict[str, str]:
-        """Gives the pseudonyms of labels that are put and that this process has not written to the dictionary yet."""
-        names = self._around.names
+    def _new_labels(self, puts: Sequence[PutOp], expected: EncryptionContext | None) -> dict[str, str]:
+        """Returns the pseudonyms of labels that are put and that this process has not written to the dictionary yet."""
+        names = self._ground.names
         if not isinstance(names, Pseudonyms):
             return {}
-        found: dict[str, str] = {}
-        for op in ops:
-            if isinstance(op, PutOp) and op.value is not None:
-                found.update(names.labels(op.namespace, expected))
         written = self._written.under(expected)
+        found = {token: label for op in puts for token, label in names.labels(op.namespace, expected).items()}
         return {token: label for token, label in found.items() if token not in written}
 
-    def _entry(self, batch: BatchSealing, token: str, label: str) -> Op:
-        op = PutOp(DICTIONARY, token, {LABEL: label})
-        stored = self._around.items.seal(batch, Place(DICTIONARY, token), op, NOT_INDEXED, named=False)
-        return op._replace(value=stored, index=False)
+    def _remember(self, more: Sequence[Op], expected: EncryptionContext | None) -> None:
+        """Remembers what of the store's own is written."""
+        records = [Place(op.namespace, op.key) for op in more if isinstance(op, PutOp) and op.namespace != DICTIONARY]
+        if records and self._records:
+            self._records.written(expected or NO_CONTEXT, records)
+        for op in more:
+            if isinstance(op, PutOp) and op.namespace == DICTIONARY:
+                self._written.add(expected, op.key, "")
+
+
+def _is_heavy(ops: Sequence[Op], *, may_block: bool) -> bool:
+    """Says whether a batch takes long to seal."""
+    return may_block or any(isinstance(op, PutOp) and is_large(op.value) for op in ops)

@@ -1,103 +1,66 @@
 """Answering ``search`` as the inner store would, although it cannot read what it holds.
 
-What it can compare is left to it: readable copies by value, searchable fields by token. The rest is compared here, after
-opening, page by page, so that ``limit=1`` does not read a namespace. Items of other tenants are passed over unopened.
+What it can compare is left to it: readable copies by value, searchable fields by token, the tenant by the mark of its context.
+If nothing is left to compare, the inner store gets the very operation, and its answer counts if every row of it does. Otherwise
+rows are read page by page, opened and compared, so that ``limit=1`` does not read a namespace. Items of other tenants are
+passed over unopened, and so are rows of other namespaces that a store returns by mistake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Any, NamedTuple
 
 from langgraph.store.base import BaseStore, GetOp, Item, Op, SearchItem, SearchOp
 
 from ..core.context import EncryptionContext
 from ..errors import WrongLocation
-from ..wrapping.search import is_searchable, search_token
-from ..wrapping.stored_item import DICTIONARY
+from ..wrapping.stored_item import MARK
+from .fields import push_down
 from .filters import Semantics
 from .items import Found, Items, find_item
-from .names import Names, Namespace, Place, is_pseudonymous
+from .marks import Marks
+from .names import Names, Namespace, Place, is_pseudonymous, is_reserved
 
 _FIRST_PAGE = 16
 _LARGEST_PAGE = 1024
+_EVERYTHING = (1 << 31) - 1
+_LARGEST_ANSWER = 10_000  # of a store whose limits nobody measured
 
 
-class Pushed(NamedTuple):
-    """How a filter is answered.
+class State(Enum):
+    """What a search does next."""
+
+    LOOKING = "finds out whether all rows of a namespace have marks"
+    AS_ASKED = "the inner store gets the very operation"
+    PAGING = "rows are read page by page, opened and compared"
+    REFRESHING = "the expiry of what is returned is pushed back"
+    DONE = "the answer is there"
+
+
+class Ground(NamedTuple):
+    """What all searches of a store have in common.
 
     Attributes:
-        filters: For the inner store, whose answers are merged: one per key that tokens may have been made with.
-        exact: What it answers with these is what matches, so that nothing is left to compare.
-        tokens: The names among them that are answered by token.
-        trusted: The names whose conditions only the database can decide.
-    """
-
-    filters: list[dict[str, Any] | None]
-    exact: bool
-    tokens: frozenset[str] = frozenset()
-    trusted: frozenset[str] = frozenset()
-
-
-def push_down(
-    wanted: Mapping[str, Any] | None, items: Items, semantics: Semantics, context: EncryptionContext | None
-) -> Pushed:
-    """Divides a filter into what the database answers and what is compared after opening.
-
-    Args:
-        wanted: The filter, as the caller gave it.
-        items: Knows which fields the database can look at.
+        inner: The inner store.
+        items: Opens what is found.
+        names: Where it is stored.
         semantics: How the inner store compares.
-        context: The context of the request. Tokens belong to one: without it they are left aside, and while plaintext is
-            admitted too.
+        marks: Where items can be found by the mark of their context.
     """
-    if not wanted:
-        return Pushed([None], exact=True)
-    copies: dict[str, Any] = {}
-    tokens: dict[str, Any] = {}
-    exact = True
-    for name, condition in wanted.items():
-        equal = _equal_to(condition)
-        if semantics.field(name) in items.fields.readable and (semantics.known or isinstance(condition, str)):
-            copies[name] = condition
-            exact = exact and _excludes_missing(condition)
-        elif name in items.fields.searchable and _has_token(equal, semantics) and not items.admission:
-            tokens[name] = equal
-        else:
-            exact = False
-    trusted = frozenset(name for name, condition in copies.items() if semantics.database_decides(condition))
-    if not tokens:
-        return Pushed([copies or None], exact, trusted=trusted)
-    tenancy = items.tenancy
-    filters: list[dict[str, Any] | None] = [
-        {**copies, **{name: search_token(key, name, each, value) for name, value in tokens.items()}}
-        for each in tenancy.contexts(context)
-        for key in tenancy.keys(each)
-    ]
-    return Pushed(filters, exact, frozenset(tokens), trusted)
 
+    inner: BaseStore
+    items: Items
+    names: Names
+    semantics: Semantics
+    marks: Marks
 
-def _equal_to(condition: Any) -> Any:
-    """Gives the one value that a condition admits; None if it is another kind of condition."""
-    if isinstance(condition, dict):
-        return condition.get("$eq") if len(condition) == 1 else None
-    return condition
-
-
-def _has_token(value: Any, semantics: Semantics) -> bool:
-    # Where True is found as 1, the two would have to share a token.
-    return is_searchable(value) and not (semantics.true_is_one and value in (0, 1))
-
-
-def _excludes_missing(condition: Any) -> bool:
-    """Says whether a condition is false of a field that is not there, as in items from before a field was made readable."""
-    if isinstance(condition, dict):
-        return (
-            bool(condition)
-            and all(op not in ("$eq", "$ne") or value is not None for op, value in condition.items())
-            and ("$ne" not in condition)
-        )
-    return condition is not None
+    @property
+    def has_records(self) -> bool:
+        """Whether names or tokens are made with keys, so that the store keeps something in reserved namespaces."""
+        return self.names.pseudonymous or bool(self.items.fields.searchable)
 
 
 class Source:
@@ -106,23 +69,50 @@ class Source:
     Attributes:
         prefix: The prefix in the inner store.
         wanted: The filter in the inner store.
-        rows: How many rows were read.
+        size: How many rows to ask for.
+        rows: How many rows were read since the beginning.
         found: What was kept of them.
+        known: How many rows were read before the last new beginning.
         done: Whether there is nothing more to read, or no need to.
     """
 
-    def __init__(self, prefix: Namespace, wanted: dict[str, Any] | None, size: int) -> None:
+    def __init__(self, prefix: Namespace, wanted: dict[str, Any], size: int) -> None:
         self.prefix = prefix
-        self.wanted = wanted
+        self.wanted = wanted or None
         self.size = size
         self.rows = 0
         self.found: list[SearchItem] = []
-        self.seen: set[Place] = set()
         self.done = False
+        self._seen: set[Place] = set()
+        self.known = 0
+
+    def fork(self) -> Source:
+        """Returns a copy that goes on by itself."""
+        fork = copy.copy(self)
+        fork.found, fork._seen = [*self.found], {*self._seen}
+        return fork
+
+    def read(
+        self, page: Sequence[SearchItem], open_row: Callable[[Source, SearchItem], SearchItem | None], needed: int
+    ) -> None:
+        """Opens a page, until there are as many items as needed."""
+        for row in page:
+            self.rows += 1
+            self._seen.add(Place(row.namespace, row.key))
+            if (opened := open_row(self, row)) is not None:
+                self.found.append(opened)
+                if len(self.found) >= needed:
+                    self.done = True
+                    return
+
+    def repeats(self, page: Sequence[SearchItem]) -> bool:
+        """Says whether a page has rows that were read: rows moved meanwhile, or the store does not obey ``offset``."""
+        return any(Place(row.namespace, row.key) in self._seen for row in page)
 
     def restart(self, size: int) -> None:
-        """Reads from the beginning, in one page: rows moved while they were read."""
-        self.rows, self.found, self.seen, self.size = 0, [], set(), size
+        """Begins anew, with one larger page."""
+        self.known = max(self.known, self.rows)
+        self.rows, self.found, self._seen, self.size = 0, [], set(), size
 
 
 class Search:
@@ -130,56 +120,170 @@ class Search:
 
     Args:
         op: The search.
-        items: Opens what is found.
-        names: Where it stands.
-        semantics: How the inner store compares.
+        ground: What all searches have in common.
         expected: The context of the request.
-        inner: The inner store.
     """
 
-    def __init__(
-        self,
-        op: SearchOp,
-        *,
-        items: Items,
-        names: Names,
-        semantics: Semantics,
-        expected: EncryptionContext | None,
-        inner: BaseStore,
-    ) -> None:
-        semantics.check(op.filter or {})
+    def __init__(self, op: SearchOp, ground: Ground, expected: EncryptionContext | None) -> None:
+        ground.semantics.check(op.filter or {})
         self._op = op
-        self._items = items
-        self._names = names
-        self._semantics = semantics
+        self._ground = ground
         self._expected = expected
-        self._pushed = push_down(op.filter, items, semantics, expected)
-        prefixes = names.prefixes(tuple(op.namespace_prefix), expected)
+        items = ground.items
+        self._pushed = push_down(op.filter, items.fields, ground.semantics, with_tokens=not items.admission)
+        self._prefixes = ground.names.prefixes(tuple(op.namespace_prefix), expected)
         self._needed = op.offset + op.limit
-        as_asked = min(op.offset, op.limit) < 0  # what a store makes of that is its own affair
-        everything_counts = self._pushed.exact and expected is None and not (names.pseudonymous and not op.namespace_prefix)
-        self._direct = len(prefixes) * len(self._pushed.filters) == 1 and (everything_counts or as_asked)
-        size = max(self._needed, 1 if self._pushed.exact else _FIRST_PAGE)
-        self._sources = [Source(prefix, wanted, size) for prefix in prefixes for wanted in self._pushed.filters]
-        self._refreshes = op.refresh_ttl and not self._direct and semantics.refreshes(inner)
+        self._is_odd = min(op.offset, op.limit) < 0  # what a store makes of that is its own affair
+        # Nothing of another tenant is among the rows: names that are pseudonyms belong to one.
+        self._is_alone = expected is None or (ground.names.hides_tenants and bool(op.namespace_prefix))
+        self._sources: list[Source] = []
         self._places: dict[int, Place] = {}
-        self._answer: list[SearchItem] | None = None
-        self.done = False
+        self._answer: list[SearchItem] = []
+        self._dropped = 0
+        self._state = State.LOOKING
+        self._looks = [] if self._is_alone else ground.marks.looks(self._prefixes)
+        if not self._looks:
+            self._begin()
 
     @property
-    def may_ask_again(self) -> bool:
-        """Whether one question may not be enough."""
-        return not self._direct
+    def done(self) -> bool:
+        """Whether the answer is there."""
+        return self._state is State.DONE
+
+    def fork(self) -> Search:
+        """Returns a copy that goes on by itself."""
+        fork = copy.copy(self)
+        fork._looks = [*map(copy.copy, self._looks)]
+        fork._sources = [source.fork() for source in self._sources]
+        fork._places = dict(self._places)
+        return fork
 
     def asks(self) -> list[Op]:
-        """Gives what to ask the inner store next."""
-        if self._answer is not None:
+        """Returns what to ask the inner store next."""
+        if self._state is State.LOOKING:
+            return [look.asks() for look in self._looks]
+        if self._state is State.REFRESHING:
             return [GetOp(*self._places[id(item)], refresh_ttl=True) for item in self._answer]
-        return [self._ask(source) for source in self._sources if not source.done]
+        if self._state is State.AS_ASKED:
+            first, *others = self._sources
+            asked = self._op._replace(namespace_prefix=first.prefix, filter=first.wanted)
+            return [asked, *(_exists(source) for source in others)]
+        return [self._page(source) for source in self._sources if not source.done]
 
-    def _ask(self, source: Source) -> SearchOp:
-        if self._direct:
-            return self._op._replace(namespace_prefix=source.prefix, filter=source.wanted)
+    def take(self, answers: Sequence[Any]) -> None:
+        """Takes the answers to what was asked."""
+        if self._state is State.LOOKING:
+            self._take_looks(answers)
+        elif self._state is State.AS_ASKED:
+            self._take_as_asked(answers)
+        elif self._state is State.PAGING:
+            self._take_pages(answers)
+        else:
+            self._state = State.DONE
+
+    def result(self) -> list[SearchItem]:
+        """Returns the answer."""
+        return self._answer
+
+    # --- each state
+
+    def _take_looks(self, answers: Sequence[Any]) -> None:
+        self._looks = [look for look, answer in zip(self._looks, answers, strict=True) if not look.take(answer or [])]
+        if not self._looks:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Decides what the database compares, and whether that is all."""
+        ground, pushed = self._ground, self._pushed
+        filters = pushed.filters(ground.items.fields, ground.items.tenancy, self._expected)
+        is_exact = pushed.is_exact
+        if not self._is_alone:
+            marks = self._marks()
+            is_exact = is_exact and bool(marks)
+            if marks and pushed.tokens:  # both are made per context and key, in this order
+                filters = [{**wanted, MARK: mark} for wanted, mark in zip(filters, marks, strict=True)]
+            elif marks:
+                filters = [{**wanted, MARK: mark} for wanted in filters for mark in marks]
+        size = max(self._needed, 1 if is_exact else _FIRST_PAGE)
+        self._sources = [Source(prefix, wanted, size) for prefix in self._prefixes for wanted in filters]
+        if self._is_odd and len(self._sources) == 1:
+            is_exact = True
+        self._state = State.AS_ASKED if is_exact and self._skips_own_alone() else State.PAGING
+
+    def _marks(self) -> list[str]:
+        marks = self._ground.marks
+        if self._expected is None or not marks.are_used or not all(map(marks.are_complete, self._prefixes)):
+            return []
+        return self._ground.items.tenancy.marks(self._expected)
+
+    def _skips_own_alone(self) -> bool:
+        """Says whether nothing that does not count is among the rows that the inner store skips for ``offset``."""
+        if self._op.offset <= 0:
+            return True
+        if self._op.namespace_prefix:
+            return self._ground.semantics.matches_whole_labels and not self._ground.items.passed_over
+        return self._expected is not None or not self._ground.has_records
+
+    def _take_as_asked(self, answers: Sequence[Any]) -> None:
+        page, *others = answers
+        source = self._sources[0]
+        source.read(page or [], self._open, len(page or []))
+        if not self._is_odd and (self._dropped or any(others)):
+            source.restart(source.size)
+            source.known, source.done = 0, False
+            self._state = State.PAGING
+        else:
+            self._answer = source.found
+            self._state = State.DONE
+
+    def _take_pages(self, answers: Sequence[Any]) -> None:
+        for source, page in zip([source for source in self._sources if not source.done], answers, strict=True):
+            if self._op.query:
+                self._take_ranked(source, page or [])
+            else:
+                self._take_page(source, page or [])
+        if all(source.done for source in self._sources):
+            self._answer = self._merged()
+            refreshes = self._op.refresh_ttl and self._ground.semantics.refreshes(self._ground.inner)
+            self._state = State.REFRESHING if refreshes and self._answer else State.DONE
+
+    def _take_page(self, source: Source, page: Sequence[SearchItem]) -> None:
+        """Goes on behind the last row, until a page has no more."""
+        if source.repeats(page):
+            if source.rows <= source.known:  # a larger page brought nothing new
+                source.done = True
+            else:
+                source.restart(2 * (source.rows + source.size))
+            return
+        size = source.size
+        source.read(page, self._open, self._needed)
+        # Whether a store whose limits nobody measured gives short pages before the end is not known.
+        if len(page) < (size if self._ground.semantics.known else 1):
+            source.done = True
+        source.size = max(size, min(4 * size, _LARGEST_PAGE))
+
+    def _take_ranked(self, source: Source, page: Sequence[SearchItem]) -> None:
+        """Asks for more and more of a ranking, until a larger one brings nothing new.
+
+        A store ranks vectors, of which an item may have many: a page that is shorter than asked for need not be the last. So
+        the last question is for everything.
+        """
+        is_known = self._ground.semantics.known
+        before = source.rows
+        source.restart(source.size)
+        source.read(page, self._open, self._needed)
+        if source.done or source.size >= (_EVERYTHING if is_known else _LARGEST_ANSWER):
+            source.done = True
+        elif len(page) >= source.size or len(page) > before:
+            source.size *= 4
+        elif is_known:
+            source.size = _EVERYTHING
+        else:
+            source.done = True
+
+    # --- one row
+
+    def _page(self, source: Source) -> SearchOp:
         return self._op._replace(
             namespace_prefix=source.prefix,
             filter=source.wanted,
@@ -188,74 +292,46 @@ class Search:
             refresh_ttl=False,
         )
 
-    def take(self, answers: Sequence[Any]) -> None:
-        """Takes the answers to what was asked."""
-        if self._answer is not None:
-            self.done = True
-            return
-        for source, page in zip([source for source in self._sources if not source.done], answers, strict=True):
-            self._read(source, page or [])
-        if all(source.done for source in self._sources):
-            self._answer = self._merged()
-            self.done = not (self._refreshes and self._answer)
-
-    def result(self) -> list[SearchItem]:
-        """Gives the answer."""
-        return self._answer or []
-
-    def _read(self, source: Source, page: Sequence[SearchItem]) -> None:
-        if self._op.query:  # a store ranks anew for each limit
-            source.restart(source.size)
-        if any(Place(row.namespace, row.key) in source.seen for row in page):
-            source.restart(2 * (source.rows + source.size))
-            return
-        for row in page:
-            source.rows += 1
-            source.seen.add(Place(row.namespace, row.key))
-            if (opened := self._open(source, row)) is not None:
-                source.found.append(opened)
-                if len(source.found) == self._needed and not self._direct:
-                    break
-        source.done = self._direct or len(source.found) >= self._needed or len(page) < source.size
-        if not source.done:
-            larger = 4 * source.size
-            source.size = larger if self._op.query else max(source.size, min(larger, _LARGEST_PAGE))
-
     def _open(self, source: Source, row: SearchItem) -> SearchItem | None:
         """Opens a row; None for what does not count."""
         place = Place(row.namespace, row.key)
-        if place.namespace == DICTIONARY and self._names.pseudonymous:
-            return None
-        if place.namespace[: len(source.prefix)] != source.prefix:
-            raise WrongLocation("the database answered a search with an item of another namespace")
-        if self._expected is not None:
-            sealed = find_item(row)
-            if sealed is not None and not self._items.tenancy.reads(sealed.head.context, self._expected):
-                return None
-        if self._names.pseudonymous and not self._items.admission and not is_pseudonymous(place.namespace):
-            raise WrongLocation("an item under a readable name; allow_plaintext=True reads it until it is moved")
-        found = self._items.open(row, place, self._expected)
-        if not self._matches(found):
+        found = self._opened(source, place, row)
+        if found is None or not self._matches(found):
+            self._dropped += 1
             return None
         item = SearchItem(found.namespace, found.key, found.value, row.created_at, row.updated_at, row.score)
         self._places[id(item)] = place
         return item
 
+    def _opened(self, source: Source, place: Place, row: SearchItem) -> Found | None:
+        items, names = self._ground.items, self._ground.names
+        if is_reserved(place.namespace):
+            return None
+        if tuple(place.namespace[: len(source.prefix)]) != source.prefix:
+            items.pass_over(place)
+            return None
+        if self._expected is not None:
+            sealed = find_item(row)
+            if sealed is not None and not items.tenancy.reads(sealed.head.context, self._expected):
+                return None
+        if names.pseudonymous and not items.admission and not is_pseudonymous(place.namespace):
+            raise WrongLocation("an item under a readable name; allow_plaintext=True reads it until it is moved")
+        return items.open(row, place, self._expected)
+
     def _matches(self, found: Found) -> bool:
         wanted = self._op.filter
         if not wanted:
             return True
+        semantics = self._ground.semantics
         wanted = {name: condition for name, condition in wanted.items() if name not in self._pushed.trusted}
-        if self._semantics.matches(found.value, wanted):
+        if semantics.matches(found.value, wanted):
             return True
         tokens = {name: condition for name, condition in wanted.items() if name in self._pushed.tokens}
-        if found.sealed and not self._semantics.matches(found.value, tokens):
+        if found.sealed and not semantics.matches(found.value, tokens):
             raise WrongLocation("the search token of an item is not that of the sealed value")
         return False
 
     def _merged(self) -> list[SearchItem]:
-        if self._direct:
-            return self._sources[0].found
         merged: dict[Place, SearchItem] = {}
         for source in self._sources:
             for item in source.found:
@@ -264,9 +340,13 @@ class Search:
         if len(self._sources) > 1:
             if self._op.query:
                 items.sort(key=_score, reverse=True)
-            elif self._semantics.newest_first:
+            elif self._ground.semantics.newest_first:
                 items.sort(key=_updated, reverse=True)
         return items[self._op.offset : self._needed]
+
+
+def _exists(source: Source) -> SearchOp:
+    return SearchOp(source.prefix, filter=source.wanted, limit=1, refresh_ttl=False)
 
 
 def _score(item: SearchItem) -> float:

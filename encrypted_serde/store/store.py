@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import lru_cache, partial
-from typing import Any, NamedTuple, cast
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Literal, cast
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, Result, TTLConfig
+from langgraph.store.base import BaseStore, GetOp, Op, Result, TTLConfig
 
-from ..audit import AuditListener, make_sealer
+from ..audit import AuditListener, Sealing, make_sealer
 from ..core.keys import Key, KeyProvider, SearchKeyProvider
-from ..core.sealer import Sealing
-from ..core.waiting import KeyNotHere, aside
 from ..errors import ConfigurationError
 from ..wrapping.admission import Admission
 from ..wrapping.description import summary
-from ..wrapping.offload import LARGE, is_large
-from ..wrapping.stored_item import KEY, RESERVED
-from .asking import aask, ask
-from .batch import Steps
-from .embedding import Index, has_index
+from ..wrapping.steps import arun, run
+from .batch import Hidden
+from .dispatch import Ask
+from .embedding import index_of
+from .fields import Fields
 from .filters import semantics_of
-from .items import Fields, Items
+from .items import Items
+from .marks import Marks
 from .names import Names, Pseudonyms
-from .planner import Planner, Surroundings
+from .planner import Planner
+from .search import Ground
 from .tenancy import ContextSource, Tenancy
-
-_LARGE = 1 << 18  # bytes that are opened in a thread
+from .values import Objects
 
 
 class EncryptedStore(BaseStore):
@@ -53,11 +52,14 @@ class EncryptedStore(BaseStore):
             find out much of the text.
         context: The encryption context of what is written, and expected of what is read: a mapping, or a callable that
             gives one. The ambient `encryption_context` where it is, or gives, None.
-        required_context: Names that the encryption context must have, or nothing is written or read: ``("tenant_id",)``.
+        required_context: Names that the encryption context must have, or nothing is written: ``("tenant_id",)``.
+        require_context_to_read: Refuse to read where no encryption context is set: a search would return the items of all.
         accept_contexts: Contexts that are read besides the expected one, e.g. ``({},)`` for items from before there were
             tenants. Every tenant can read them.
         allow_plaintext: Moving in: items that were never encrypted are read, and with ``pseudonymous_names`` those under
             readable names too. **While this is on, nothing is promised against somebody who can write rows.**
+        values: ``"plain"``: values come back as the plain store of that class would return them: dates as text from
+            SqliteStore. ``"objects"``: they come back as the objects they were.
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
 
     Raises:
@@ -85,20 +87,34 @@ class EncryptedStore(BaseStore):
         readable_embeddings: bool = False,
         context: ContextSource | None = None,
         required_context: Iterable[str] = (),
+        require_context_to_read: bool = False,
         accept_contexts: Iterable[Mapping[str, str]] = (),
         allow_plaintext: bool = False,
+        values: Literal["plain", "objects"] = "plain",
         audit: AuditListener | None = None,
     ) -> None:
         if not isinstance(inner, BaseStore) or isinstance(inner, EncryptedStore):
             raise TypeError(f"inner must be a store that is not encrypted yet, not {type(inner).__name__}")
         super().__init__()
+        if values not in ("plain", "objects"):
+            raise ConfigurationError(f"values is 'plain' or 'objects', not {values!r}")
+        if values == "objects" and allow_plaintext:
+            raise ConfigurationError(
+                "with allow_plaintext a namespace would hold objects beside what the plain store made of them: move in first, "
+                "with values='plain'"
+            )
         self.inner = inner
         self._followed: Any = inner
         self.serde = JsonPlusSerializer() if serde is None else serde
-        fields = Fields(_field_names("searchable", searchable), _field_names("readable", readable))
-        if both := fields.searchable & fields.readable:
-            raise ConfigurationError(f"fields cannot be readable and searchable: {', '.join(sorted(both))}")
-        self._sealer = make_sealer(keys, required_context=required_context, accept_contexts=accept_contexts, audit=audit)
+        semantics = semantics_of(inner)
+        fields = Fields.of(searchable, readable, semantics)
+        self._sealer = make_sealer(
+            keys,
+            required_context=required_context,
+            require_context_to_read=require_context_to_read,
+            accept_contexts=accept_contexts,
+            audit=audit,
+        )
         if (fields.searchable or pseudonymous_names) and not isinstance(self._sealer.keys, SearchKeyProvider):
             raise ConfigurationError(
                 "searchable= and pseudonymous_names= need to know every key: "
@@ -106,20 +122,21 @@ class EncryptedStore(BaseStore):
             )
         tenancy = Tenancy(self._sealer, context)
         self._admission = Admission(self._sealer, plaintext=allow_plaintext, allowlist_from=self.serde)
-        self._planner = Planner(
-            Surroundings(
-                inner=inner,
-                items=Items(self._sealer, self.serde, self._admission, fields, tenancy),
-                names=Pseudonyms(tenancy, moving_in=allow_plaintext) if pseudonymous_names else Names(),
-                semantics=semantics_of(inner),
-                indexing=_index_of(inner, readable_embeddings=readable_embeddings),
-            )
-        )
+        kept = (Objects if values == "objects" else semantics.values)(self.serde)
+        self._items = Items(self._sealer, kept, self._admission, fields, tenancy)
+        names = Pseudonyms(tenancy, moving_in=allow_plaintext) if pseudonymous_names else Names()
+        ground = Ground(inner, self._items, names, semantics, Marks(self._items, semantics))
+        self._planner = Planner(ground, index_of(inner, semantics, readable_embeddings=readable_embeddings))
 
     @property
     def admitted_reads(self) -> Counter[str]:
         """How many items the switch for moving in let through: by ``plaintext``."""
         return self._admission.admitted
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        """How many rows the inner store returned by mistake, and were left out: by ``namespace``."""
+        return self._items.passed_over
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {type(self.inner).__name__}, {summary(self._sealer, self._admission)}>"
@@ -143,82 +160,16 @@ class EncryptedStore(BaseStore):
             EncryptedSerdeError: If an item that is read does not open, or another cannot be sealed.
             ValueError: If a filter or a namespace is one that the inner store refuses.
         """
-        ops = list(ops)
-        if len(ops) == 1 and isinstance(ops[0], GetOp):  # by far the most frequent, and it needs no more than this
-            get = self._planner.get(ops[0])
-            get.take(ask(self.inner, get.asks()))
+        ops = Hidden(ops)
+        if len(ops) == 1 and isinstance(ops[0], GetOp) and self._planner.gets_at_once:
+            get = self._planner.get(ops[0])  # by far the most frequent, and it needs no more than this
+            get.take(Ask(self.inner, get.asks()).now())
             return [get.result()]
-        steps = self._planner.steps(ops)
-        try:
-            answers = ask(self.inner, next(steps))
-            while True:
-                answers = ask(self.inner, steps.send(answers))
-        except StopIteration as stopped:
-            return cast("list[Result]", stopped.value)
-        finally:
-            steps.close()
+        return cast("list[Result]", run(self._planner.steps(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Executes operations, as `batch` does. What takes long, or may ask a service for a key, works in a thread."""
-        ops = list(ops)
-        large = any(isinstance(op, PutOp) and is_large(op.value) for op in ops)
-        batch = _Batch(partial(self._planner.steps, ops))
-        try:
-            request, results = await aside(large or self._sealer.may_block, batch.advance, None)
-            while request is not None:
-                answers = await aask(self.inner, request)
-                request, results = await aside(_is_heavy(answers) or self._sealer.may_block, batch.advance, answers)
-            return results
-        finally:
-            batch.close()
-
-
-class _Advanced(NamedTuple):
-    """What comes next of a batch: a question to the inner store, or the results."""
-
-    request: list[Op] | None
-    results: list[Any]
-
-
-class _Batch:
-    """The steps of a batch. Where one must be done again, since a key had to be fetched, those before it are repeated.
-
-    A generator that raised is over. So what the inner store answered is kept: it is not asked anything twice.
-    """
-
-    def __init__(self, begin: Callable[[], Steps]) -> None:
-        self._begin = begin
-        self._steps: Steps | None = None
-        self._answers: list[Any] = []
-
-    def advance(self, answers: list[Any] | None) -> _Advanced:
-        try:
-            if self._steps is None:
-                self._steps = self._begin()
-                for known in self._answers:
-                    self._steps.send(known)
-            request = _Advanced(self._steps.send(answers), [])  # type: ignore[arg-type]  # None begins
-        except StopIteration as stopped:
-            return _Advanced(None, stopped.value)
-        except KeyNotHere:
-            self._steps = None
-            raise
-        self._answers.append(answers)
-        return request
-
-    def close(self) -> None:
-        if self._steps is not None:
-            self._steps.close()
-
-
-def _is_heavy(answers: list[Any]) -> bool:
-    """Says whether answers take long to open."""
-    size = 0
-    for answer in answers:
-        for item in answer if isinstance(answer, list) else (answer,):
-            text = item.value.get(KEY) if isinstance(item, Item) and isinstance(item.value, dict) else None
-            size += len(text) if isinstance(text, str) else 0
-    return size >= LARGE
+        return cast("list[Result]", await arun(self._planner.steps(Hidden(ops))))
 
 
 def class_for(cls: type[EncryptedStore], inner: BaseStore) -> type[EncryptedStore]:
@@ -297,25 +248,3 @@ _FOLLOWED: dict[str, Any] = {
     "__aenter__": _aenter,
     "__aexit__": _aexit,
 }
-
-
-def _field_names(option: str, names: Collection[str]) -> frozenset[str]:
-    if isinstance(names, str):
-        raise TypeError(f"{option} takes several names: write ({names!r},)")
-    found = frozenset(names)
-    if wrong := [name for name in found if not isinstance(name, str)]:
-        raise TypeError(f"{option} takes names of fields, not {type(wrong[0]).__name__}")
-    if reserved := found & RESERVED:
-        raise ConfigurationError(f"{option}: {min(reserved)!r} is the name of a field of the store's own")
-    return found
-
-
-def _index_of(inner: BaseStore, *, readable_embeddings: bool) -> Index | None:
-    if not has_index(inner):
-        return None
-    if not readable_embeddings:
-        raise ConfigurationError(
-            "the inner store embeds what it is given, and vectors give much of the text back to whoever reads them: "
-            "readable_embeddings=True accepts that; leave out index= to do without semantic search"
-        )
-    return Index(inner)

@@ -1,12 +1,15 @@
-"""Whose items a request may write and read: the encryption context, and the keys that belong to it."""
+"""Whose items a request may write and read: the encryption context, its keys, and its mark in the database."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
+from ..audit import Sealing
 from ..core.context import NO_CONTEXT, EncryptionContext, check_names, current, may_read, parse_context
 from ..core.keys import Key, SearchKeyProvider
-from ..core.sealer import Sealing
+from ..errors import WrongContext
+from ..wrapping.stored_item import context_mark
 
 ContextSource = Mapping[str, str] | Callable[[], Mapping[str, str] | None]
 
@@ -21,43 +24,73 @@ class Tenancy:
     Raises:
         TypeError: If the context is of the wrong type.
         ConfigurationError: If it exceeds a limit.
+
+    Attributes:
+        has_marks: Whether the provider names every key of a context, so that items can be found by the mark of theirs.
     """
 
     def __init__(self, sealer: Sealing, source: ContextSource | None) -> None:
         self._provider = sealer.keys
         self._source = source if source is None or callable(source) else EncryptionContext.of(source)
         self._required = sealer.required_context
+        self._required_to_read = sealer.require_context_to_read
         self._accepted = sealer.accepted_contexts
+        self.has_marks = isinstance(sealer.keys, SearchKeyProvider)
 
     def now(self) -> EncryptionContext | None:
-        """Gives the context of the request that is being made; None if there is none.
-
-        Raises:
-            ConfigurationError: If it lacks a required name. Reading is refused too: a search without a tenant would give
-                the items of all.
-        """
+        """Returns the context of the request that is being made; None if there is none."""
         found = self._source
         if found is None:
-            context = current.get()
-        elif isinstance(found, EncryptionContext):
-            context = found
-        else:
-            given = found()
-            context = current.get() if given is None else EncryptionContext.of(given)
+            return current.get()
+        if isinstance(found, EncryptionContext):
+            return found
+        given = found()
+        return current.get() if given is None else EncryptionContext.of(given)
+
+    def check_writing(self, context: EncryptionContext | None) -> None:
+        """Refuses to write under a context that lacks a required name.
+
+        Raises:
+            ConfigurationError: If it lacks one.
+        """
         check_names(self._required, context or NO_CONTEXT)
-        return context
+
+    def check_reading(self, context: EncryptionContext | None) -> None:
+        """Refuses to read without a context, where one is required.
+
+        Raises:
+            WrongContext: If there is none: a search without a tenant would return the items of all.
+        """
+        if context is None and self._required_to_read:
+            raise WrongContext(
+                "nothing is read where no encryption context is set (require_context_to_read); wrap the call in "
+                "`with encryption_context(...):`, which may be empty for what was stored without one"
+            )
 
     def reads(self, stored: EncryptionContext, expected: EncryptionContext | None) -> bool:
         """Says whether a request may read what is sealed under a context. Without a context of its own it may read all."""
         return may_read(stored, expected, self._accepted)
 
     def contexts(self, context: EncryptionContext | None) -> list[EncryptionContext]:
-        """Gives the contexts that a request may find items under, the one it writes under first."""
+        """Returns the contexts that a request may find items under, the one it writes under first."""
         own = context or NO_CONTEXT
         return [own, *(parse_context(other) for other in sorted(self._accepted) if other != own.encoded)]
 
     def keys(self, context: EncryptionContext) -> Sequence[Key]:
-        """Gives every key that names and tokens of a context may have been made with, the one to write with first."""
+        """Returns every key that names and tokens of a context may have been made with, the one to write with first."""
         if isinstance(self._provider, SearchKeyProvider):
             return self._provider.search_keys(context.pairs)
         return [self._provider.encryption_key(context.pairs)]
+
+    def mark(self, context: EncryptionContext) -> str:
+        """Returns the mark that an item of a context is written with."""
+        return _mark(self.keys(context)[0], context.encoded)
+
+    def marks(self, context: EncryptionContext) -> list[str]:
+        """Returns the marks that items of a request's contexts may have, the one that is written first."""
+        return [_mark(key, each.encoded) for each in self.contexts(context) for key in self.keys(each)]
+
+
+@lru_cache(maxsize=1024)
+def _mark(key: Key, context: bytes) -> str:
+    return context_mark(key, context)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ..core.opaque import opaque
 from .records import tenant_of
 from .store import KeyStore
 
@@ -65,6 +66,9 @@ class Standing:
     tombstones: frozenset[bytes]
     contexts_alive: int
     unreadable: int
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 def standing(store: KeyStore, key_ids: frozenset[bytes], services: Iterable[str]) -> Standing:

@@ -22,6 +22,7 @@ from langgraph.store.base import Op, PutOp
 from ..core.context import EncryptionContext
 from ..core.encoding import lp
 from ..core.keys import KEY_SIZE, PROTOCOL, Key
+from ..core.opaque import opaque
 from ..errors import ConfigurationError, KeyServiceError
 
 ROOT = "encrypted_serde_keys"
@@ -50,6 +51,9 @@ class StoredKey(NamedTuple):
     wrapped: bytes
     proof: bytes = b""
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
 
 class TenantKeys(NamedTuple):
     """What the store held of one tenant at one moment.
@@ -63,6 +67,9 @@ class TenantKeys(NamedTuple):
     live: Mapping[bytes, StoredKey]
     erased: frozenset[bytes]
     generation: int
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     @property
     def primary(self) -> StoredKey | None:

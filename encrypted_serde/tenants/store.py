@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from langgraph.store.base import BaseStore, ListNamespacesOp, MatchCondition, Op, SearchOp
 
 from ..core.context import EncryptionContext
+from ..core.opaque import opaque
 from ..errors import KeyServiceError
 from ..kms.fence import fenced
 from .locks import Steps, run, run_exclusively
@@ -51,6 +52,9 @@ class Erased(NamedTuple):
     wrappers: Mapping[bytes, str]
     tombstones: frozenset[bytes]
     generation: int
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class Listed(NamedTuple):

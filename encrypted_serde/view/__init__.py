@@ -2,7 +2,7 @@
 
 * `source`: rows, verified and opened, from `maintenance`
 * `values`, `messages`: what a stored value holds, without the application's classes
-* `view`, `model`: threads, checkpoints, items as typed data
+* `view`, `thread`, `model`: threads, checkpoints, items as typed data
 * `changes`, `execution`: what differs between two checkpoints, and what happens next
 * `looking`, `masking`: who looks and why, and what stays hidden from them
 """
@@ -13,8 +13,9 @@ from .finding import Findings
 from .looking import AuditFile
 from .messages import Block, Message, ToolCall
 from .model import Channel, Checkpoint, HistoryLine, HistoryPage, Item, Occurrence, Refused, Spot, ThreadLine, ThreadPage, Write
+from .thread import NotFound, Thread
 from .values import Binary, Fields, Object, Opaque, Scalar, Sequence, Value, as_json
-from .view import NotFound, Search, Thread, View, open_view
+from .view import Search, View, open_view
 
 __all__ = [
     "open_view",

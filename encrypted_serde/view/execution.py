@@ -7,7 +7,7 @@ from typing import Any
 
 from ..wrapping.upstream import TASKS
 from .model import Write
-from .values import Object, Scalar, Value
+from .values import Fields, Object, Scalar, Value
 from .values import Sequence as SequenceValue
 
 INTERRUPT, ERROR, RESUME = "__interrupt__", "__error__", "__resume__"
@@ -74,3 +74,16 @@ def _sent(tasks: Value | None) -> Iterator[str]:
         arguments = task.content.items if isinstance(task, Object) and isinstance(task.content, SequenceValue) else ()
         if arguments and isinstance(arguments[0], Scalar):
             yield str(arguments[0].value)
+
+
+def task_name(path: str) -> str:
+    """Returns the node in the path of a task, or the number of what `Send` sent."""
+    return path.removeprefix(_PULL).removeprefix(_PUSH)
+
+
+def asked_in(value: Value | None) -> list[Value]:
+    """Returns what interrupts ask, given what is written for them; the value itself where it is of another form."""
+    found = value.items if isinstance(value, SequenceValue) else (value,)
+    contents = [each.content if isinstance(each, Object) else None for each in found]
+    asked = [content.get("value") if isinstance(content, Fields) else None for content in contents]
+    return [each for each in asked if each is not None] or ([] if value is None else [value])

@@ -109,9 +109,16 @@ def as_conversation(value: Value) -> tuple[Message, ...] | None:
     """Reads a list of messages; None if a value is none, or empty."""
     if not isinstance(value, Sequence):
         return None
-    found = [as_message(item) for item in value.items]
+    found = [as_message(item) or _pair(item) for item in value.items]
     messages = tuple(message for message in found if message is not None)
     return messages if messages and len(messages) == len(found) else None
+
+
+def _pair(value: Value) -> Message | None:
+    """Reads ``("user", "hello")``, which LangGraph stores as a write before it makes a message of it."""
+    role, content = value.items if isinstance(value, Sequence) and len(value.items) == 2 else (NONE, NONE)
+    name = _text(role)
+    return Message(ROLES[name], "", "", _blocks(content)) if name in ROLES and isinstance(content, Scalar) else None
 
 
 def _blocks(content: Value) -> tuple[Block, ...]:

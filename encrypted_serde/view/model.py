@@ -89,6 +89,7 @@ class HistoryLine:
         source: What made it: ``input``, ``loop``, ``update``, ``fork``.
         step: The step of the graph.
         updated: The channels that it changed.
+        next: The nodes that run next, as far as its row tells.
         interrupts: How many interrupts wait at it.
         errors: How many of its tasks failed.
         context: Its encryption context.
@@ -100,6 +101,7 @@ class HistoryLine:
     source: str = ""
     step: int | None = None
     updated: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
     interrupts: int = 0
     errors: int = 0
     context: Mapping[str, str] | None = None
@@ -134,7 +136,8 @@ class Channel:
         value: What it holds; None if that is refused.
         refused: Why.
         messages: The same as a conversation, where it is one.
-        is_snapshot: Whether it is the snapshot of a delta channel, to which later writes are added.
+        replayed: Of a delta channel that the checkpoint does not hold: how many writes were added to its last snapshot. The
+            application's reducer may have put them together in another way.
         size: Bytes of the serialized value.
     """
 
@@ -143,7 +146,7 @@ class Channel:
     value: Value | None
     refused: Refused | None = None
     messages: tuple[Message, ...] | None = None
-    is_snapshot: bool = False
+    replayed: int | None = None
     size: int = 0
 
 

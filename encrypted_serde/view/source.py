@@ -11,16 +11,17 @@ from typing import Any
 from ..core.binding import version_text
 from ..core.encoding import take_field
 from ..core.keys import Key, KeyProvider
+from ..core.opaque import opaque
 from ..maintenance.blobs import Blobs
 from ..maintenance.checkpoints import Checkpoint as OpenedCheckpoint
 from ..maintenance.checkpoints import Checkpoints
-from ..maintenance.coder import Coder, Opened, Switches
+from ..maintenance.codec import Opened, RowCodec, Switches
 from ..maintenance.database import OPEN, Database, Paging, Row, Selection, Table, fenced
 from ..maintenance.items import OpenedItem, StoreItems
 from ..maintenance.opening import open_database
 from ..maintenance.report import DatabaseFailed, Failure
 from ..maintenance.writes import Writes
-from ..saver.manifest import KEY as MANIFEST
+from ..rows.manifest import KEY as MANIFEST
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.stored_item import DICTIONARY, NAMED
 from .model import Refused, Spot
@@ -47,6 +48,9 @@ class Head:
     form: Any
     admitted: bool
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredValue:
@@ -55,6 +59,9 @@ class StoredValue:
     inner_type: str
     data: bytes
     is_delta: bool = False
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     @classmethod
     def of(cls, opened: Opened) -> StoredValue:
@@ -93,11 +100,11 @@ class Source:
 
     Args:
         database: The database.
-        coder: Has the keys.
+        codec: Has the keys.
     """
 
-    def __init__(self, database: Database, coder: Coder) -> None:
-        self._database, self._coder = database, coder
+    def __init__(self, database: Database, codec: RowCodec) -> None:
+        self._database, self._codec = database, codec
         self._id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
         self.label, self.server = database.label, database.server
 
@@ -179,12 +186,14 @@ class Source:
         opened = self._open(table, row)
         return opened if isinstance(opened, Refused) else _head_of(opened)
 
-    def values(self, thread_id: str, spot: Spot, head: Head) -> dict[str, StoredValue | Refused]:
-        """Opens the channel values of a checkpoint, wherever they are stored."""
+    def values(
+        self, thread_id: str, spot: Spot, head: Head, channels: Collection[str] = ()
+    ) -> dict[str, StoredValue | Refused]:
+        """Opens the channel values of a checkpoint, or some of them, wherever they are stored."""
         found: dict[str, StoredValue | Refused] = {**head.inside}
         table = self._find(Blobs)
         versions = head.document.get("channel_versions", {})
-        names = sorted(head.elsewhere)
+        names = sorted(head.elsewhere & {*channels} if channels else head.elsewhere)
         if table is None or not names:
             return found
         wanted = [(name, version_text(versions.get(name))) for name in names]
@@ -312,7 +321,7 @@ class Source:
         return next((table for table in self._database.tables if isinstance(table, kind)), None)
 
     def _open(self, table: Table, row: Row) -> Any:
-        opened = fenced(table, row, lambda: table.open(row, self._coder))
+        opened = fenced(table, row, lambda: table.open(row, self._codec))
         return Refused(opened.error, opened.reason) if isinstance(opened, Failure) else opened
 
     def _rows(self, table: Table, condition: str, parameters: Sequence[Any]) -> Iterator[Row]:
@@ -347,8 +356,8 @@ def open_source(
         DatabaseFailed: If it cannot be opened, or is none of a checkpointer or a store.
         ConfigurationError: If an argument cannot be used, or a driver is not installed.
     """
-    coder = Coder(keys, switches, expected=context)
-    return Source(stack.enter_context(open_database(database, write=False)), coder)
+    codec = RowCodec(keys, switches, expected=context)
+    return Source(stack.enter_context(open_database(database, write=False)), codec)
 
 
 def _head_of(opened: OpenedCheckpoint) -> Head:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, ClassVar
 
+from ..core.opaque import opaque
 from ..errors import EncryptedSerdeError
 from ..wrapping.inert import Inert, unpack
 from ..wrapping.serialize import JSON
@@ -52,6 +53,9 @@ class Binary:
 
     data: bytes
     kind: ClassVar[str] = "binary"
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from ..audit import AuditListener
 from ..core.keys import Key, KeyProvider
-from ..errors import ConfigurationError, EncryptedSerdeError
-from ..maintenance.coder import Switches
-from .changes import Change, compare
-from .execution import ERROR, INTERRUPT, is_internal, next_nodes
+from ..errors import ConfigurationError
+from ..maintenance.codec import Switches
+from ..maintenance.database import first_id
 from .finding import Findings, find
 from .looking import Looker
 from .masking import Mask
-from .messages import as_conversation
 from .model import (
-    Channel,
-    Checkpoint,
-    HistoryLine,
-    HistoryPage,
     Item,
     Occurrence,
     Refused,
-    Spot,
     ThreadLine,
     ThreadPage,
-    Write,
 )
-from .source import Head, Source, StoredItem, StoredValue, StoredWrite, open_source
-from .values import Scalar, Value
+from .source import Head, Source, StoredItem, open_source
+from .thread import PAGE, NotFound, Thread, time_of
 
-PAGE = 50
-"""Threads, checkpoints or items of a page."""
-
-CHECKED = 3
+CHECKED = 5
 """So many checkpoints of a thread are verified for a list of threads."""
 
 _SCANNED = 2000  # threads looked through for one page of one context
-_TASK_CHANNELS = (INTERRUPT, ERROR)
-
-
-class NotFound(EncryptedSerdeError):
-    """There is no such thread, checkpoint or item in the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +39,25 @@ class Search:
 
     Attributes:
         text: A part of the id.
-        since: Not older than this id of a checkpoint.
-        until: Older than this id of a checkpoint.
+        tenant: A value of the encryption context.
+        since: With a checkpoint that is not older, as far as their ids tell a time.
+        until: With none that is newer.
     """
 
     text: str = ""
-    since: str = ""
-    until: str = ""
+    tenant: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
 
     def conditions(self) -> dict[str, str]:
-        """Returns what is said."""
-        named = {"text": self.text, "since": self.since, "until": self.until}
-        return {name: text for name, text in named.items() if text}
+        """Returns what the database is to look for."""
+        times = {"since": self.since, "until": self.until}
+        found = {name: first_id(moment) for name, moment in times.items() if moment is not None}
+        return {**found, "text": self.text} if self.text else found
+
+    def holds(self, line: ThreadLine) -> bool:
+        """Says whether a thread belongs to the tenant that is meant."""
+        return not self.tenant or self.tenant in (line.context or {}).values()
 
 
 def open_view(
@@ -157,43 +147,41 @@ class View:
             limit: So many at most.
         """
         self.looker.look({"list": "threads"})
-        conditions = search.conditions()
-        total = None if after or self._context is not None else self._count(conditions)
-        place: Sequence[str] = _split(after)
+        is_narrow = bool(search.tenant) or self._context is not None
+        conditions, place = search.conditions(), _split(after)
+        total = None if after or is_narrow else self._count(conditions)
         lines: list[ThreadLine] = []
-        left = _SCANNED
-        while self.has_threads and len(lines) < limit and left > 0:
-            found = self.source.threads(conditions, place, limit + 1)
-            left -= len(found)
-            for name, count, newest in found[:limit]:
-                place = (newest, name)
-                if (line := self._thread_line(name, count, newest)) is not None:
-                    lines.append(line)
+        size, left, more = _SCANNED // 4 if is_narrow else limit + 1, _SCANNED, self.has_threads
+        while more and left > 0:
+            found = self.source.threads(conditions, place, size)
+            more, left = len(found) == size, left - len(found)
+            for name, count, newest in found:
                 if len(lines) == limit:
-                    break
-            else:
-                if len(found) <= limit:
-                    return ThreadPage(tuple(lines), total, "")
-                continue
-            if found[-1][0] == place[1]:
-                return ThreadPage(tuple(lines), total, "")
-        return ThreadPage(tuple(lines), total, _joined(place) if self.has_threads else "")
+                    return ThreadPage(tuple(lines), total, "\n".join(place))
+                place = (newest, name)
+                line = self._narrow_line(place, count, search) if is_narrow else self._thread_line(place, count, CHECKED)
+                lines += [] if line is None else [line]
+        return ThreadPage(tuple(lines), total, "\n".join(place) if more else "")
 
     def _count(self, conditions: Mapping[str, str]) -> int:
         return self.source.count_threads(conditions) if self.has_threads else 0
 
-    def _thread_line(self, name: str, count: int, newest: str) -> ThreadLine | None:
+    def _narrow_line(self, place: Sequence[str], count: int, search: Search) -> ThreadLine | None:
         """Returns a line; None for a thread of another context than the one that is looked at."""
-        spots = self.source.spots(name, CHECKED)
+        newest = self._thread_line(place, count, 1)
+        if (newest.refused and newest.refused.error == "WrongContext") or not search.holds(newest):
+            return None
+        return self._thread_line(place, count, CHECKED)
+
+    def _thread_line(self, place: Sequence[str], count: int, checked: int) -> ThreadLine:
+        newest, name = place
+        spots = self.source.spots(name, checked)
         heads = self.source.heads(name, spots)
         outcomes = [heads.get(spot) for spot in spots]
         refused = next((each for each in outcomes if isinstance(each, Refused)), None)
-        if self._context is not None and refused is not None and refused.error == "WrongContext":
-            return None
         first = outcomes[0] if outcomes else None
         context = first.form.context if isinstance(first, Head) else None
-        time = _time_of(first, newest)
-        return ThreadLine(name, count, newest, time, context and context.pairs, len(spots), refused)
+        return ThreadLine(name, count, newest, time_of(first, newest), context and context.pairs, len(spots), refused)
 
     def thread(self, thread_id: str) -> Thread:
         """Returns a thread.
@@ -201,11 +189,7 @@ class View:
         Raises:
             NotFound: If the database has no checkpoint of it.
         """
-        spots = self.source.spots(thread_id)
-        if not spots:
-            self.looker.look({"thread": thread_id}, Refused("NotFound", ""))
-            raise NotFound("the database has no such thread")
-        return Thread(self, thread_id, spots)
+        return Thread(self.source, self.looker, self.mask, thread_id)
 
     # --- items
 
@@ -264,176 +248,6 @@ class View:
         if isinstance(found.value, Refused):
             return Item(names[:-1], names[-1], found.place, None, found.value)
         return Item(names[:-1], names[-1], found.place, self.mask.value(found.value), None, found.context)
-
-
-class Thread:
-    """A thread of a database that is looked at. `View.thread` returns it.
-
-    Attributes:
-        id: Its id.
-        spots: Its checkpoints, the newest first, unverified.
-    """
-
-    def __init__(self, view: View, thread_id: str, spots: Sequence[Spot]) -> None:
-        self.id, self.spots = thread_id, tuple(spots)
-        self._view, self._source = view, view.source
-
-    def history(self) -> Iterator[HistoryLine]:
-        """Returns every checkpoint, verified, the newest first."""
-        for start in range(0, len(self.spots), PAGE):
-            yield from self.page(start).lines
-
-    def page(self, start: int = 0, limit: int = PAGE) -> HistoryPage:
-        """Returns a part of the history.
-
-        Args:
-            start: How many newer checkpoints to pass over.
-            limit: So many at most.
-        """
-        self._view.looker.look({"thread": self.id})
-        spots = self.spots[start : start + limit]
-        heads = self._source.heads(self.id, spots)
-        writes = self._source.writes(self.id, spots, _TASK_CHANNELS)
-        lines = tuple(_line(spot, heads.get(spot), writes.get(spot, ())) for spot in spots)
-        return HistoryPage(lines, start, len(self.spots), self.spots)
-
-    def latest(self, namespace: str = "") -> Checkpoint:
-        """Returns the newest checkpoint of the root graph, or of another namespace.
-
-        Raises:
-            NotFound: If there is none.
-        """
-        return self.checkpoint(None, namespace)
-
-    def checkpoint(self, checkpoint_id: str | None = None, namespace: str | None = None) -> Checkpoint:
-        """Returns a checkpoint with its values, metadata and pending writes.
-
-        Args:
-            checkpoint_id: Which; the newest when None.
-            namespace: In which namespace; when None the one that has it, and of the newest the root.
-
-        Raises:
-            NotFound: If there is none.
-        """
-        spot = self._spot(checkpoint_id, namespace)
-        found = self._read(spot)
-        self._view.looker.look({"thread": self.id, **_place(spot)}, found.line.refused, found.line.context)
-        return found
-
-    def changes(self, before: str | None, after: str) -> tuple[Change, ...]:
-        """Returns what differs between the states of two checkpoints. LangGraph's own channels are left out.
-
-        Args:
-            before: The older one; None for nothing, as before the first.
-            after: The newer one.
-
-        Raises:
-            NotFound: If there is no such checkpoint.
-        """
-        old = {} if before is None else self._state(self.checkpoint(before))
-        return compare(old, self._state(self.checkpoint(after)))
-
-    @staticmethod
-    def _state(checkpoint: Checkpoint) -> dict[str, Value]:
-        return {each.name: each.value for each in checkpoint.channels if each.value is not None and not is_internal(each.name)}
-
-    def _spot(self, checkpoint_id: str | None, namespace: str | None) -> Spot:
-        if checkpoint_id is None:
-            wanted = [spot for spot in self.spots if spot.namespace == (namespace or "")] or [*self.spots[:1]]
-        else:
-            wanted = [spot for spot in self.spots if spot.id == checkpoint_id and namespace in (None, spot.namespace)]
-        if not wanted:
-            raise NotFound("the thread has no such checkpoint")
-        return wanted[0]
-
-    def _read(self, spot: Spot) -> Checkpoint:
-        head = self._source.heads(self.id, [spot]).get(spot)
-        stored = self._source.writes(self.id, [spot]).get(spot, [])
-        line = _line(spot, head, stored)
-        if not isinstance(head, Head):
-            return Checkpoint(line)
-        mask = self._view.mask
-        versions = head.document.get("channel_versions", {})
-        values = self._source.values(self.id, spot, head)
-        channels = [_channel(name, versions.get(name), value, mask) for name, value in values.items()]
-        writes = tuple(_write(each, mask) for each in stored)
-        is_latest = spot == next(each for each in self.spots if each.namespace == spot.namespace)
-        return Checkpoint(
-            line,
-            tuple(sorted(channels, key=lambda channel: (is_internal(channel.name), channel.name != "messages", channel.name))),
-            mask.value(head.metadata),  # type: ignore[arg-type]  # fields stay fields
-            writes,
-            next_nodes(head.document, {channel.name: channel.value for channel in channels}, writes if is_latest else ()),
-            is_latest,
-            head.form.key_id.hex(),
-            head.form.cipher,
-            head.admitted,
-        )
-
-
-def _place(spot: Spot) -> dict[str, str]:
-    return {"checkpoint": spot.id, **({"checkpoint_ns": spot.namespace} if spot.namespace else {})}
-
-
-def _line(spot: Spot, head: Head | Refused | None, writes: Iterable[StoredWrite]) -> HistoryLine:
-    if head is None:
-        return HistoryLine(spot, Refused("NotFound", "the checkpoint is no longer there"))
-    if isinstance(head, Refused):
-        return HistoryLine(spot, head)
-    opened = [write for write in writes if isinstance(write.value, StoredValue)]
-    source, step = head.metadata.get("source"), head.metadata.get("step")
-    return HistoryLine(
-        spot,
-        None,
-        _time_of(head, spot.id),
-        str(source.value) if isinstance(source, Scalar) else "",
-        step.value if isinstance(step, Scalar) and isinstance(step.value, int) else None,
-        tuple(str(name) for name in head.document.get("updated_channels") or () if not is_internal(str(name))),
-        sum(write.channel == INTERRUPT for write in opened),
-        sum(write.channel == ERROR for write in opened),
-        head.form.context.pairs if head.form.context else None,
-    )
-
-
-def _channel(name: str, version: object, found: StoredValue | Refused, mask: Mask) -> Channel:
-    text = "" if version is None else str(version)
-    if isinstance(found, Refused):
-        return Channel(name, text, None, found)
-    value = mask.value(found.read())
-    return Channel(name, text, value, None, as_conversation(value), found.is_delta, len(found.data))
-
-
-def _write(found: StoredWrite, mask: Mask) -> Write:
-    names = (found.task, found.path, found.number, found.channel)
-    if isinstance(found.value, Refused):
-        return Write(*names, None, found.value)
-    return Write(*names, mask.value(found.value.read()))
-
-
-# --- times and places ---------------------------------------------------------------------------------------------------
-
-_EPOCH = datetime(1582, 10, 15, tzinfo=timezone.utc)
-
-
-def time_of_id(checkpoint_id: str) -> str | None:
-    """Returns the time in an id that LangGraph gave, a UUID of version 6; None if it tells none."""
-    digits = checkpoint_id.replace("-", "")
-    if len(checkpoint_id) != 36 or len(digits) != 32 or digits[12] != "6":
-        return None
-    try:
-        ticks = int(digits[:12], 16) << 12 | int(digits[13:16], 16)
-        return (_EPOCH + timedelta(microseconds=ticks // 10)).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError):
-        return None
-
-
-def _time_of(head: Head | Refused | None, checkpoint_id: str) -> str | None:
-    stamp: Any = head.document.get("ts") if isinstance(head, Head) else None
-    return stamp if isinstance(stamp, str) and stamp else time_of_id(checkpoint_id)
-
-
-def _joined(place: Sequence[str]) -> str:
-    return "\n".join(place)
 
 
 def _split(after: str) -> tuple[str, ...]:

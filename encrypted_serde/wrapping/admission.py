@@ -1,9 +1,9 @@
-"""The one judge of what nobody vouched for: plaintext, values of langgraph's own serializer, unbound values.
+"""What is read although it was not sealed for its place: plaintext, values of langgraph's own serializer, unbound values.
 
-Every wrapper, the server's handlers and re-encryption ask the same `Admission`. Every door starts closed; a switch opens one.
-Two rules no switch changes. ``pickle`` is never read: that would run code of the writer's choice. And a row that carries proof
-that we sealed it (a manifest that opens, a bound value) is held to that proof: what stands beside it and nobody vouched for
-was put there. It is tampering, not old data.
+Every wrapper, the server's handlers and re-encryption ask the same `Admission`. Every switch is off by default.
+Two rules no switch changes. Nothing that is admitted runs code: ``pickle`` is never read, and msgpack is read by a strict
+serializer alone, since its extension objects name whatever callable their writer chose. And a row that carries proof that we
+sealed it (a manifest that opens, a bound value) is held to that proof: an unsealed value beside it is tampering, not old data.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ..audit import AuditedSealer, AuditEvent, tell
+from ..audit import AuditedSealer, AuditEvent, Sealing, tell
 from ..core.context import EncryptionContext
 from ..core.format import split_type_tag
-from ..core.sealer import Sealing
 from ..errors import EncryptedSerdeError, PlaintextRefused, WrongLocation
 from .legacy import CIPHER as LEGACY_CIPHER
 from .legacy import LegacyReader
@@ -33,6 +32,9 @@ PLAINTEXT, LEGACY, UNBOUND = "plaintext", "legacy", "unbound"
 
 NEVER_PLAINTEXT = frozenset({PICKLE})
 """Inner types that are refused unauthenticated under every switch."""
+
+_STRICT = frozenset({"null", "bytes", "bytearray", "json", "msgpack"})
+"""Inner types that langgraph's serializer knows, which are read strictly. Any other is the user's serializer's own."""
 
 
 class Admitted(NamedTuple):
@@ -60,7 +62,7 @@ class Admission:
         plaintext: Values that were never encrypted are admitted, but never ``pickle``.
         unbound: Values that `EncryptedSerializer` sealed are admitted where bound ones belong.
         legacy_keys: Raw AES keys of langgraph's own `EncryptedSerializer`; none of its values are admitted without.
-        allowlist_from: A serializer whose msgpack allowlist applies to legacy values too.
+        allowlist_from: A serializer whose msgpack allowlist applies to what is admitted.
 
     Raises:
         TypeError: If a legacy key is not bytes.
@@ -68,6 +70,7 @@ class Admission:
 
     Attributes:
         admitted: How many values of each kind were let through.
+        passed_over: How many rows lists left out, by the class of the refusal: ``KeyErased``.
         plaintext_types: How many plaintext values of each inner type.
         legacy: Opens legacy values; falsy without keys.
         plaintext: As given.
@@ -88,13 +91,14 @@ class Admission:
         self.unbound = bool(unbound)
         self.legacy = LegacyReader(legacy_keys, allowlist_from=allowlist_from)
         self.admitted: Counter[str] = Counter()
+        self.passed_over: Counter[str] = Counter()
         self.plaintext_types: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
         return self.plaintext or self.unbound or bool(self.legacy)
 
     def with_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> Admission:
-        """Gives these switches, and their counts, with more types on the allowlist for legacy values."""
+        """Gives these switches, and their counts, with more types on the allowlist."""
         clone = copy.copy(self)
         clone.legacy = self.legacy.with_msgpack_allowlist(extra_allowlist)
         return clone
@@ -175,10 +179,10 @@ class Admission:
             tell(self._sealer, AuditEvent("open", cipher=LEGACY_CIPHER, size=size))
 
     def loads(self, serde: SerializerProtocol, admitted: Admitted) -> Any:
-        """Deserialises what was admitted: legacy values strictly, since their type was not authenticated.
+        """Deserialises what was admitted: strictly, unless an `EncryptedSerializer` of ours sealed it with its type.
 
         Raises:
             MalformedEnvelope: If it is not what its type says.
         """
-        chosen = self.legacy.strict if admitted.kind == LEGACY else serde
+        chosen = serde if admitted.kind == UNBOUND or admitted.inner_type not in _STRICT else self.legacy.strict
         return loads_unauthenticated(chosen, admitted.inner_type, admitted.plaintext)

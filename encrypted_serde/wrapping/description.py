@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..audit import AuditedSealer
+from ..audit import AuditedSealer, Sealing
 from ..core.keys import Keyring
-from ..core.sealer import Sealing
 from .admission import Admission
 
 
@@ -17,7 +16,8 @@ def description(sealer: Sealing, admission: Admission) -> dict[str, Any]:
         ``cipher``, ``compression`` (or None), ``keys`` (the class of the provider), ``key_id`` (that of a `Keyring`'s primary
         key, in hex; None for providers that would have to be asked), ``decrypt_only`` (how many keys a `Keyring` only reads),
         ``required_context``, ``require_context_to_read``, ``audit`` (whether there is a listener), ``switches`` (those that
-        are on) and ``admitted`` (how many values of each kind they let through).
+        are on), ``admitted`` (how many values of each kind they let through) and ``passed_over`` (how many rows
+        lists left out).
     """
     keys = sealer.keys
     ring = keys if isinstance(keys, Keyring) else None
@@ -32,6 +32,7 @@ def description(sealer: Sealing, admission: Admission) -> dict[str, Any]:
         "audit": isinstance(sealer, AuditedSealer),
         "switches": switches(admission),
         "admitted": dict(admission.admitted),
+        "passed_over": dict(admission.passed_over),
     }
 
 

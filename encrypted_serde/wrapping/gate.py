@@ -24,6 +24,8 @@ from .admission import Admission, Admitted
 from .inert import FOREIGN, Inert, pack, unpack
 from .upstream import DELTA_SNAPSHOT, DeltaSnapshot
 
+_BYTES = (b"\xc4", b"\xc5", b"\xc6")  # how msgpack begins bytes
+
 
 class Deferred:
     """A value that will be sealed when the inner saver asks for its bytes, in the thread in which it asks, and only once.
@@ -31,16 +33,18 @@ class Deferred:
     Savers pass over values they have stored already; those are then never serialized at all.
     """
 
-    __slots__ = ("_seal", "_sealed")
+    __slots__ = ("_arguments", "_seal", "_sealed")
 
-    def __init__(self, seal: Callable[[], bytes]) -> None:
-        self._seal: Callable[[], bytes] | None = seal
-        self._sealed = b""
+    def __init__(self, seal: Callable[..., bytes], *arguments: Any) -> None:
+        self._seal, self._arguments = seal, arguments
+        self._sealed: bytes | None = None
 
     def sealed(self) -> bytes:
-        """Gives the sealed bytes."""
-        if (seal := self._seal) is not None:
-            self._sealed, self._seal = seal(), None
+        """Returns the sealed bytes."""
+        arguments = self._arguments  # another thread may seal it meanwhile, and let them go
+        if self._sealed is None:
+            self._sealed = self._seal(*arguments)
+            self._arguments = ()
         return self._sealed
 
 
@@ -147,8 +151,8 @@ class Gate:
         return Foreign(str(type_tag), blob, self._admission)
 
     def _unpacked(self, code: int, data: bytes) -> Any:
-        if code == DELTA_SNAPSHOT:
-            return DeltaSnapshot(unpack(data, self._unpacked))
+        if code == DELTA_SNAPSHOT and data[:1] in _BYTES:  # of what we stored, which holds sealed bytes and nothing else
+            return DeltaSnapshot(ormsgpack.unpackb(data))
         if code == FOREIGN:
             type_tag, blob = ormsgpack.unpackb(data)
             return Foreign(str(type_tag), blob if isinstance(blob, bytes) else b"", self._admission)

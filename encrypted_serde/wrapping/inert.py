@@ -15,6 +15,9 @@ from ..errors import MalformedEnvelope
 FOREIGN = 100
 """Code of the extension object in which a value that was not sealed is kept when an inner saver packs it again."""
 
+MAX_DEPTH = 1024
+"""Levels of a value that is taken apart or deserialised without having been sealed."""
+
 _OPTION = ormsgpack.OPT_NON_STR_KEYS
 
 
@@ -65,6 +68,39 @@ def pack(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
         if failed:
             raise failed[0] from None
         raise
+
+
+def check_depth(packed: bytes) -> None:
+    """Refuses msgpack that is nested more deeply than `MAX_DEPTH`, extension objects and what they hold included.
+
+    A deserialiser calls itself for each extension object inside another, and counts the levels anew each time: a value of a
+    few kilobytes ends the process. Here every level is taken apart by itself.
+
+    Raises:
+        MalformedEnvelope: If it is, or is no msgpack.
+    """
+    if len(packed) <= MAX_DEPTH:  # every level takes a byte
+        return
+    left: list[tuple[Any, int]] = [(unpack(packed), 1)]
+    while left:
+        value, depth = left.pop()
+        if depth > MAX_DEPTH:
+            raise MalformedEnvelope("the value is nested too deeply")
+        if isinstance(value, Inert):
+            if len(value.data) + depth > MAX_DEPTH:
+                left.append((_inside(value), depth + 1))
+        else:
+            parts = (*value.values(), *value) if isinstance(value, dict) else value
+            left += [(part, depth + 1) for part in parts if isinstance(part, (dict, list, tuple, Inert))]
+
+
+def _inside(value: Inert) -> Any:
+    """Takes apart what an extension object holds; nothing, if that is no msgpack (an array's raw numbers)."""
+    try:
+        inside = unpack(value.data)
+    except MalformedEnvelope:
+        return ()
+    return inside if isinstance(inside, (dict, list, tuple, Inert)) else ()
 
 
 def unpack(packed: bytes, ext_hook: Callable[[int, bytes], Any] = Inert) -> Any:

@@ -29,6 +29,33 @@ def json_form(value: Any) -> tuple[str, Any]:
     return "text", describe(value)
 
 
+_CONTAINERS = (list, tuple, Mapping)
+
+
+def equal_as_json(one: Any, other: Any) -> bool:
+    """Says whether two values have one normal form. Looks no deeper than the shallower of them."""
+    waiting = [(one, other)]
+    while waiting:
+        one, other = waiting.pop()
+        if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+            if len(one) != len(other):
+                return False
+            waiting += zip(one, other, strict=True)
+        elif isinstance(one, Mapping) and isinstance(other, Mapping):
+            parts = {_json_name(name): part for name, part in other.items()}
+            named = {_json_name(name): part for name, part in one.items()}
+            if named.keys() != parts.keys():
+                return False
+            waiting += [(part, parts[name]) for name, part in named.items()]
+        elif (
+            isinstance(one, (list, tuple, Mapping))
+            or isinstance(other, (list, tuple, Mapping))
+            or json_form(one) != json_form(other)
+        ):
+            return False
+    return True
+
+
 def _json_name(name: Any) -> str:
     return name if isinstance(name, str) else json.dumps(name, default=describe)
 

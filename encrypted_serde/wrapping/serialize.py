@@ -9,6 +9,7 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..errors import MalformedEnvelope
+from .inert import check_depth
 
 JSON = "es-json"
 """Inner type of what the plain saver would have kept as JSON, and msgpack cannot hold."""
@@ -37,13 +38,14 @@ class Waiting:
         return self._give()
 
 
-def dumps(serde: SerializerProtocol, value: Any, name: str) -> tuple[str, bytes]:
+def dumps(serde: SerializerProtocol, value: Any, what: str, name: str | None = None) -> tuple[str, bytes]:
     """Serializes a value.
 
     Args:
         serde: The user's serializer.
         value: What to serialize.
-        name: What to call it in an error, e.g. ``channel 'messages'``.
+        what: What to call it in an error, e.g. ``the value of channel``.
+        name: Its name, if it has one.
 
     Raises:
         TypeError: If the serializer does not take it; its own words, and the name. Whatever else it raises goes through.
@@ -51,17 +53,18 @@ def dumps(serde: SerializerProtocol, value: Any, name: str) -> tuple[str, bytes]
     try:
         return serde.dumps_typed(value)
     except TypeError as error:
-        raise TypeError(f"{name}, a {type(value).__name__}, cannot be serialized: {error}") from error
+        what = what if name is None else f"{what} {name!r}"
+        raise TypeError(f"{what}, a {type(value).__name__}, cannot be serialized: {error}") from error
 
 
-def dumps_as_json_would(serde: SerializerProtocol, value: Any, name: str) -> tuple[str, bytes]:
+def dumps_as_json_would(serde: SerializerProtocol, value: Any, what: str, name: str | None = None) -> tuple[str, bytes]:
     """Serializes what a plain saver keeps as JSON: ints beyond 64 bits, and the like, that msgpack does not take.
 
     Raises:
         TypeError: If neither takes it. What JSON refuses with ValueError (a circle) is one too.
     """
     try:
-        return dumps(serde, value, name)
+        return dumps(serde, value, what, name)
     except (TypeError, OverflowError) as error:
         try:
             return JSON, json.dumps(value).encode("ascii")
@@ -78,8 +81,11 @@ def loads_unauthenticated(serde: SerializerProtocol, inner_type: str, plaintext:
     """Deserialises a value whose type nobody authenticated, so that it may be of any form.
 
     Raises:
-        MalformedEnvelope: If it is not what its type says, instead of the ValueError or KeyError of a deserialiser.
+        MalformedEnvelope: If it is not what its type says, instead of the ValueError or KeyError of a deserialiser, or is
+            nested so deeply that deserialising it could end the process.
     """
+    if inner_type == "msgpack":
+        check_depth(plaintext)
     try:
         return loads(serde, inner_type, plaintext)
     except (ValueError, LookupError, TypeError, NotImplementedError, RecursionError):

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kms import aws_service, google_service, vault_service
+from tests.kms import aws_service, azure_service, google_service, vault_service
 from tests.kms.aws_service import AwsService
+from tests.kms.azure_service import AzureService
 from tests.kms.google_service import GoogleService
 from tests.kms.service import Service
 from tests.kms.vault_service import VaultService
@@ -31,6 +32,18 @@ def vault_running() -> Iterator[VaultService]:
         yield service
 
 
+@pytest.fixture(scope="session")
+def azure_running() -> Iterator[AzureService]:
+    with azure_service.running() as service:
+        yield service
+
+
+@pytest.fixture
+def azure(azure_running: AzureService) -> AzureService:
+    azure_running.reset()
+    return azure_running
+
+
 @pytest.fixture
 def aws(aws_running: AwsService) -> AwsService:
     aws_running.reset()
@@ -49,7 +62,7 @@ def vault(vault_running: VaultService) -> VaultService:
     return vault_running
 
 
-@pytest.fixture(params=["aws", "google", "vault"])
+@pytest.fixture(params=["aws", "google", "vault", "azure"])
 def service(request: pytest.FixtureRequest) -> Service:
     """Each of the key services in turn."""
     service: Service = request.getfixturevalue(request.param)

@@ -80,7 +80,7 @@ def test_the_start_up_check_needs_no_default_key_and_tries_the_trial_contexts(se
     check_wrapper(of_service(service))
     assert sum(service.faults.calls.values()) == 0
     check_wrapper(of_service(service, trial=[ACME, GLOBEX, ACME]))
-    assert sum(service.faults.calls.values()) == 6
+    assert sum(service.faults.calls.values()) == 2 * getattr(service, "trial_calls", 3)
     with pytest.raises(ConfigurationError, match="no key for this context"):
         TenantKeyring(InMemoryStore(), of_service(service, trial=[UMBRELLA]))
 

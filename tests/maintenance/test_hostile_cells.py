@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from encrypted_serde import EncryptedSaver
 from encrypted_serde.maintenance import expire, reencrypt, scan, verify
-from encrypted_serde.maintenance.recognise import find_part
+from encrypted_serde.maintenance.classify import find_part
 from encrypted_serde.wrapping.inert import FOREIGN, Inert
 from tests.maintenance import sql
 from tests.maintenance.forms import BOTH, EVERYTHING, NEW_KEY, OLD_KEY, config_of, open_saver
@@ -149,3 +149,20 @@ def test_random_cells_never_end_a_run(tmp_path: Any, data: st.DataObject) -> Non
             cell = cell.encode("utf-8", "surrogatepass")
         sql.run(place, f"UPDATE OR IGNORE {table} SET {column} = ? WHERE thread_id = 'edited'", cell)
     everything_runs_and_the_innocent_thread_is_done(place)
+
+
+def test_an_id_that_is_no_text_does_not_end_retention(tmp_path: Any) -> None:
+    place = str(tmp_path / "checkpoints.sqlite")
+    write_two_threads(place)
+    threads = [thread for (thread,) in sql.run(place, "SELECT DISTINCT thread_id FROM checkpoints ORDER BY 1")]
+    dated = b"1ef0000\xff-0000-6000-8000-000000000000".hex()
+    sql.run(
+        place,
+        f"UPDATE checkpoints SET checkpoint_id = cast(x'{dated}' AS text) WHERE thread_id = ? AND rowid IN "
+        "(SELECT min(rowid) FROM checkpoints GROUP BY thread_id)",
+        threads[0],
+    )
+    for keep_latest in (True, False):
+        done = expire(place, datetime.now(timezone.utc), keep_latest=keep_latest)
+        assert done.threads >= 1
+    assert sql.count(place, "checkpoints", "thread_id = ?", threads[1]) == 0

@@ -52,18 +52,24 @@ def contents(place: str, key: Any = NEW_KEY, **options: Any) -> dict[Any, Any]:
     """Gives what a store reads, with no switch on."""
     with open_store(place) as plain:
         store = plain if key is None else EncryptedStore(plain, key, **options)
-        return {(item.namespace, item.key): item.value for item in store.search((), limit=100)}
+        found = store.search((), limit=100)
+        return {(item.namespace, item.key): item.value for item in found if not is_record(".".join(item.namespace))}
 
 
 def rows(place: str) -> dict[tuple[str, str], dict[str, Any]]:
     """Gives what stands in the table."""
-    found = sql.run(place, "SELECT prefix, key, value FROM store")
+    found = [row for row in sql.run(place, "SELECT prefix, key, value FROM store") if not is_record(row[0])]
     return {(prefix, key): json.loads(value) if isinstance(value, (str, bytes)) else value for prefix, key, value in found}
 
 
 def everything(place: str) -> list[Any]:
-    """Gives all columns of the table."""
-    return sorted(sql.run(place, "SELECT * FROM store"), key=lambda row: row[:2])
+    """Gives all columns of the table, but for records of keys."""
+    return sorted((row for row in sql.run(place, "SELECT * FROM store") if not is_record(row[0])), key=lambda row: row[:2])
+
+
+def is_record(prefix: Any) -> bool:
+    """Says whether the store records in a namespace under which keys names and tokens were made: no item, and passed over."""
+    return str(prefix).startswith("es1.k")
 
 
 def edit(place: str, prefix: str, key: str, value: Any) -> None:
@@ -107,7 +113,7 @@ def test_scan_counts_items_by_form_and_fields_that_are_readable(place: str) -> N
 def test_honest_items_open_in_their_place(place: str) -> None:
     fill(place, **FIELDS)
     dated = {"when": datetime(2026, 1, 1, tzinfo=timezone.utc), "raw": b"bytes", "huge": 1 << 60, "none": None}
-    fill(place, NEW_KEY, {(("dated",), "one"): dated}, readable=["huge", "none"], searchable=["raw", "when"])
+    fill(place, NEW_KEY, {(("dated",), "one"): dated}, readable=["huge", "none"], searchable=["raw", "when"], values="objects")
     found = verify(place, BOTH)
     assert found.failures == []
     assert (found.opened, found.rows) == (4, {"store": 4})
@@ -117,10 +123,10 @@ def test_honest_items_open_in_their_place(place: str) -> None:
 def test_a_copy_of_what_json_cannot_hold_is_left_to_the_store(tmp_path: Any) -> None:
     place = str(tmp_path / "one.sqlite")
     dated = {"when": datetime(2026, 1, 1, tzinfo=timezone.utc)}
-    fill(place, OLD_KEY, {(("dated",), "one"): dated}, readable=["when"])
+    fill(place, OLD_KEY, {(("dated",), "one"): dated}, readable=["when"], values="objects")
     assert verify(place, OLD_KEY).failures == []
     assert reencrypt(place, BOTH).left == 0
-    assert contents(place, readable=["when"]) == {(("dated",), "one"): dated}
+    assert contents(place, readable=["when"], values="objects") == {(("dated",), "one"): dated}
 
 
 def test_a_moved_item_is_found(place: str) -> None:
@@ -168,7 +174,7 @@ def test_a_relabelled_item_is_found(place: str) -> None:
     stored = bytes_of_text(rows(place)["users.ann", "profile"]["es1"])
     assert stored is not None
     for old, new, error in (
-        (b"msgpack+", b"msgpacj+", "AuthenticationFailed"),
+        (b"es-json+", b"es-jsom+", "AuthenticationFailed"),
         (OLD_KEY.id, NEW_KEY.id, "AuthenticationFailed"),
         (OLD_KEY.id, bytes(32), "UnknownKey"),
         (b"xaes-256-gcm", b"xaes-256-gcn", "UnsupportedCipher"),
@@ -201,7 +207,7 @@ def test_another_context_than_the_expected_one_fails(place: str) -> None:
 def test_after_a_rotation_everything_is_read_and_found_under_the_new_key_alone(place: str, target: str) -> None:
     with encryption_context(tenant_id="acme"):
         fill(place, Sealer(OLD_KEY, cipher="aes-256-gcm", compression="zstd"), **FIELDS)
-    fill(place, OLD_KEY, {(("none",), "one"): {"city": "Bonn", "huge": 1 << 70}}, **FIELDS)
+    fill(place, OLD_KEY, {(("none",), "one"): {"city": "Bonn", "huge": 1 << 60}}, **FIELDS)
     before = everything(place)
     done = reencrypt(place, BOTH, target=target)
     assert (done.failures, done.left, done.rewritten, done.rows) == ([], 0, 4, {"store": 4})
@@ -258,7 +264,7 @@ def test_plaintext_moves_in_with_the_fields_that_the_store_is_told(place: str) -
     with open_store(place) as plain:
         found = EncryptedStore(plain, NEW_KEY, **FIELDS).search((), filter={"city": "Bonn"})
         assert sorted(item.key for item in found) == ["profile", "second"]
-    assert rows(place)["users.ann", "profile"].keys() == {"es1", "city", "age", "kind", "score"}
+    assert rows(place)["users.ann", "profile"].keys() == {"es1", "es1c", "city", "age", "kind", "score"}
     assert b"s3cret" not in repr(everything(place)).encode()
     assert verify(place, NEW_KEY).failures == []
 
@@ -293,14 +299,14 @@ def test_what_is_decrypted_the_plain_store_reads_as_it_was_put(place: str) -> No
 
 def test_what_json_cannot_hold_stays_sealed_and_is_reported(place: str) -> None:
     hard = {"date": datetime(2026, 1, 1, tzinfo=timezone.utc), "bytes": b"x", "nan": float("nan"), "key": {1: 2}, "set": {1}}
-    fill(place, OLD_KEY, {(("hard",), name): {name: value} for name, value in hard.items()})
+    fill(place, OLD_KEY, {(("hard",), name): {name: value} for name, value in hard.items()}, values="objects")
     done = reencrypt(place, OLD_KEY, target="plaintext")
     assert errors(done) == [("hard", name, "Unconvertible") for name in sorted(hard)]
-    assert done.left == len(contents(place, OLD_KEY)) == len(hard)
+    assert done.left == len(contents(place, OLD_KEY, values="objects")) == len(hard)
 
 
 def test_what_the_database_does_not_take_is_one_failure(postgres_url: str) -> None:
-    fill(postgres_url, OLD_KEY, {(("hard",), "nul"): {"a": "\0"}, (("hard",), "fine"): {"a": 1 << 70}})
+    fill(postgres_url, OLD_KEY, {(("hard",), "nul"): {"a": "\0"}, (("hard",), "fine"): {"a": 1 << 70}}, values="objects")
     done = reencrypt(postgres_url, OLD_KEY, target="plaintext")
     assert [(failure.row["key"], failure.reason) for failure in done.failures] == [("nul", "the row could not be read")]
     assert rows(postgres_url)["hard", "fine"] == {"a": 1 << 70}
@@ -308,7 +314,7 @@ def test_what_the_database_does_not_take_is_one_failure(postgres_url: str) -> No
 
 def test_integers_that_the_plain_store_would_read_as_floats_stay_sealed(tmp_path: Any) -> None:
     place = str(tmp_path / "one.sqlite")
-    fill(place, OLD_KEY, {(("hard",), "huge"): {"a": 1 << 70}})
+    fill(place, OLD_KEY, {(("hard",), "huge"): {"a": 1 << 70}}, values="objects")
     assert errors(reencrypt(place, OLD_KEY, target="plaintext")) == [("hard", "huge", "Unconvertible")]
 
 

@@ -64,7 +64,7 @@ def test_by_itself_re_encryption_admits_nothing_on_mariadb(mysql_url: str) -> No
 def test_tampering_is_found_on_mariadb(mysql_url: str) -> None:
     write_every_form(mysql_url, {"saver-old-key": FORMS["saver-old-key"]})
     sql.run(mysql_url, "UPDATE checkpoints SET metadata = JSON_SET(metadata, '$.step', 77) WHERE parent_checkpoint_id IS NULL")
-    sql.run(mysql_url, "UPDATE checkpoint_blobs SET `blob` = CONCAT(`blob`, 'x') WHERE channel = 'messages'")
+    sql.run(mysql_url, "UPDATE checkpoint_blobs SET `blob` = INSERT(`blob`, 70, 4, '....') WHERE channel = 'messages'")
     found = verify(mysql_url, OLD_KEY)
     assert {(failure.table, failure.error) for failure in found.failures} == {
         ("checkpoints", "WrongLocation"),

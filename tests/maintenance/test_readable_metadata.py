@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 
 from encrypted_serde import ConfigurationError, EncryptedSaver, Keyring
 from encrypted_serde.maintenance import expire, reencrypt, verify
-from encrypted_serde.saver.manifest import KEY
+from encrypted_serde.rows.manifest import KEY
 from tests.maintenance import sql
 from tests.maintenance.forms import BOTH, NEW_KEY, OLD_KEY, config_of, delta_graph, open_saver
 

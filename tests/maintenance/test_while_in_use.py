@@ -12,7 +12,7 @@ import pytest
 
 from encrypted_serde import EncryptedSaver, EncryptedSerializer
 from encrypted_serde.maintenance import reencrypt, scan
-from encrypted_serde.maintenance.coder import Coder, Switches
+from encrypted_serde.maintenance.codec import RowCodec, Switches
 from encrypted_serde.maintenance.database import OPEN, Paging, Selection
 from encrypted_serde.maintenance.opening import open_database
 from tests.maintenance.forms import (
@@ -63,12 +63,12 @@ def test_eight_writers_lose_nothing_while_everything_is_re_encrypted_around_them
 def test_a_row_that_changed_after_it_was_read_is_not_written(tmp_path: Path) -> None:
     place = str(tmp_path / "checkpoints.sqlite")
     write_every_form(place, {"plaintext": FORMS["plaintext"]})
-    coder = Coder(BOTH, Switches(plaintext=True))
+    codec = RowCodec(BOTH, Switches(plaintext=True))
     with open_database(place, write=True) as database:
         for table in database.tables:
             for is_changed in (True, False):
                 with database.page(Paging(table, Selection(), OPEN, size=10_000)) as rows:
-                    changes = [(row, table.recode(row, coder, ((), ()))) for row in rows]
+                    changes = [(row, table.recode(row, codec, ((), ()))) for row in rows]
                     if is_changed:
                         _touch(place, table.name)
                     with database.savepoint():

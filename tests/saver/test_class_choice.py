@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 
 import pytest
@@ -10,7 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from encrypted_serde import ConfigurationError, EncryptedSaver
 from encrypted_serde.saver.filters import CONTAINMENT, EQUALITY, JSON_PATH
-from encrypted_serde.saver.inner import Habits, habits_of, overrides
+from encrypted_serde.saver.traits import Traits, overrides, traits_of
 
 
 class _Bare(BaseCheckpointSaver):
@@ -145,21 +146,21 @@ def test_options_that_exclude_each_other(key):
         EncryptedSaver(InMemorySaver(), key, readable_metadata=["a"], searchable_metadata=["a"])
 
 
-# --- habits
+# --- traits
 
 
 def test_habits_are_those_of_the_nearest_known_class():
     class Mine(InMemorySaver):
         pass
 
-    assert habits_of(Mine()) == habits_of(InMemorySaver())
-    assert habits_of(Mine()).asks_serde
+    assert traits_of(Mine()) == traits_of(InMemorySaver())
+    assert traits_of(Mine()).asks_serde
 
 
 def test_an_unknown_saver_is_handed_sealed_values_and_sealed_text_for_scalars():
-    assert habits_of(_Bare()) == Habits()
-    assert not Habits().asks_serde
-    assert Habits().inlines_scalars
+    assert traits_of(_Bare()) == Traits()
+    assert not Traits().asks_serde
+    assert Traits().inlines_scalars
 
 
 @pytest.mark.parametrize(
@@ -175,9 +176,32 @@ def test_a_filter_means_what_the_saver_means(name, filters):
 
     module, _, cls = name.rpartition(".")
     saver = object.__new__(getattr(importlib.import_module(module), cls))
-    assert habits_of(saver).filters is filters
+    assert traits_of(saver).filters is filters
 
 
 def test_what_may_lose_a_parent_is_what_can_prune():
-    assert habits_of(_Pruning()).prunes
-    assert not habits_of(InMemorySaver()).prunes
+    assert traits_of(_Pruning()).prunes
+    assert not traits_of(InMemorySaver()).prunes
+
+
+def test_optional_methods_take_and_return_what_the_inner_savers_do(key):
+    class Inner(InMemorySaver):  # with the signature of RedisSaver's prune
+        def prune(self, thread_ids, *, strategy="keep_latest", keep_last=None):
+            return f"pruned {list(thread_ids)}, {strategy}, {keep_last}"
+
+        async def aprune(self, thread_ids, *, strategy="keep_latest", keep_last=None):
+            return self.prune(thread_ids, strategy=strategy, keep_last=keep_last)
+
+        def delete_for_runs(self, run_ids, *, dry_run=False):
+            return f"{list(run_ids)}, {dry_run}"
+
+        def delete_thread(self, thread_id):
+            return f"deleted {thread_id}"
+
+    saver = EncryptedSaver(Inner(), key)
+    assert saver.prune(["1"], keep_last=20) == "pruned ['1'], keep_latest, 20"
+    assert asyncio.run(saver.aprune(["1"], strategy="delete")) == "pruned ['1'], delete, None"
+    assert saver.delete_for_runs(["r"], dry_run=True) == "['r'], True"
+    assert saver.delete_thread("1") == "deleted 1"
+    with pytest.raises(TypeError):
+        saver.prune(["1"], unknown=1)

@@ -16,7 +16,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from encrypted_serde import EncryptedSaver, Key
 from encrypted_serde.core.context import NO_CONTEXT
 from encrypted_serde.saver.filters import CONTAINMENT, EQUALITY, JSON_PATH, Tokens, plan
-from tests.saver.threads import make_checkpoint
+from tests.saver.threads import make_checkpoint, write_thread
 
 KEY = Key.generate()
 CONFIG = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
@@ -191,3 +191,27 @@ def test_where_a_dot_leads_into_an_object_a_key_with_one_is_compared_here(name):
 
 def test_without_keys_nothing_is_asked_by_token():
     assert _plan({"b": "bob"}, CONTAINMENT, keys=()) == ([{}], {"b": "bob"})
+
+
+_NOWHERE = [None, {}, {"configurable": {}}]
+_BEFORE = [None, *_NOWHERE, {"configurable": {"thread_id": "1"}}, {"configurable": {"checkpoint_id": ""}}]
+
+
+@pytest.mark.parametrize("before", _BEFORE, ids=repr)
+@pytest.mark.parametrize("config", [*_NOWHERE, {"configurable": {"thread_id": "1"}}], ids=repr)
+def test_what_names_no_checkpoint_lists_what_the_plain_saver_lists(store, config, before):
+    def listed(saver):
+        try:
+            return [found.config for found in saver.list(config, before=before)]
+        except KeyError as error:  # SqliteSaver's, for {}
+            return str(error)
+
+    answers = []
+    for make in (store.plain, store.saver):
+        store.clear()
+        saver = make()
+        write_thread(saver, "1")
+        write_thread(saver, "2")
+        answers.append(listed(saver))
+    plain, sealed = answers
+    assert (len(sealed), type(sealed)) == (len(plain), type(plain))

@@ -12,7 +12,7 @@ import ormsgpack
 import pytest
 
 from encrypted_serde import ConfigurationError, MalformedEnvelope, WrongLocation
-from encrypted_serde.saver.manifest import Found, Manifest, digest, split_metadata, survives_json
+from encrypted_serde.rows.manifest import Found, Manifest, digest, split_metadata, survives_json
 
 CHECKPOINT = {
     "v": 4,

@@ -9,7 +9,7 @@ import pytest
 
 from encrypted_serde import WrongLocation
 from encrypted_serde.core.binding import WriteClaims
-from encrypted_serde.saver.writes import Write, in_order, require_whole, whole_batches
+from encrypted_serde.rows.writes import Write, in_order, require_whole, whole_batches
 from encrypted_serde.wrapping.serialize import Waiting
 from encrypted_serde.wrapping.upstream import NULL_TASK
 

@@ -38,12 +38,14 @@ def filled(inner: BaseStore, keys: Any) -> EncryptedStore:
 def test_names_in_the_database_are_pseudonyms(inner: BaseStore, key: Key) -> None:
     filled(inner, key)
     for prefix, name in Rows(inner).all():
+        if prefix.startswith("es1."):
+            continue  # records of keys
         assert all(re.fullmatch(r"[a-z2-7]{26}", part) for part in [*prefix.split("."), name] if part != "es1")
 
 
 def test_the_same_key_has_another_pseudonym_in_another_namespace(inner: BaseStore, key: Key) -> None:
     filled(inner, key)
-    names = [name for prefix, name in Rows(inner).all() if prefix != "es1"]
+    names = [name for prefix, name in Rows(inner).all() if not prefix.startswith("es1")]
     assert len(set(names)) == 3
 
 

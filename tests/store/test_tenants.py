@@ -69,23 +69,29 @@ def test_without_a_context_all_items_are_found(inner: BaseStore, key: Key) -> No
     assert len(filled(inner, key).search(NOTES)) == 8
 
 
-def test_a_required_context_is_required_for_reading_too(inner: BaseStore, key: Key) -> None:
+def test_a_required_context_is_required_for_writing(inner: BaseStore, key: Key) -> None:
     store = EncryptedStore(inner, key, required_context=("tenant_id",))
-    for forgotten in (
-        lambda: store.put(NOTES, "k", {}),
-        lambda: store.get(NOTES, "k"),
-        lambda: store.search(NOTES),
-        lambda: store.list_namespaces(),
-    ):
+    for forgotten in (lambda: store.put(NOTES, "k", {}), lambda: store.delete(NOTES, "k")):
         with pytest.raises(ConfigurationError, match="tenant_id"):
             forgotten()
+    assert store.search(NOTES) == []
+
+
+def test_reading_can_require_a_context(inner: BaseStore, key: Key) -> None:
+    store = EncryptedStore(inner, key, require_context_to_read=True)
+    store.put(NOTES, "k", {"text": "of nobody"})
+    for forgotten in (lambda: store.get(NOTES, "k"), lambda: store.search(NOTES), lambda: store.list_namespaces()):
+        with pytest.raises(WrongContext, match="require_context_to_read"):
+            forgotten()
+    with encryption_context():
+        assert store.get(NOTES, "k") is not None
 
 
 def test_a_sealer_brings_its_contexts_along(inner: BaseStore, key: Key) -> None:
     EncryptedStore(inner, key).put(NOTES, "shared", {"text": "from before"})
     store = EncryptedStore(inner, Sealer(key, required_context=("tenant_id",), accept_contexts=({},)))
     with pytest.raises(ConfigurationError, match="tenant_id"):
-        store.search(NOTES)
+        store.put(NOTES, "k", {})
     with encryption_context(tenant_id="acme"):
         assert [item.key for item in store.search(NOTES)] == ["shared"]
 

@@ -19,7 +19,7 @@ from encrypted_serde.core.ciphers import CIPHERS
 from encrypted_serde.core.compression import compress
 from encrypted_serde.core.context import EncryptionContext
 from encrypted_serde.core.encoding import b64url_encode, lp
-from encrypted_serde.saver.manifest import Manifest, digest
+from encrypted_serde.rows.manifest import Manifest, digest
 from encrypted_serde.wrapping.search import search_token
 
 from .refusing import refused, unbound_row

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import stat
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +17,7 @@ from encrypted_serde import EncryptedSaver, Key, encryption_context
 from encrypted_serde.cli import app as cli
 from tests.maintenance import sql
 from tests.maintenance.forms import open_saver
+from tests.view.agent import write_support
 
 HOSTILE = "\x1b[31mred\x1b[0m \u202eevil\u202c [bold]markup[/] <script>alert(1)</script> \x07\r\ngone"
 
@@ -212,3 +215,38 @@ def test_find_says_what_it_could_not_search(run, database: str) -> None:
     assert found.code == 3
     assert "not searched: 3 rows: WrongLocation" in found.out
     assert run("find", "nobody said this", "--context", "tenant_id=globex").code == 3
+
+
+# --- what the page promises ---------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "looking.md").read_text()
+COMMANDS = [
+    line for line in re.findall(r"^encrypted-serde .*$", PAGE, re.MULTILINE) if not line.startswith("encrypted-serde view")
+]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Key]:
+    folder, key = tmp_path_factory.mktemp("shop"), Key.generate()
+    write_support(str(folder / "app.db"), key)
+    return folder, key
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_of_the_page_does_what_it_says(line: str, shop: tuple[Path, Key], monkeypatch, capsys) -> None:
+    folder, key = shop
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ENCRYPTED_SERDE_KEY", key.to_text())
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(shlex.split(line)[1:])
+    assert exit_.value.code in (0, None)
+    assert capsys.readouterr().out
+
+
+def test_the_program_of_the_page_runs(shop: tuple[Path, Key], monkeypatch, capsys) -> None:
+    folder, key = shop
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ENCRYPTED_SERDE_KEY", key.to_text())
+    [program] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    exec(compile(program, "looking.md", "exec"), {})
+    assert "'number': 4711" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from encrypted_serde.audit import AuditEvent
 from encrypted_serde.maintenance import DatabaseFailed
 from encrypted_serde.view import Checkpoint, NotFound, Search, Thread, as_json, open_view
 from tests.maintenance import sql
-from tests.maintenance.forms import FORMS, OLD_KEY, config_of, open_saver, replay, write_every_form
+from tests.maintenance.forms import FORMS, OLD_KEY, config_of, delta_graph, open_saver, replay, write_every_form
 from tests.saver.graphs import answer, run_until_asked, whole_graph
 
 FORM = {"saver-old-key": FORMS["saver-old-key"]}
@@ -80,6 +80,31 @@ def test_pending_writes_are_those_that_the_saver_returns(written: str) -> None:
         for spot in thread.spots:
             found = thread.checkpoint(spot.id, spot.namespace)
             assert [(write.task, write.channel) for write in found.writes] == pending[spot.id]
+
+
+def test_a_delta_channel_is_put_together_from_its_snapshot_and_the_writes_since(written: str) -> None:
+    with open_saver(written) as plain:
+        states = [*delta_graph(EncryptedSaver(plain, OLD_KEY)).get_state_history(config_of(DELTA))]
+    with open_view(written, OLD_KEY) as view:
+        thread = view.thread(DELTA)
+        replayed = []
+        for state in states:
+            channel = thread.checkpoint(state.config["configurable"]["checkpoint_id"]).channel("log")
+            assert (as_json(channel.value) if channel and channel.value else []) == state.values["log"]
+            replayed.append(None if channel is None else channel.replayed)
+    assert None in replayed
+    assert any(replayed)
+
+
+def test_a_delta_channel_over_a_changed_checkpoint_stays_hidden(written: str) -> None:
+    with open_view(written, OLD_KEY) as view:
+        thread = view.thread(DELTA)
+        spot = next(spot for spot in thread.spots if (found := thread.checkpoint(spot.id).channel("log")) and found.replayed)
+    sql.run(written, "UPDATE checkpoints SET parent_checkpoint_id = 'x' WHERE checkpoint_id = ?", spot.parent)
+    with open_view(written, OLD_KEY) as view:
+        channel = view.thread(DELTA).checkpoint(spot.id).channel("log")
+    assert channel is not None
+    assert (channel.value, channel.refused and channel.refused.error) == (None, "WrongLocation")
 
 
 def test_what_changed_is_what_the_step_wrote(written: str) -> None:
@@ -160,7 +185,8 @@ def test_a_changed_checkpoint_stays_hidden_with_the_reason_in_its_place(written:
 def test_a_changed_write_stays_hidden(written: str) -> None:
     table, column = sql.writes_of(written)
     [(value,)] = sql.run(written, f"SELECT {column} FROM {table} WHERE channel = '__interrupt__'")
-    flipped = bytes(value)[:-1] + bytes([bytes(value)[-1] ^ 1])
+    middle = len(value) // 2
+    flipped = bytes(value)[:middle] + bytes([bytes(value)[middle] ^ 1]) + bytes(value)[middle + 1 :]
     sql.run(written, f"UPDATE {table} SET {column} = ? WHERE channel = '__interrupt__'", flipped)
     with open_view(written, OLD_KEY) as view:
         [write] = view.thread(ASKED).latest().writes

@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..core.format import FLAG_BOUND, FLAG_ZSTD, Head, Sealed, find_sealed
+from ..core.opaque import opaque
 from ..errors import EncryptedSerdeError, MalformedEnvelope
-from ..saver.manifest import KEY, LANGGRAPH_KEYS
+from ..rows.manifest import KEY, LANGGRAPH_KEYS
 from ..wrapping.inert import FOREIGN, Inert, pack, unpack
 from ..wrapping.legacy import CIPHER as LEGACY_CIPHER
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
@@ -45,6 +46,9 @@ class Found(NamedTuple):
     sealed: Sealed | None = None
     is_delta: bool = False
     error: EncryptedSerdeError | None = None
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     @property
     def is_bound(self) -> bool:

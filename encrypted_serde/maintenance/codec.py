@@ -11,14 +11,16 @@ from ..core.ciphers import DEFAULT, get_cipher
 from ..core.claims import NO_CLAIMS, Claims
 from ..core.compression import check_compression
 from ..core.context import NO_CONTEXT, EncryptionContext, what_differs
-from ..core.keys import Key, KeyProvider, Keyring
+from ..core.keys import Key, KeyProvider, Keyring, as_key_provider, current_key_id
+from ..core.opaque import opaque
 from ..core.sealer import Sealer
 from ..errors import ConfigurationError, WrongContext
 from ..wrapping.admission import Admission
 from ..wrapping.inert import Inert, pack, unpack
 from ..wrapping.stored_item import RESERVED
 from ..wrapping.upstream import DELTA_SNAPSHOT
-from .recognise import Found
+from .asked_keys import AskedKeys
+from .classify import Found
 from .report import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen, Unconvertible
 
 SAVER = "saver"
@@ -56,6 +58,9 @@ class Switches(NamedTuple):
     plaintext: bool = False
     unbound: bool = False
     legacy_keys: tuple[bytes, ...] = ()
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class ItemFields(NamedTuple):
@@ -122,13 +127,16 @@ class Opened(NamedTuple):
     claims: Claims = NO_CLAIMS
     is_delta: bool = False
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
     @property
     def is_none(self) -> bool:
         """Whether it is None."""
         return self.inner_type == "null" and not self.is_delta
 
 
-class Coder:
+class RowCodec:
     """Knows the keys, what is admitted, and the form that is asked for.
 
     Args:
@@ -162,8 +170,9 @@ class Coder:
             check_compression(target.compression)
         self.form, self.cipher, self.compression, self._context, self.fields = target
         self.dry_run = dry_run
-        self._opener = Sealer(keys)
-        self.keys = self._opener.keys
+        provider = as_key_provider(keys)
+        self.keys: KeyProvider = provider if isinstance(provider, Keyring) else AskedKeys(provider)
+        self._opener = Sealer(self.keys)
         self._sealers: dict[tuple[str, bool], Sealer] = {}
         self._show_contexts = show_contexts
         self._expected = None if expected is None else EncryptionContext.of(expected)
@@ -213,8 +222,8 @@ class Coder:
         return self.form != PLAINTEXT and form.kind == SEALED and self.compression == "zstd" and not form.compressed
 
     def _is_current(self, form: Form) -> bool:
-        key = self.keys.encryption_key((form.context or NO_CONTEXT).pairs)
-        if key.id != form.key_id or self.cipher not in (None, form.cipher):
+        current = current_key_id(self.keys, (form.context or NO_CONTEXT).pairs)
+        if current != form.key_id or self.cipher not in (None, form.cipher):
             return False
         return not (form.compressed and self.compression == NO_COMPRESSION)
 

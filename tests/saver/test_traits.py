@@ -1,4 +1,4 @@
-"""Savers with habits: what is known of one is no hole for the others, and the owner of an unknown one can say what it does."""
+"""Savers with traits: what is known of one is no hole for the others, and the owner of an unknown one can say what it does."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from encrypted_serde import EncryptedSaver, Habits, Key, PlaintextRefused, WrongLocation
-from encrypted_serde.saver.inner import habits_of, next_of_its_own
+from encrypted_serde import EncryptedSaver, Key, PlaintextRefused, WrongLocation
+from encrypted_serde.saver import Traits
+from encrypted_serde.saver.traits import next_of_its_own, traits_of
 from encrypted_serde.wrapping.admission import Admission
 from encrypted_serde.wrapping.gate import Foreign
 from encrypted_serde.wrapping.json_gate import JsonGate
@@ -90,16 +91,16 @@ class ListsStubs(InMemorySaver):
 
 
 @pytest.mark.parametrize(
-    ("inner", "habits", "error"),
+    ("inner", "traits", "error"),
     [
-        (AddsKey, Habits(added_keys=frozenset({"type"})), WrongLocation),
-        (ForgetsParents, Habits(is_shallow=True), WrongLocation),
-        (MakesVersionsText, Habits(text_versions=True), WrongLocation),
+        (AddsKey, Traits(added_keys=frozenset({"type"})), WrongLocation),
+        (ForgetsParents, Traits(is_shallow=True), WrongLocation),
+        (MakesVersionsText, Traits(text_versions=True), WrongLocation),
     ],
 )
-def test_a_habit_is_refused_until_the_owner_of_the_saver_declares_it(inner, habits, error, key):
-    for declared in (None, habits):
-        saver = EncryptedSaver(inner(), key, habits=declared)
+def test_a_habit_is_refused_until_the_owner_of_the_saver_declares_it(inner, traits, error, key):
+    for declared in (None, traits):
+        saver = EncryptedSaver(inner(), key, traits=declared)
         stored = _put(saver, _checkpoint(text="hello", number=5), parent="0")
         if declared is None:
             with pytest.raises(error):
@@ -113,7 +114,7 @@ def test_a_habit_is_refused_until_the_owner_of_the_saver_declares_it(inner, habi
 
 def test_writes_of_other_checkpoints_are_left_out_where_the_saver_mixes_them(key):
     inner = MixesWrites()
-    saver = EncryptedSaver(inner, key, habits=Habits(mixes_writes=True))
+    saver = EncryptedSaver(inner, key, traits=Traits(mixes_writes=True))
     for checkpoint_id in ("1", "2"):
         stored = _put(saver, _checkpoint(checkpoint_id, text="hello"))
         saver.put_writes(stored, [("text", f"of {checkpoint_id}")], "task")
@@ -124,7 +125,7 @@ def test_writes_of_other_checkpoints_are_left_out_where_the_saver_mixes_them(key
 
 def test_rows_of_other_namespaces_are_listed_where_the_saver_lists_all(key):
     inner = Prefixes()
-    saver = EncryptedSaver(inner, key, habits=Habits(lists_all=True, root_name="__root__"))
+    saver = EncryptedSaver(inner, key, traits=Traits(lists_all=True, root_name="__root__"))
     _put(saver, _checkpoint("1", text="root"))
     child = {"configurable": {"thread_id": "one", "checkpoint_ns": "child"}}
     saver.put(child, _checkpoint("2", text="child"), {}, {"text": 1})
@@ -135,7 +136,7 @@ def test_rows_of_other_namespaces_are_listed_where_the_saver_lists_all(key):
 
 async def test_each_checkpoint_is_fetched_where_the_saver_lists_stubs(key):
     inner = ListsStubs()
-    saver = EncryptedSaver(inner, key, habits=Habits(lists_stubs=True))
+    saver = EncryptedSaver(inner, key, traits=Traits(lists_stubs=True))
     for checkpoint_id in ("1", "2", "3"):
         _put(saver, _checkpoint(checkpoint_id, version=int(checkpoint_id), text=f"of {checkpoint_id}"))
     for limit, expected in ((None, ["of 3", "of 2", "of 1"]), (2, ["of 3", "of 2"])):
@@ -157,7 +158,7 @@ def test_what_redis_adds_to_a_checkpoint_is_a_change_in_every_other_saver(store)
 
 
 def test_versions_of_their_own_grow_and_differ_between_branches(key):
-    saver = EncryptedSaver(InMemorySaver(), key, habits=Habits(reuses_versions=True))
+    saver = EncryptedSaver(InMemorySaver(), key, traits=Traits(reuses_versions=True))
     first = [saver.get_next_version(7, None) for _ in range(100)]
     assert len(set(first)) == 100
     assert min(first) > 7
@@ -172,15 +173,15 @@ def test_habits_are_found_by_looking_at_the_saver_alone():
         prune = InMemorySaver.delete_thread
 
     inner = AsksForJson(serde=JsonPlusSerializer())  # the default one is shared by all savers
-    assert habits_of(inner).prunes
-    assert not habits_of(inner).asks_json
+    assert traits_of(inner).prunes
+    assert not traits_of(inner).asks_json
     inner.serde._preprocess_redis_json = None  # type: ignore[attr-defined]
-    assert habits_of(inner).asks_json
+    assert traits_of(inner).asks_json
 
 
-def test_habits_of_another_type_are_refused(key):
-    with pytest.raises(TypeError, match="Habits"):
-        EncryptedSaver(InMemorySaver(), key, habits={"is_shallow": True})
+def test_traits_of_another_type_are_refused(key):
+    with pytest.raises(TypeError, match="Traits"):
+        EncryptedSaver(InMemorySaver(), key, traits={"is_shallow": True})
 
 
 # --- the gate for savers that ask for JSON
@@ -250,7 +251,7 @@ class KeepsJson(InMemorySaver):
 
 
 def test_every_value_is_handed_over_as_text_where_json_is_asked_for(key):
-    saver = EncryptedSaver(KeepsJson(), key, habits=Habits(asks_json=True))
+    saver = EncryptedSaver(KeepsJson(), key, traits=Traits(asks_json=True))
     values = {"text": "x", "bytes": b"y", "list": [1], "none": None, "snapshot": DeltaSnapshot([1, 2])}
     stored = _put(saver, _checkpoint(**values))
     assert saver.get_tuple(stored).checkpoint["channel_values"] == values

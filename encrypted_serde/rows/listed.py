@@ -35,8 +35,8 @@ class Listed(NamedTuple):
         nones: Channels whose value is None.
     """
 
-    values: Collection[str]
-    nones: Collection[str]
+    values: list[str]
+    nones: list[str]
 
 
 class Remembered:
@@ -51,11 +51,12 @@ class Remembered:
 
     def note(self, place: Place, checkpoint_id: str, listed: Listed, versions: Mapping[str, Any]) -> None:
         """Remembers what a checkpoint lists, and forgets the oldest where there is too much."""
-        self._put((*place[:2], checkpoint_id), True)  # before its channels, and so forgotten before them
+        thread_id, checkpoint_ns, _ = place
+        self._put((thread_id, checkpoint_ns, checkpoint_id), True)  # before its channels, and so forgotten before them
         for names, has_value in ((listed.values, True), (listed.nones, False)):
             for name in names:
                 if name in versions:
-                    self._put((*place[:2], name, version_text(versions[name])), has_value)
+                    self._put((thread_id, checkpoint_ns, name, version_text(versions[name])), has_value)
 
     def has_value(self, place: Place, channel: str, version: Any) -> bool | None:
         """Says whether a version of a channel is listed with a value (or None: False); None if it is not listed."""
@@ -69,5 +70,10 @@ class Remembered:
 
     def listed_too(self, place: Place, versions: Mapping[str, Any], stored: Collection[str]) -> Listed:
         """Finds channels that are not stored anew, and that an earlier checkpoint lists under the same version."""
-        seen = {name: self.has_value(place, name, version) for name, version in versions.items() if name not in stored}
+        thread_id, checkpoint_ns, _ = place
+        seen = {
+            name: self._seen.get((thread_id, checkpoint_ns, name, version_text(version)))
+            for name, version in versions.items()
+            if name not in stored
+        }
         return Listed([name for name, has in seen.items() if has], [name for name, has in seen.items() if has is False])

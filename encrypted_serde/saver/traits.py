@@ -1,6 +1,6 @@
 """What is known of the savers that are wrapped. A saver that is not listed here gets the cautious treatment.
 
-Two habits are found by looking at the saver, without touching its database: whether it prunes, and whether it asks its
+Two traits are found by looking at the saver, without touching its database: whether it prunes, and whether it asks its
 serializer for JSON. The others cannot be: they show only in what a row is like when it comes back.
 """
 
@@ -15,10 +15,10 @@ from ..wrapping import json_gate
 from .filters import CONTAINMENT, EQUALITY, JSON_PATH, Semantics
 
 
-class Habits(NamedTuple):
+class Traits(NamedTuple):
     """How a saver treats what it is handed. Hand it to `EncryptedSaver` for a saver of your own that is not known here.
 
-    The defaults suit every saver that gives back what it was given. A habit that a saver has and that is not declared makes
+    The defaults suit every saver that gives back what it was given. A trait that a saver has and that is not declared makes
     its rows be refused, never accepted unverified; one that is declared and that it has not weakens what its attribute says.
 
     Attributes:
@@ -31,8 +31,9 @@ class Habits(NamedTuple):
         gathers_sends: It puts the sends among a parent's writes into ``pending_sends`` of every checkpoint that it reads,
             whatever its format. In format 4, where they have no meaning, they are left out.
         mixes_writes: It gives the writes of other checkpoints of the thread along. Those are left out.
-        stores_all_values: It stores the value of every channel with every checkpoint, not only the new ones: the whole is
-            one value of its ``serde``. One that is readable was never encrypted then.
+        stores_all_values: It stores the value of every channel with every checkpoint. False for a saver that stores one value
+            per channel and version, and returns those that the versions of a checkpoint name: there a value that was not
+            sealed may be from before the checkpoint, and one that the manifest does not list is held to its version alone.
         newest_first: ``list`` gives rows in descending order of their checkpoint id, whatever thread and namespace.
         filters: What ``list(filter=)`` means.
         prunes: It has ``prune``, which may leave a checkpoint without its parent. Found by itself.
@@ -56,7 +57,7 @@ class Habits(NamedTuple):
     is_shallow: bool = False
     gathers_sends: bool = False
     mixes_writes: bool = False
-    stores_all_values: bool = False
+    stores_all_values: bool = True
     newest_first: bool = False
     filters: Semantics = EQUALITY
     prunes: bool = False
@@ -71,14 +72,17 @@ class Habits(NamedTuple):
     asks_json: bool = False
 
 
-_MEMORY = Habits(asks_serde=True, inlines_scalars=False, settles_slots=True, migrates_sends=False)
+_BY_VERSION = Traits(stores_all_values=False)
+_MEMORY = _BY_VERSION._replace(asks_serde=True, inlines_scalars=False, settles_slots=True, migrates_sends=False)
 _SQLITE = _MEMORY._replace(stores_all_values=True, newest_first=True, filters=JSON_PATH)
-_POSTGRES = Habits(asks_serde=True, newest_first=True, filters=CONTAINMENT, settles_slots=True)
-_SHALLOW = Habits(asks_serde=True, inlines_scalars=False, is_shallow=True, gathers_sends=True, filters=CONTAINMENT)
-_MYSQL = Habits(filters=CONTAINMENT)
-_REDIS = Habits(gathers_sends=True, text_versions=True, added_keys=frozenset({"type"}), lists_all=True, asks_json=True)
+_POSTGRES = _BY_VERSION._replace(asks_serde=True, newest_first=True, filters=CONTAINMENT, settles_slots=True)
+_SHALLOW = _BY_VERSION._replace(
+    asks_serde=True, inlines_scalars=False, is_shallow=True, gathers_sends=True, filters=CONTAINMENT
+)
+_MYSQL = _BY_VERSION._replace(filters=CONTAINMENT)
+_REDIS = Traits(gathers_sends=True, text_versions=True, added_keys=frozenset({"type"}), lists_all=True, asks_json=True)
 _SHALLOW_REDIS = _REDIS._replace(is_shallow=True, mixes_writes=True, root_name="__empty__")
-_PLAIN_REDIS = Habits(reuses_versions=True)
+_PLAIN_REDIS = _BY_VERSION._replace(inlines_scalars=False, reuses_versions=True)
 
 _KNOWN = {
     "langgraph.checkpoint.memory.InMemorySaver": _MEMORY,
@@ -99,18 +103,18 @@ _KNOWN = {
 }
 
 
-def habits_of(saver: BaseCheckpointSaver[Any]) -> Habits:
-    """Finds the habits of a saver by its class, or by the nearest known class it inherits from; its database is not touched."""
+def traits_of(saver: BaseCheckpointSaver[Any]) -> Traits:
+    """Finds the traits of a saver by its class, or by the nearest known class it inherits from; its database is not touched."""
     names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(saver).__mro__)
-    known = next((_KNOWN[name] for name in names if name in _KNOWN), Habits())
+    known = next((_KNOWN[name] for name in names if name in _KNOWN), Traits())
     return with_probed(known, saver)
 
 
-def with_probed(habits: Habits, saver: BaseCheckpointSaver[Any]) -> Habits:
-    """Adds the habits that show on the saver itself."""
-    return habits._replace(
-        prunes=habits.prunes or overrides(type(saver), "prune") or overrides(type(saver), "aprune"),
-        asks_json=habits.asks_json or json_gate.is_needed_by(saver.serde),
+def with_probed(traits: Traits, saver: BaseCheckpointSaver[Any]) -> Traits:
+    """Adds the traits that show on the saver itself."""
+    return traits._replace(
+        prunes=traits.prunes or overrides(type(saver), "prune") or overrides(type(saver), "aprune"),
+        asks_json=traits.asks_json or json_gate.is_needed_by(saver.serde),
     )
 
 

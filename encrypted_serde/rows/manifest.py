@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import ormsgpack
 
+from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
 from ..wrapping.upstream import DELTA_COUNTERS, TASKS
 
@@ -70,6 +71,9 @@ class Found(NamedTuple):
     loses_parent: bool = False
     added_keys: frozenset[str] = frozenset()
 
+    def __repr__(self) -> str:
+        return opaque(self)
+
 
 class Verified(NamedTuple):
     """The readable part of a row, in the form that was compared with the manifest.
@@ -81,6 +85,9 @@ class Verified(NamedTuple):
 
     checkpoint: dict[str, Any]
     readable: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class Manifest(NamedTuple):

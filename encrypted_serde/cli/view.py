@@ -1,0 +1,81 @@
+"""``encrypted-serde view``: what is sealed, in the browser."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from typing import Annotated, Any
+
+import typer
+
+from ..core.keys import Keyring
+from ..errors import ConfigurationError
+from .exits import failures
+from .looking import Actor, AuditTo, Looking, Masks, Reason, require_right_keys
+from .options import Contexts, Database, DatabaseName, Keys, Plaintext, Unbound
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(view)
+
+
+def view(
+    database: Database,
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Default: a free one.")] = 0,
+    host: Annotated[
+        str, typer.Option("--host", metavar="H", help="Address to listen at. Others than loopback show plaintext to a network.")
+    ] = "127.0.0.1",
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")] = False,
+    keys: Keys = None,
+    database_name: DatabaseName = None,
+    context: Contexts = None,
+    actor: Actor = None,
+    reason: Reason = None,
+    audit: AuditTo = None,
+    mask: Masks = None,
+    allow_plaintext: Plaintext = False,
+    allow_unbound: Unbound = False,
+) -> None:
+    """Shows what is sealed in the browser, read only, until Ctrl-C. Needs the extra view.
+
+    Serves this machine alone, at an address that opens once. Nothing is loaded from anywhere else, and the browser keeps
+    nothing. What is shown, verified and audited is what show does.
+
+    For example:
+
+        encrypted-serde view app.db --reason "ticket 4711" --audit looks.jsonl
+
+        encrypted-serde view postgresql://db/app --port 8765 --no-browser --mask email,iban
+
+    Exit codes: 0 stopped, 1 the database, a key, the port or an option failed, 2 wrong usage.
+    """
+    looking = Looking(keys, database_name, context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
+    with failures():
+        with looking.open(database) as opened:
+            require_right_keys([line.refused for line in opened.threads(limit=5).lines])
+            facts = {
+                "label": opened.label,
+                "server": opened.server,
+                "actor": opened.looker.actor,
+                "reason": opened.looker.reason or "",
+                "is_audited": audit is not None,
+                "keys": [provider.primary.id.hex()] if isinstance(provider := looking.provider(), Keyring) else [],
+            }
+        server = _server()(lambda: looking.open(database), database, facts, host, port)
+    print(f"{server.address}\nOpens once. Ctrl-C stops it.", flush=True)
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        print("encrypted-serde: others on the network can see these pages go by: they are not encrypted", file=sys.stderr)
+    if not no_browser:
+        webbrowser.open(server.address)
+    server.run()
+
+
+def _server() -> Any:
+    try:
+        from ..view.web.serving import Server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn", "jinja2", "markupsafe"):
+            raise
+        raise ConfigurationError("the pages need an extra; install it with: pip install 'encrypted-serde[cli,view]'") from None
+    return Server

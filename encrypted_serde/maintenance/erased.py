@@ -1,0 +1,133 @@
+"""`expire_erased`: removes the rows that stand under destroyed keys, which nobody can read any more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.context import NO_CONTEXT
+from ..core.keys import Key, KeyProvider, as_key_provider
+from .asked_keys import AskedKeys
+from .database import LOOK, Database, Paging, Progress, ProgressListener, Row, Selection, Table, fenced
+from .items import StoreItems
+from .opening import open_database
+from .report import SEALED, Failure, Report
+from .vectors import Vectors
+
+PAGE_ROWS = 100
+"""Rows that one transaction deletes at most."""
+
+
+@dataclass
+class ErasedRows(Report):
+    """What was removed.
+
+    Attributes:
+        dry_run: Whether nothing was deleted.
+        deleted: Rows that were deleted, by table; in a dry run, that would have been.
+        keys: How many rows stood under each destroyed key, by its id.
+    """
+
+    dry_run: bool = False
+    deleted: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, int] = field(default_factory=dict)
+
+
+def expire_erased(
+    database: str | Path,
+    keys: Key | KeyProvider,
+    *,
+    selection: Selection = Selection(),  # noqa: B008  # immutable
+    dry_run: bool = False,
+    progress: ProgressListener | None = None,
+) -> ErasedRows:
+    """Deletes every row that has a value under a destroyed key, while the database is in use.
+
+    Whether a key was destroyed the provider says (`KeyErased`), of each key and context that a header names. A row is looked at
+    again under a lock before it goes: what was written anew since stays. Vectors of an item go with it.
+
+    Args:
+        database: As for `scan`.
+        keys: The key provider of the application.
+        selection: Which rows; all by default.
+        dry_run: Whether to count and not to delete.
+        progress: Is told now and then how far it is.
+
+    Raises:
+        ConfigurationError: If an argument cannot be used.
+        DatabaseFailed: If the database fails. What was committed stays; run it again.
+    """
+    selection.check()
+    report = ErasedRows("expire", dry_run=dry_run)
+    report.options = {**selection.described(), "erased": True}
+    asked = AskedKeys(as_key_provider(keys))
+    with open_database(database, write=not dry_run) as opened:
+        report.database, report.server = opened.label, opened.server
+        if not dry_run:
+            opened.check_writable(deleting=True)
+        total = opened.total(selection) if progress else None
+        run = _Run(opened, asked, report)
+        for table in opened.tables:
+            paging = Paging(table, selection, LOOK, size=PAGE_ROWS)
+            report.rows[table.name] = report.deleted[table.name] = 0
+            while not paging.finished:
+                run.page(table, opened.fetch(paging))
+                if progress is not None:
+                    read, done = sum(report.rows.values()), sum(report.deleted.values())
+                    progress(Progress(table.name, read, total, report.bytes, done))
+    report.compared = ["what the key provider has for every key and context that a header names"]
+    report.not_compared = ["whether anything opens: verify does that"]
+    report.finish()
+    return report
+
+
+class _Run:
+    def __init__(self, database: Database, keys: AskedKeys, report: ErasedRows) -> None:
+        self._database = database
+        self._keys = keys
+        self._report = report
+        self._vectors = Vectors(database)
+
+    def page(self, table: Table, rows: Collection[Row]) -> None:
+        """Deletes those rows of a page that are under a destroyed key."""
+        report = self._report
+        erased = []
+        for row in rows:
+            report.rows[table.name] += 1
+            report.bytes += row.size
+            found = fenced(table, row, lambda: self._erased_key(table, row))  # noqa: B023  # called at once
+            if isinstance(found, Failure):
+                report.fail(found)
+            elif found is not None:
+                erased.append((row, found))
+        if erased and not report.dry_run:
+            with self._database.transaction():
+                erased = [(row, key_id) for row, key_id in erased if self._is_still(table, row, key_id)]
+                self._delete(table, [row for row, _ in erased])
+        report.deleted[table.name] += len(erased)
+        for _, key_id in erased:
+            report.keys[key_id.hex()] = report.keys.get(key_id.hex(), 0) + 1
+
+    def _erased_key(self, table: Table, row: Row) -> bytes | None:
+        """Returns the first destroyed key that the row names; None if it names none."""
+        for seen in table.look(row, None):
+            if seen.form.kind == SEALED and self._keys.is_erased(seen.form.key_id, (seen.form.context or NO_CONTEXT).pairs):
+                return seen.form.key_id
+        return None
+
+    def _is_still(self, table: Table, row: Row, key_id: bytes) -> bool:
+        """Says whether a row still is under that key, and locks it where the database locks rows."""
+        paging = Paging(table, Selection(), LOOK, size=1, lock=True)
+        same = " AND ".join(f"t.{name} = {self._database.mark}" for name in self._database.page_key or table.key)
+        paging.condition = (same, row.place)
+        for fresh in self._database.fetch(paging):
+            found: object = fenced(table, fresh, lambda: self._erased_key(table, fresh))  # noqa: B023  # called at once
+            return found == key_id
+        return False
+
+    def _delete(self, table: Table, rows: Collection[Row]) -> None:
+        self._database.delete(table, [row.place for row in rows])
+        if isinstance(table, StoreItems):
+            for row in rows:
+                self._vectors.delete(row.cells["prefix"], row.cells["key"])

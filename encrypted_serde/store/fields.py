@@ -1,0 +1,150 @@
+"""Fields of a value that the database can look at, and how a filter is divided between it and us."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from ..core.context import EncryptionContext
+from ..core.opaque import opaque
+from ..errors import ConfigurationError
+from ..wrapping.search import is_searchable, search_token
+from ..wrapping.stored_item import ABSENT, RESERVED, at_path, path_name, path_of
+from .filters import Semantics
+from .tenancy import Tenancy
+
+
+class Fields(NamedTuple):
+    """Which fields of a value the database can look at.
+
+    Attributes:
+        searchable: It sees a token of these.
+        readable: It sees a copy of these.
+        have_paths: A dot in a name leads into an object, as the filters of the inner store take it.
+    """
+
+    searchable: frozenset[str]
+    readable: frozenset[str]
+    have_paths: bool
+
+    @classmethod
+    def of(cls, searchable: Collection[str], readable: Collection[str], semantics: Semantics) -> Fields:
+        """Checks what a user names.
+
+        Raises:
+            TypeError: If it is a single str, or holds something else than str.
+            ConfigurationError: If a name is one of the store's own, or cannot be asked for, or is given twice.
+        """
+        found = cls(_names("searchable", searchable), _names("readable", readable), semantics.has_paths)
+        if both := found.searchable & found.readable:
+            raise ConfigurationError(f"fields cannot be readable and searchable: {', '.join(sorted(both))}")
+        try:
+            semantics.check(dict.fromkeys(found.searchable | found.readable))
+        except ValueError as error:
+            raise ConfigurationError(f"a field that the inner store cannot search for: {error}") from None
+        return found
+
+    def stored_name(self, name: str) -> str:
+        """Returns the name under which the copy or token of a field is stored."""
+        return path_name(name) if self.have_paths and "." in name else name
+
+    def get(self, value: Mapping[str, Any], name: str) -> Any:
+        """Returns a field of a value; `ABSENT` if it has none."""
+        return at_path(value, name) if self.have_paths else value.get(name, ABSENT)
+
+
+def _names(option: str, names: Collection[str]) -> frozenset[str]:
+    if isinstance(names, str):
+        raise TypeError(f"{option} takes several names: write ({names!r},)")
+    found = frozenset(names)
+    if wrong := [name for name in found if not isinstance(name, str)]:
+        raise TypeError(f"{option} takes names of fields, not {type(wrong[0]).__name__}")
+    if reserved := [name for name in found if name in RESERVED or path_of(name)]:
+        raise ConfigurationError(f"{option}: {min(reserved)!r} is the name of a field of the store's own")
+    return found
+
+
+class Pushed(NamedTuple):
+    """How a filter is answered.
+
+    Attributes:
+        copies: For the inner store: conditions on readable fields.
+        tokens: What it finds by token: values, by name.
+        is_exact: What it answers with these is what matches, so that nothing is left to compare.
+        trusted: The names whose conditions only the database can decide.
+    """
+
+    copies: dict[str, Any]
+    tokens: dict[str, Any]
+    is_exact: bool
+    trusted: frozenset[str]
+
+    def __repr__(self) -> str:
+        return opaque(self)
+
+    def filters(self, fields: Fields, tenancy: Tenancy, context: EncryptionContext | None) -> list[dict[str, Any]]:
+        """Returns the filters for the inner store, whose answers are merged: one per key that tokens may be made with."""
+        if not self.tokens:
+            return [self.copies]
+        return [
+            {
+                **self.copies,
+                **{fields.stored_name(name): search_token(key, name, each, value) for name, value in self.tokens.items()},
+            }
+            for each in tenancy.contexts(context)
+            for key in tenancy.keys(each)
+        ]
+
+
+def push_down(wanted: Mapping[str, Any] | None, fields: Fields, semantics: Semantics, *, with_tokens: bool) -> Pushed:
+    """Divides a filter into what the database answers and what is compared after opening.
+
+    Args:
+        wanted: The filter, as the caller gave it.
+        fields: Which fields the database can look at.
+        semantics: How the inner store compares.
+        with_tokens: Use tokens. They are left aside while plaintext is admitted, which has none.
+    """
+    copies: dict[str, Any] = {}
+    tokens: dict[str, Any] = {}
+    trusted: set[str] = set()
+    is_exact = True
+    for name, condition in (wanted or {}).items():
+        equal = _equal_to(condition)
+        if _is_readable(name, fields, semantics) and semantics.pushes(condition):
+            copies[fields.stored_name(name) if name in fields.readable else name] = condition
+            is_exact = is_exact and _excludes_missing(condition)
+            if semantics.database_decides(condition):
+                trusted.add(name)
+        elif name in fields.searchable and with_tokens and _has_token(equal, semantics):
+            tokens[name] = equal
+        else:
+            is_exact = False
+    return Pushed(copies, tokens, is_exact, frozenset(trusted))
+
+
+def _is_readable(name: str, fields: Fields, semantics: Semantics) -> bool:
+    return name in fields.readable or semantics.field(name) in fields.readable
+
+
+def _equal_to(condition: Any) -> Any:
+    """Returns the one value that a condition admits; None if it is another kind of condition."""
+    if isinstance(condition, dict):
+        return condition.get("$eq") if len(condition) == 1 else None
+    return condition
+
+
+def _has_token(value: Any, semantics: Semantics) -> bool:
+    # Where True is found as 1, the two would have to share a token.
+    return is_searchable(value) and not (semantics.true_is_one and value in (0, 1))
+
+
+def _excludes_missing(condition: Any) -> bool:
+    """Says whether a condition is false of a field that is not there, as in items from before a field was made readable."""
+    if isinstance(condition, dict):
+        return (
+            bool(condition)
+            and all(op not in ("$eq", "$ne") or value is not None for op, value in condition.items())
+            and ("$ne" not in condition)
+        )
+    return condition is not None

@@ -1,0 +1,105 @@
+"""Under which keys names and tokens were made: a store remembers it, so that a key that was dropped too early is noticed.
+
+Pseudonyms and search tokens are made with a key. Without that key nothing is found by them, and an answer would be silently
+incomplete. So the first put of a context under a key also writes a sealed record, in a reserved namespace that everybody can
+compute. Before a process answers by name or token for the first time, it reads the records of the context. Where one was sealed
+under a key that is missing, rows of that key are looked for: if there is one the answer is `UnknownKey`, else the record goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from langgraph.store.base import BaseStore, Op, PutOp, SearchOp
+
+from ..core.context import EncryptionContext
+from ..errors import UnknownKey
+from ..wrapping.steps import Steps, Work
+from ..wrapping.stored_item import DICTIONARY
+from .dispatch import Ask
+from .items import Items, find_item
+from .names import Place, Remembered
+
+VALUE = {"made": "names and tokens"}
+_PAGE = 1024
+_MISSING = (
+    "items are stored under names or tokens of key {}, which the key provider does not hold, so they would be missing from the "
+    "answer; it belongs into decrypt_only until they are written anew"
+)
+
+
+class KeyRecords:
+    """Writes and reads the records.
+
+    Args:
+        inner: The inner store.
+        items: Knows the keys of a context.
+    """
+
+    def __init__(self, inner: BaseStore, items: Items) -> None:
+        self._inner = inner
+        self._items = items
+        self._written = Remembered()
+        self._checked = Remembered()
+
+    def missing(self, context: EncryptionContext) -> list[Place]:
+        """Returns where records have to be written, so that what is put under a context can be found."""
+        key_id = self._items.tenancy.keys(context)[0].id.hex()
+        return [] if key_id in self._written.under(context) else [Place(_namespace(context), key_id)]
+
+    def written(self, context: EncryptionContext, places: list[Place]) -> None:
+        """Remembers that records were written."""
+        for place in places:
+            self._written.add(context, place.key, "")
+
+    def check(self, expected: EncryptionContext | None) -> Steps[None]:
+        """Makes sure that no key is missing under which names and tokens of a request's contexts were made.
+
+        Raises:
+            UnknownKey: If one is missing, and rows are sealed under it.
+        """
+        contexts = [each for each in self._items.tenancy.contexts(expected) if not self._checked.under(each)]
+        if not contexts:
+            return
+        answers = yield Ask(self._inner, [SearchOp(_namespace(each), limit=_PAGE, refresh_ttl=False) for each in contexts])
+        unknown = yield Work(partial(self._unknown, contexts, answers), self._items.sealer.may_block)
+        if unknown:
+            yield from self._refuse_needed(unknown)
+        for context in contexts:
+            self._checked.add(context, "", "")
+
+    def _unknown(self, contexts: Sequence[EncryptionContext], answers: Sequence[Any]) -> dict[bytes, Place]:
+        """Returns the keys that records were sealed under and that are missing, and where the records are."""
+        unknown: dict[bytes, Place] = {}
+        for context, records in zip(contexts, answers, strict=True):
+            known = {key.id for key in self._items.tenancy.keys(context)}
+            for record in records or ():
+                sealed = find_item(record)
+                if sealed is not None and sealed.head.key_id not in known:
+                    unknown[sealed.head.key_id] = Place(_namespace(context), record.key)
+        return unknown
+
+    def _refuse_needed(self, unknown: dict[bytes, Place]) -> Steps[None]:
+        for number in range(1 << 31):
+            [page] = yield Ask(self._inner, [SearchOp((), limit=_PAGE, offset=number * _PAGE, refresh_ttl=False)])
+            for row in page:
+                sealed = find_item(row)
+                if sealed is not None and sealed.head.key_id in unknown and tuple(row.namespace[:1]) != DICTIONARY:
+                    raise UnknownKey(_MISSING.format(sealed.head.key_id.hex()), sealed.head.key_id)
+            if not page:
+                break
+        gone: list[Op] = [PutOp(*place, value=None) for place in unknown.values()]
+        yield Ask(self._inner, gone)
+
+
+def _namespace(context: EncryptionContext) -> tuple[str, ...]:
+    return (*DICTIONARY, f"k{hashlib.sha256(context.encoded).hexdigest()[:32]}")
+
+
+def record_ops(places: list[Place]) -> Iterator[PutOp]:
+    """Yields what to seal as records."""
+    for place in places:
+        yield PutOp(*place, value=VALUE, index=False)
