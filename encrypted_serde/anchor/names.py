@@ -2,7 +2,7 @@
 
 Somebody who reads an anchor sees how many threads there are and how busy each is, and not which. The secret is drawn once and
 never changes, so one place has one name for ever, whatever happens to the keys that data is sealed with. The anchor keeps it,
-sealed under the primary key; the first process with another primary key adds a copy under that one (rule A2).
+sealed under the primary key; the first process with another primary key adds a copy under that one (rule A-2).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A saver with an anchor: storing, reading and deleting, each as steps that the methods of `EncryptedSaver` run.
 
-Stored rows are entered once they are stored. Deletions are announced, done, and ended whatever failed (rule A3).
+Stored rows are entered once they are stored. Deletions are announced, done, and ended whatever failed (rule A-3).
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Anchoring:
     # --- deleting parts of threads
 
     def prune(self, thread_ids: Sequence[str], prune: Callable[[Sequence[str]], Step]) -> Steps[Any]:
-        """Prunes threads. The newest checkpoint of a namespace, as the anchor knows it, stays required (rule A4).
+        """Prunes threads. The newest checkpoint of a namespace, as the anchor knows it, stays required (rule A-4).
 
         A thread that is not as the anchor knows it, or has a row that does not load, is left alone, and refused at the end.
         """

@@ -96,7 +96,7 @@ class RowReader:
         """Fetches the newest checkpoint that counts. Raises as `row` does.
 
         That is the newest that the anchor requires, fetched by its id, unless the database has a newer one that was not
-        deleted on purpose (rule A1).
+        deleted on purpose (rule A-1).
         """
         place = at.place
         for _ in range(2):
@@ -136,7 +136,7 @@ class RowReader:
         return None
 
     def enter(self, kept: Kept) -> Steps[None]:
-        """Enters a row that opened and is not required yet: a process may have died before it did (rule A5)."""
+        """Enters a row that opened and is not required yet: a process may have died before it did (rule A-5)."""
         if kept.judged is not None and kept.judged.is_news:
             entered = yield Work(partial(self._client.enter, kept.view, kept.judged), is_heavy=True)
             if entered:

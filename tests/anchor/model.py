@@ -222,7 +222,7 @@ class Model:
             place.replace(place.entered - {value})
             place.entered.add(value)
             place.must = True
-        self._known.pop((process, thread_id, *key), None)
+        self._known[(process, thread_id, *key)] = {each: set(place.entered) for each, place in row.places.items()}
 
     def _must(self, thread_id: str, row: Row) -> bool:
         return row.standing == "required" and not row.named and not self.thread(thread_id).is_open

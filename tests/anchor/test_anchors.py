@@ -147,7 +147,7 @@ def test_ids_come_back_and_uuids_keep_their_order(checkpoint_id):
     assert sorted(IDS, key=id_bytes) == IDS
 
 
-# rule A3
+# rule A-3
 def test_appending_tells_the_newest_entry_about_deletions(anchor):
     assert anchor.append([about(0)]) == 0
     anchor.append([about(0, Kind.GOING), about(1)])
@@ -161,7 +161,7 @@ def test_appending_tells_the_newest_entry_about_deletions(anchor):
 # --- SQLite
 
 
-# rule A6
+# rule A-6
 def test_an_anchor_that_is_missing_is_an_error_and_is_not_made(tmp_path):
     anchor = SqliteAnchor(tmp_path / "anchor.db")
     for work in (anchor.check_writable, lambda: anchor.append([about(0)]), lambda: anchor.newest(THREAD, NAMESPACE)):
@@ -176,7 +176,7 @@ def test_an_anchor_that_is_missing_is_an_error_and_is_not_made(tmp_path):
     anchor.close()
 
 
-# rule A6
+# rule A-6
 @pytest.mark.parametrize("content", [b"", b"a database"])
 def test_a_file_that_is_no_anchor_is_refused(tmp_path, content):
     path = tmp_path / "anchor.db"
@@ -315,7 +315,7 @@ def test_that_role_can_take_nothing_back(writer, statement):
         assert connection.execute("SELECT count(*) FROM anchor_entries").fetchone() == (1,)
 
 
-# rule A6
+# rule A-6
 def test_a_table_that_is_missing_is_an_error_and_is_not_made(postgres_database):
     anchor = PostgresAnchor(postgres_database)
     with pytest.raises(AnchorError, match=r"no anchor anchor_entries.*anchor init") as caught:

@@ -1,4 +1,4 @@
-"""Applications and an attacker take turns, and every reader is compared with the model (rules A1 to A6).
+"""Applications and an attacker take turns, and every reader is compared with the model (rules A-1, A-2, A-3, A-4, A-5, A-6).
 
 ``python -m tests.anchor.test_attacks 300000`` makes that many attacks on SQLite.
 """

@@ -76,7 +76,7 @@ def test_another_process_knows_what_it_read(anchor, key):
     assert _gaps(other, ("task", 0, "b"), ("task", -3, "a")) == ([], ["b", "a"], [])
 
 
-# rule A5
+# rule A-5
 @pytest.mark.parametrize("slot", [0, -3])
 def test_of_writes_that_overlapped_either_may_be_there_until_one_is_seen(anchor, key, slot):
     one, other = AnchorClient(anchor, key), AnchorClient(anchor, key)
@@ -98,7 +98,7 @@ def test_what_may_go_either_way_is_not_decided(client):
             assert _gaps(client, ("task", slot, batch))[1] == []
 
 
-# rule A5
+# rule A-5
 def test_a_write_that_was_not_entered_is_unknown_and_then_entered(client):
     _write(client, "a", 0, -3)
     view, judged = _judged(client, ("task", 0, "a"), ("task", -3, "b"))
@@ -119,7 +119,7 @@ def test_the_newest_checkpoint_is_required(client):
     assert client.newest(Place.of("other", "")).newest("") is None
 
 
-# rule A3
+# rule A-3
 def test_a_process_that_did_not_see_a_deletion_is_told_when_it_enters_something(client, anchor, key):
     running = AnchorClient(anchor, key)
     begun = running.begin_checkpoint(HERE, IDS[1])
@@ -138,7 +138,7 @@ def test_a_process_that_did_not_see_a_deletion_is_told_when_it_enters_something(
 # --- the secret
 
 
-# rule A2
+# rule A-2
 def test_one_place_has_one_name_whatever_becomes_of_the_keys(anchor):
     first, second, third = Key.generate(), Key.generate(), Key.generate()
     token = AnchorClient(anchor, first).names.thread("thread")
@@ -151,7 +151,7 @@ def test_one_place_has_one_name_whatever_becomes_of_the_keys(anchor):
     assert len(anchor.entries(ABOUT_ITSELF)) == 2
 
 
-# rule A2
+# rule A-2
 def test_a_client_that_only_reads_neither_draws_nor_seals_anew(anchor):
     first, second = Key.generate(), Key.generate()
     with pytest.raises(AnchorError, match="anchor init"):
@@ -162,7 +162,7 @@ def test_a_client_that_only_reads_neither_draws_nor_seals_anew(anchor):
     assert len(anchor.entries(ABOUT_ITSELF)) == 1
 
 
-# rule A2
+# rule A-2
 def test_of_two_processes_that_begin_at_once_both_have_the_same_secret(anchor, key):
     from encrypted_serde.anchor import names
 
@@ -178,7 +178,7 @@ def test_of_two_processes_that_begin_at_once_both_have_the_same_secret(anchor, k
     assert len(anchor.entries(ABOUT_ITSELF)) == 2
 
 
-# rule A2
+# rule A-2
 def test_an_anchor_with_entries_and_no_secret_is_no_new_one(anchor, key):
     AnchorClient(anchor, key).names.thread("thread")
     entries = MemoryAnchor()
@@ -187,7 +187,7 @@ def test_an_anchor_with_entries_and_no_secret_is_no_new_one(anchor, key):
         AnchorClient(entries, key).newest(HERE)
 
 
-# rule A2
+# rule A-2
 def test_an_anchor_has_keys_of_its_own(key, tmp_path):
     own = Key.generate()
     SqliteAnchor(tmp_path / "anchor.db").setup()
@@ -197,7 +197,7 @@ def test_an_anchor_has_keys_of_its_own(key, tmp_path):
         AnchorClient(SqliteAnchor(tmp_path / "anchor.db"), key).newest(HERE)
 
 
-# rule A2
+# rule A-2
 def test_a_provider_that_has_no_key_without_a_tenant_is_told_to_give_the_anchor_keys(anchor):
     from encrypted_serde import ConfigurationError
 

@@ -34,7 +34,7 @@ def test_what_was_stored_is_required():
     assert ledger.writes(SPOTS[0]) == {(TASK, slot): {b"a": Standing.REQUIRED} for slot in (0, 1)}
 
 
-# rule A3
+# rule A-3
 @pytest.mark.parametrize("ends", [[], [thread(GONE, known=3)]], ids=["open", "ended"])
 def test_what_was_entered_before_a_deletion_of_its_thread_is_deleted(ends):
     ledger = _ledger(about(0), wrote(0, b"a", 0), thread(), *ends)
@@ -44,24 +44,24 @@ def test_what_was_entered_before_a_deletion_of_its_thread_is_deleted(ends):
     assert ledger.is_open is not bool(ends)
 
 
-# rule A3
+# rule A-3
 def test_what_is_stored_while_a_thread_is_being_deleted_may_go_with_it():
     assert _standings(about(0), thread(), about(1, known=2)) == ["DELETED", "GOING"]
 
 
-# rule A3
+# rule A-3
 def test_what_began_before_the_end_of_a_deletion_is_late_and_what_began_later_is_required():
     entries = [about(0), thread(), thread(GONE, known=2), about(1, known=2), about(2, known=3)]
     assert _standings(*entries, count=3) == ["DELETED", "LATE", "REQUIRED"]
 
 
-# rule A3
+# rule A-3
 def test_a_deletion_that_failed_takes_nothing():
     assert _standings(about(0), thread(), about(1, GONE, known=2), thread(KEPT, known=2)) == ["REQUIRED", "DELETED"]
     assert _standings(about(0), thread(), thread(KEPT, known=2), about(1, known=1)) == ["REQUIRED", "LATE"]
 
 
-# rule A3
+# rule A-3
 def test_a_row_that_was_never_entered_counts_as_deleted_if_its_id_is_older_than_the_deletion():
     ledger = _ledger(thread(batch=id_bytes(IDS[1])), thread(GONE, known=1))
     assert [ledger.checkpoint(spot).name for spot in SPOTS[:3]] == ["DELETED", "UNKNOWN", "UNKNOWN"]
@@ -72,7 +72,7 @@ def test_a_checkpoint_that_is_stored_again_after_a_deletion_is_required_again():
     assert _standings(about(0), thread(), thread(GONE, known=2), about(0, known=3), count=1) == ["REQUIRED"]
 
 
-# rule A3
+# rule A-3
 def test_a_deletion_of_checkpoints_concerns_those_that_it_names():
     before = [about(0), wrote(0, b"a", 0), about(1), about(0, GOING)]
     assert _standings(*before) == ["GOING", "REQUIRED"]
