@@ -23,6 +23,7 @@ from langgraph.checkpoint.base import (
 )
 
 from ..audit import tell_refused
+from ..core.bounded import Bounded
 from ..core.context import NO_CONTEXT, EncryptionContext, current, encryption_context
 from ..core.format import find_sealed
 from ..errors import WrongContext
@@ -76,7 +77,7 @@ class TenantSaver(EncryptedSaver):
         self.keys = sealer.keys
         self._only_own = sealer.require_context_to_read
         self._accepted = {EncryptionContext.of(context).encoded for context in options.get("accept_contexts", ())}
-        self._owners: dict[str, bytes] = {}
+        self._owners: Bounded[str, bytes] = Bounded(_REMEMBERED)
 
     def _served_pairs(self, config: RunnableConfig) -> Mapping[str, str] | None:
         served = self.trust.served()
@@ -160,8 +161,6 @@ class TenantSaver(EncryptedSaver):
         await self._check_owner(thread_id, served)
         # A thread without a context may get one, where such threads are accepted. All others stay whose they are.
         if served is not None or NO_CONTEXT.encoded not in self._accepted:
-            if len(self._owners) >= _REMEMBERED:
-                self._owners.clear()
             self._owners[thread_id] = (served or NO_CONTEXT).encoded
 
     async def _check_owner(self, thread_id: str, served: EncryptionContext | None) -> None:
