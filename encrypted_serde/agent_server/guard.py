@@ -7,10 +7,10 @@ the thread has.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -33,8 +33,9 @@ from ..saver.copying import copy_steps
 from ..saver.steps import arun
 from .served import named, served_metadata
 from .tokens import UntrustedContext
-from .trust import Trust
+from .trust import Trust, patiently
 
+_T = TypeVar("_T")
 _REMEMBERED = 4096  # threads whose context is known
 
 
@@ -183,6 +184,9 @@ class TenantSaver(EncryptedSaver):
         return NO_CONTEXT if sealed is None else sealed.head.context
 
     # --- who asks
+
+    async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
+        return await patiently(lambda: super(TenantSaver, self)._aside(is_heavy, function, *arguments))
 
     async def _served(self) -> EncryptionContext | None:
         """Gives the context of the request, checked in a thread: its token may be under a key that a service has.
