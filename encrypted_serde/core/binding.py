@@ -13,17 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import MalformedEnvelope
-from .claims import (
-    NO_CLAIMS,
-    Claims,
-    decode_claims,
-    encode_claims,
-    send_claims,
-    special_claims,
-    task_claims,
-    version_claims,
-    write_claims,
-)
+from .claims import NO_CLAIMS, Claims, decode_claims, encode_claims, special_claims, version_claims, write_claims
 from .encoding import lp, lps, utf8
 
 _VALUE, _DELTA, _WRITE, _MANIFEST = lp(b"value"), lp(b"delta"), lp(b"write"), lp(b"manifest")
@@ -44,19 +34,15 @@ class Binding(NamedTuple):
     given: Claims = NO_CLAIMS
     encoded: bytes | None = b""
 
+    @classmethod
+    def of(cls, location: bytes, claims: Claims) -> Binding:
+        """Binds by claims: all of one kind, of a writer, or those that a reader knows."""
+        return cls(location, claims, encode_claims(claims))
+
     @property
     def claims(self) -> Claims:
         """What a writer says of the place, or as much of it as a reader knows."""
         return self.given or decode_claims(self.encoded or b"")
-
-    @classmethod
-    def of(cls, location: bytes, claims: Claims) -> Binding:
-        """Encodes claims that were read from a value.
-
-        Raises:
-            ConfigurationError: If one is missing.
-        """
-        return cls(location, claims, encode_claims(claims))
 
 
 class Place(NamedTuple):
@@ -144,17 +130,6 @@ class WriteClaims(NamedTuple):
         """Returns those that are known, by name."""
         return {name: claim for name, claim in zip(self._fields, self, strict=True) if claim is not None}
 
-    def encoded(self) -> bytes | None:
-        """Returns the claims as they are stored; None if some of them are not known."""
-        task_id, checkpoint_id, task_path, idx, batch, size, of, alone = self
-        if task_id is None or checkpoint_id is None or task_path is None or idx is None:
-            return None
-        if alone is not None:
-            return special_claims(task_claims(task_id, checkpoint_id, task_path, alone), idx)
-        if batch is None or size is None or of is None:
-            return None
-        return write_claims(task_claims(task_id, checkpoint_id, task_path, batch), idx, size, of)
-
     @classmethod
     def read(cls, claims: Claims) -> WriteClaims:
         """Reads the claims of a write that was opened.
@@ -169,7 +144,8 @@ class WriteClaims(NamedTuple):
 
 def write(place: Place, channel: str, claims: WriteClaims) -> Binding:
     """A pending write."""
-    return Binding(_WRITE + place.encoded + lp(utf8(channel)), claims.known(), claims.encoded())
+    known = claims.known()
+    return Binding(_WRITE + place.encoded + lp(utf8(channel)), known, encode_claims(known) or None)
 
 
 class WriteMaker:
@@ -195,11 +171,7 @@ class WriteMaker:
 
 def send(place: Place, checkpoint_id: str | None = None, idx: int | None = None, size: int | None = None) -> Binding:
     """A pending send inside a checkpoint of a format below 4. Claims: the checkpoint, its position, and how many there are."""
-    claims = WriteClaims(checkpoint_id=checkpoint_id, idx=idx, size=size).known()
-    location = _WRITE + place.encoded + lp(utf8(_TASKS))
-    if checkpoint_id is None or idx is None or size is None:
-        return Binding(location, claims, None)
-    return Binding(location, claims, send_claims(checkpoint_id, idx, size))
+    return write(place, _TASKS, WriteClaims(checkpoint_id=checkpoint_id, idx=idx, size=size))
 
 
 def manifest(place: Place, checkpoint_id: str) -> Binding:

@@ -1,7 +1,6 @@
 """What repeats per key, context and nonce prefix, made once: the caches of a `Sealer`. Nothing here decides anything.
 
-All caches are bounded and start anew when they are full, because contexts in headers are chosen by whoever writes rows. They
-need no lock: each step is one atomic operation, and what is lost is made again.
+All caches are bounded, because contexts in stored values are chosen by whoever writes rows.
 """
 
 from __future__ import annotations
@@ -9,28 +8,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from itertools import repeat
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from ..errors import ConfigurationError, WrongLocation
+from .bounded import Bounded
 from .ciphers import TAG_SIZE, Aead, Cipher
 from .context import EncryptionContext
 from .encoding import lp, pl
 from .format import FRONT, MAX_PLAINTEXT, SEALED_MAGIC, Head, Sealed, authenticated_start, make_front, make_type_tag
 from .keys import Key
 from .randomness import random_bytes
-
-CACHED = 1024
-"""Entries of each cache."""
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-
-def remember(cache: dict[_K, _V], slot: _K, value: _V) -> None:
-    """Adds to a cache that starts anew when it is full."""
-    if len(cache) >= CACHED:
-        cache.clear()
-    cache[slot] = value
 
 
 def associated_data(start: bytes, location: bytes, tail: bytes) -> bytes:
@@ -88,7 +75,7 @@ class Writer:
         self.key_id = key.id
         self.fronts = [make_front(flags, key.id) for flags in range(4)]
         self.tail = pl(context.encoded)
-        self.tags: dict[str, Tag] = {}
+        self.tags: Bounded[str, Tag] = Bounded()
         self._cipher = cipher
         self._data_key = data_key(key, cipher, context)
         self.renew()
@@ -114,7 +101,7 @@ class Writer:
         starts = [authenticated_start(text, front) for front in self.fronts]
         unbound = [associated_data(start, b"", self.tail) for start in starts[:2]]
         tag = Tag(text, starts, [magic + front for front in self.fronts], unbound)
-        remember(self.tags, inner_type, tag)
+        self.tags[inner_type] = tag
         return tag
 
 
@@ -155,7 +142,7 @@ class Readers:
     __slots__ = ("ciphertext", "known", "nonce", "usual")
 
     def __init__(self, cipher: Cipher) -> None:
-        self.known: dict[bytes, Reader] = {}
+        self.known: Bounded[bytes, Reader] = Bounded()
         self.usual = 2
         self.nonce = FRONT + cipher.NONCE_PREFIX
         self.ciphertext = self.nonce + cipher.NONCE_REST

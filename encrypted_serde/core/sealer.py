@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
@@ -47,8 +46,8 @@ from ..errors import (
     WrongLocation,
 )
 from .binding import Binding
+from .bounded import Bounded
 from .ciphers import DEFAULT, TAG_SIZE, Aead, get_cipher
-from .claims import NO_CLAIMS, Claims
 from .compression import check_compression, compress, decompress
 from .context import (
     NO_CONTEXT,
@@ -60,31 +59,14 @@ from .context import (
     what_differs,
 )
 from .encoding import pl
-from .format import FLAG_BOUND, FLAG_ZSTD, FRONT, MAX_PLAINTEXT, Head, Sealed, split_type_tag
+from .format import FLAG_BOUND, FLAG_ZSTD, FRONT, MAX_PLAINTEXT, Head, Opened, Sealed, split_type_tag
 from .keys import Key, KeyProvider, Keyring, as_key_provider
-from .prepared import Readers, Writer, associated_data, make_aead, remember, seal_large
+from .prepared import Readers, Writer, associated_data, make_aead, seal_large
 from .randomness import AT_ONCE, random_bytes
 from .waiting import PromptKeyProvider
 
 _LARGE = 1 << 13  # from here on assembling in place is cheaper than joining
 _BATCH_ID_SIZE = 8
-
-
-class Opened(NamedTuple):
-    """What an authentic value holds.
-
-    Attributes:
-        inner_type: Name of the serialiser's own format, e.g. ``msgpack``.
-        plaintext: The serialised value.
-        claims: The authenticated facts about its place; empty for unbound values.
-    """
-
-    inner_type: str
-    plaintext: bytes
-    claims: Claims = NO_CLAIMS
-
-    def __repr__(self) -> str:  # error reporters show the variables of a frame
-        return f"<Opened {self.inner_type}, {len(self.plaintext)} bytes>"
 
 
 class Sealer:
@@ -131,22 +113,22 @@ class Sealer:
         require_context_to_read: bool = False,
     ) -> None:
         self.keys = as_key_provider(keys)
-        self.cipher = get_cipher(cipher).NAME
+        self._cipher = get_cipher(cipher)
+        self.cipher = self._cipher.NAME
         self.compression = compression
         self.may_block = not isinstance(self.keys, (Keyring, PromptKeyProvider))
         self._encryption_key = self.keys.encryption_key
         self._decryption_key = self.keys.decryption_key
         # The keys of a Keyring never change, so who has opened a value once need not ask for its key again.
         self._asks_again = type(self.keys) is not Keyring
-        self._cipher = get_cipher(cipher)
         self._nonce_size = self._cipher.NONCE_REST
         self._compress = check_compression(compression)
         self.required_context = check_required_context(required_context)
         self.accepted_contexts = check_accepted_contexts(accept_contexts)
         self.require_context_to_read = require_context_to_read
-        self._writers: dict[bytes, Writer] = {}
-        self._readers: dict[str, Readers] = {}
-        self._aeads: dict[tuple[Head, bytes], Aead] = {}
+        self._writers: Bounded[bytes, Writer] = Bounded()
+        self._readers: Bounded[str, Readers] = Bounded()
+        self._aeads: Bounded[tuple[Head, bytes], Aead] = Bounded()
 
     def __copy__(self) -> Sealer:
         return self
@@ -227,7 +209,7 @@ class Sealer:
             raise _refusal(body) from None
         if not reader.is_proven:  # only now: what was not authentic takes no place in the cache
             reader.is_proven = True
-            remember(readers.known, blob[: readers.nonce] + blob[end:], reader)
+            readers.known[blob[: readers.nonce] + blob[end:]] = reader
         return head.inner_type, decompress(plaintext) if head.flags & FLAG_ZSTD else plaintext
 
     # --- values that belong to one place
@@ -309,7 +291,7 @@ class Sealer:
         except _REFUSED:
             raise _refusal(body) from None
         if not is_known:
-            remember(self._aeads, slot, aead)
+            self._aeads[slot] = aead
         if not is_same:
             for name, value in binding.claims.items():
                 if claims.get(name) != value:
@@ -330,7 +312,7 @@ class Sealer:
         key = self._encryption_key(context.pairs)
         if writer is None or writer.key_id != key.id:
             writer = Writer(key, self._cipher, context)
-            remember(self._writers, context.encoded, writer)
+            self._writers[context.encoded] = writer
         elif not next(writer.budget, False):
             writer.renew()
         return writer
@@ -347,8 +329,7 @@ class Sealer:
         return key
 
     def _readers_of(self, type_tag: str) -> Readers:
-        readers = Readers(split_type_tag(type_tag)[1])
-        remember(self._readers, type_tag, readers)
+        readers = self._readers[type_tag] = Readers(split_type_tag(type_tag)[1])
         return readers
 
 

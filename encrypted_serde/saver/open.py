@@ -19,9 +19,8 @@ from ..audit import tell_refused
 from ..core import binding
 from ..core.binding import Binding, Place, WriteClaims
 from ..core.context import EncryptionContext, current, may_read
-from ..core.format import Sealed, find_sealed, is_sealed
+from ..core.format import Opened, Sealed, find_sealed, is_sealed
 from ..core.opaque import opaque
-from ..core.sealer import Opened
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, WrongLocation
 from ..rows.listed import Listed
 from ..rows.manifest import KEY, Found, Manifest, Verified, is_before_v4

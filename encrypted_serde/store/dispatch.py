@@ -7,6 +7,7 @@ more than a batch does.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -85,9 +86,21 @@ def _ask(inner: BaseStore, ops: Sequence[Op]) -> list[Any]:
 
 
 async def _aask(inner: BaseStore, ops: Sequence[Op]) -> list[Any]:
-    if isinstance(inner, AsyncBatchedBaseStore) and len(ops) == 1 and (call := _call_for(ops[0])):
+    if not isinstance(inner, AsyncBatchedBaseStore):
+        return await inner.abatch(ops)
+    if len(ops) == 1 and (call := _call_for(ops[0])):
         return [await getattr(inner, f"a{call.method}")(*call.arguments, **call.options)]
-    return await inner.abatch(ops)
+    # A caller that is cancelled leaves its operation to the queue of such a store. A batch does not go through the queue, and
+    # one that is cancelled between BEGIN and COMMIT would leave the connection unusable.
+    batch = asyncio.ensure_future(inner.abatch(ops))
+    batch.add_done_callback(_retrieve)
+    return await asyncio.shield(batch)
+
+
+def _retrieve(batch: asyncio.Future[Any]) -> None:
+    """Takes note of an error that nobody waits for any more, so that asyncio does not complain."""
+    if not batch.cancelled():
+        batch.exception()
 
 
 class _Call(NamedTuple):

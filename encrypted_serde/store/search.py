@@ -342,7 +342,7 @@ class Search:
                 items.sort(key=_score, reverse=True)
             elif self._ground.semantics.newest_first:
                 items.sort(key=_updated, reverse=True)
-        return items[self._op.offset : self._needed]
+        return self._ground.semantics.cut(items, self._op, self._ground.inner)
 
 
 def _exists(source: Source) -> SearchOp:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+from ..core.bounded import Bounded
 from ..errors import EncryptedSerdeError, KeyServiceError
 from .forks import after_fork
 
@@ -70,7 +71,7 @@ class Failures:
     """What went wrong just now, by tenant and by what was wanted. A service that may answer later fails the whole tenant."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes | None], tuple[EncryptedSerdeError, float]] = {}
+        self._known: Bounded[tuple[bytes, bytes | None], tuple[EncryptedSerdeError, float]] = Bounded(_FAILURES)
 
     def check(self, tenant: bytes, wanted: bytes) -> None:
         """Raises what was raised for the same less than a second ago."""
@@ -84,8 +85,6 @@ class Failures:
 
     def remember(self, tenant: bytes, wanted: bytes, error: EncryptedSerdeError) -> None:
         """Notes a failure."""
-        if len(self._known) >= _FAILURES:
-            self._known.clear()
         whole = isinstance(error, KeyServiceError) and error.retryable
         self._known[tenant, None if whole else wanted] = (copy.copy(error), monotonic() + REMEMBERED)
 
