@@ -92,18 +92,15 @@ class Source:
         fork.found, fork._seen = [*self.found], {*self._seen}
         return fork
 
-    def read(
-        self, page: Sequence[SearchItem], open_row: Callable[[Source, SearchItem], SearchItem | None], needed: int
-    ) -> None:
+    def read(self, page: Sequence[SearchItem], open_row: Callable[[Source, SearchItem], None], needed: int) -> None:
         """Opens a page, until there are as many items as needed."""
         for row in page:
             self.rows += 1
             self._seen.add(Place(row.namespace, row.key))
-            if (opened := open_row(self, row)) is not None:
-                self.found.append(opened)
-                if len(self.found) >= needed:
-                    self.done = True
-                    return
+            open_row(self, row)
+            if self.found and len(self.found) >= needed:
+                self.done = True
+                return
 
     def repeats(self, page: Sequence[SearchItem]) -> bool:
         """Says whether a page has rows that were read: rows moved meanwhile, or the store does not obey ``offset``."""
@@ -292,16 +289,16 @@ class Search:
             refresh_ttl=False,
         )
 
-    def _open(self, source: Source, row: SearchItem) -> SearchItem | None:
-        """Opens a row; None for what does not count."""
+    def _open(self, source: Source, row: SearchItem) -> None:
+        """Opens a row, and keeps it if it counts. It returns nothing: what was found shall be no variable of a frame."""
         place = Place(row.namespace, row.key)
         found = self._opened(source, place, row)
         if found is None or not self._matches(found):
             self._dropped += 1
-            return None
+            return
         item = SearchItem(found.namespace, found.key, found.value, row.created_at, row.updated_at, row.score)
         self._places[id(item)] = place
-        return item
+        source.found.append(item)
 
     def _opened(self, source: Source, place: Place, row: SearchItem) -> Found | None:
         items, names = self._ground.items, self._ground.names
