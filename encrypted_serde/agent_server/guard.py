@@ -30,7 +30,7 @@ from ..errors import WrongContext
 from ..rows.manifest import KEY
 from ..saver import EncryptedSaver
 from ..saver.copying import copy_steps
-from ..saver.steps import arun
+from ..wrapping.steps import arun
 from .served import named, served_metadata
 from .tokens import UntrustedContext
 from .trust import Trust, patiently
@@ -152,8 +152,7 @@ class TenantSaver(EncryptedSaver):
         self._check_names(served)
         await self._check_owner(source_thread_id, served)
         with encryption_context((served or NO_CONTEXT).pairs):
-            async for _ in arun(copy_steps(self, source_thread_id, target_thread_id)):
-                pass
+            await arun(copy_steps(self, source_thread_id, target_thread_id))
 
     async def _check_writer(self, config: RunnableConfig) -> None:
         served = await self._served()

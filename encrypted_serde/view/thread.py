@@ -14,7 +14,8 @@ from .looking import Looker
 from .masking import Mask
 from .messages import as_conversation
 from .model import Channel, Checkpoint, HistoryLine, HistoryPage, Refused, Spot, Write
-from .source import Head, Source, StoredValue, StoredWrite
+from .source import Source
+from .stored import Head, StoredValue, StoredWrite
 from .values import Scalar, Value
 
 PAGE = 50
@@ -201,7 +202,8 @@ def _replayed(name: str, version: object, found: Replayed, mask: Mask) -> Channe
 
 
 def _write(found: StoredWrite, mask: Mask) -> Write:
-    names = (found.task, found.path, found.number, found.channel)
+    claims = found.claims
+    names = (claims.task_id or "", claims.task_path or "", claims.idx or 0, found.channel)
     if isinstance(found.value, Refused):
         return Write(*names, None, found.value)
     return Write(*names, mask.value(found.value.read()))

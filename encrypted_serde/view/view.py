@@ -24,7 +24,8 @@ from .model import (
     ThreadLine,
     ThreadPage,
 )
-from .source import Head, Source, StoredItem, open_source
+from .source import Source, open_source
+from .stored import Head, StoredItem
 from .thread import PAGE, NotFound, Thread, time_of
 
 CHECKED = 5
