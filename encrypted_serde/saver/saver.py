@@ -324,8 +324,8 @@ class EncryptedSaver(WiredSaver):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> tuple[RunnableConfig, list[tuple[str, Any]], str]:
         asked, at = self._asked(config)
-        checkpoint_id = config["configurable"]["checkpoint_id"]
-        return asked, *self._rows.writes(at._replace(checkpoint_id=checkpoint_id), writes, task_id, task_path)
+        at = At(at.place, config["configurable"]["checkpoint_id"], at.context)
+        return asked, *self._rows.writes(at, writes, task_id, task_path)
 
     # --- reading
 
