@@ -190,8 +190,10 @@ class Sealer:
             AuthenticationFailed: If anything was changed.
         """
         readers = self._readers.get(type_tag) or self._readers_of(type_tag)
-        reader = readers.known.get(blob[: readers.nonce] + blob[-readers.usual :]) or readers.find(type_tag, blob)
-        head, aead, end = reader.head, reader.aead, len(blob) - reader.tail_size
+        reader = readers.known.get(blob[: readers.nonce])
+        if reader is None or not blob.endswith(reader.tail):
+            reader = readers.find(type_tag, blob)
+        head, aead, end = reader.head, reader.aead, len(blob) - len(reader.tail)
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:
@@ -209,7 +211,7 @@ class Sealer:
             raise _refusal(body) from None
         if not reader.is_proven:  # only now: what was not authentic takes no place in the cache
             reader.is_proven = True
-            readers.known[blob[: readers.nonce] + blob[end:]] = reader
+            readers.note(blob, reader)
         return head.inner_type, decompress(plaintext) if head.flags & FLAG_ZSTD else plaintext
 
     # --- values that belong to one place
@@ -230,7 +232,8 @@ class Sealer:
                 large, or the context lacks a required name.
             KeyServiceError: If the key cannot be had.
         """
-        return self.batch(1, context=context).seal(inner_type, plaintext, binding)
+        resolved = (current.get() or NO_CONTEXT) if context is None else context
+        return Batch(self, b"", resolved).seal(inner_type, plaintext, binding)
 
     def batch(self, count: int, *, context: EncryptionContext | None = None) -> Batch:
         """Prepares to seal about so many bound values, drawing nonces for them at once.
@@ -240,7 +243,8 @@ class Sealer:
                 draws its own.
             context: The encryption context; the ambient `encryption_context` of this moment when None.
         """
-        return Batch(self, count, (current.get() or NO_CONTEXT) if context is None else context)
+        random = random_bytes(min(_BATCH_ID_SIZE + self._nonce_size * count, AT_ONCE))
+        return Batch(self, random, (current.get() or NO_CONTEXT) if context is None else context)
 
     def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
         """Opens what `seal_bound` gave.
@@ -337,14 +341,12 @@ class Batch:
 
     __slots__ = ("_nonces", "_process", "_random", "_sealer", "_writer", "context")
 
-    def __init__(self, sealer: Sealer, count: int, context: EncryptionContext) -> None:
+    def __init__(self, sealer: Sealer, random: bytes, context: EncryptionContext) -> None:
         self.context, self._sealer = context, sealer
         self._writer: Writer | None = None
         self._process = os.getpid()
-        size = sealer._nonce_size
-        wanted = min(_BATCH_ID_SIZE + size * count, AT_ONCE)
-        self._random = random_bytes(wanted)
-        self._nonces = [*range(_BATCH_ID_SIZE, wanted - size + 1, size)]  # where each begins
+        self._random, size = random, sealer._nonce_size
+        self._nonces = [*range(_BATCH_ID_SIZE, len(random) - size + 1, size)]  # where each begins
 
     @property
     def id(self) -> str:
