@@ -7,10 +7,10 @@ the thread has.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -30,11 +30,12 @@ from ..errors import WrongContext
 from ..rows.manifest import KEY
 from ..saver import EncryptedSaver
 from ..saver.copying import copy_steps
-from ..saver.steps import arun
+from ..wrapping.steps import arun
 from .served import named, served_metadata
 from .tokens import UntrustedContext
-from .trust import Trust
+from .trust import Trust, patiently
 
+_T = TypeVar("_T")
 _REMEMBERED = 4096  # threads whose context is known
 
 
@@ -151,8 +152,7 @@ class TenantSaver(EncryptedSaver):
         self._check_names(served)
         await self._check_owner(source_thread_id, served)
         with encryption_context((served or NO_CONTEXT).pairs):
-            async for _ in arun(copy_steps(self, source_thread_id, target_thread_id)):
-                pass
+            await arun(copy_steps(self, source_thread_id, target_thread_id))
 
     async def _check_writer(self, config: RunnableConfig) -> None:
         served = await self._served()
@@ -183,6 +183,9 @@ class TenantSaver(EncryptedSaver):
         return NO_CONTEXT if sealed is None else sealed.head.context
 
     # --- who asks
+
+    async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
+        return await patiently(lambda: super(TenantSaver, self)._aside(is_heavy, function, *arguments))
 
     async def _served(self) -> EncryptionContext | None:
         """Gives the context of the request, checked in a thread: its token may be under a key that a service has.

@@ -199,3 +199,6 @@ BLOB = Binding(lp(b"blob"))
 
 CONTEXT = Binding(lp(b"context"))
 """The token by which a context is vouched for in Agent Server."""
+
+ANCHOR = Binding(lp(b"anchor"))
+"""The secret of an anchor."""

@@ -51,6 +51,7 @@ from .ciphers import DEFAULT, TAG_SIZE, Aead, get_cipher
 from .compression import check_compression, compress, decompress
 from .context import (
     NO_CONTEXT,
+    NO_READER,
     EncryptionContext,
     check_accepted_contexts,
     check_names,
@@ -197,7 +198,7 @@ class Sealer:
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:
-                raise WrongContext(_NO_READER)
+                raise WrongContext(NO_READER)
         elif expected.encoded != head.context.encoded:
             self._check_context(head.context, expected)
         if aead is None or self._asks_again:
@@ -271,7 +272,7 @@ class Sealer:
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:
-                raise WrongContext(_NO_READER)
+                raise WrongContext(NO_READER)
         elif expected.encoded != head.context.encoded:
             self._check_context(head.context, expected)
         rest = nonce + head.cipher.NONCE_PREFIX
@@ -382,10 +383,6 @@ class Batch:
         return seal_large(tag.bound[flags] + prefix, aead, nonce, plaintext, data, tail)
 
 
-_NO_READER = (
-    "nothing is read where no encryption context is set (require_context_to_read); wrap the call in "
-    "`with encryption_context(...):`, which may be empty for what was stored without one"
-)
 _REFUSED = (InvalidTag, ValueError, OverflowError)
 """How an AEAD refuses: a nonce cut short is a ValueError, 2 GiB and more an OverflowError."""
 
