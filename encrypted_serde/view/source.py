@@ -65,6 +65,11 @@ class Source:
         )
         return [(str(name), int(count), str(newest)) for name, count, newest in self._execute(sql, parameters)]
 
+    def thread_ids(self) -> list[str]:
+        """Returns the ids of all threads."""
+        sql = f"SELECT DISTINCT t.thread_id FROM checkpoints AS t WHERE {self._database.proper_thread}"  # noqa: S608
+        return [str(name) for (name,) in self._execute(sql, ())]
+
     def count_threads(self, like: Mapping[str, str]) -> int:
         """Returns how many threads there are."""
         where, having, parameters = self._thread_conditions(like)
