@@ -19,7 +19,7 @@ Claims = Mapping[str, "str | int"]
 
 NO_CLAIMS: Claims = MappingProxyType({})
 
-_VERSION, _WRITE, _SPECIAL, _SEND = b"\1", b"\2", b"\3", b"\4"
+_VERSION, _WRITE, _SPECIAL = b"\1", b"\2", b"\3"
 _CALL_SIZE = 8
 _UUID_SIZE = 16
 _MAX_NUMBER = (1 << 32) - 1
@@ -53,11 +53,6 @@ def special_claims(task: bytes, idx: int) -> bytes:
     if idx >= 0:
         raise ConfigurationError("a special write has the negative number of its channel")
     return _SPECIAL + task + _number(-idx)
-
-
-def send_claims(checkpoint_id: str, idx: int, size: int) -> bytes:
-    """Encodes the claims of a send that stands in a checkpoint."""
-    return b"".join((_SEND, _name(checkpoint_id), _number(idx), _number(size)))
 
 
 def encode_claims(claims: Claims) -> bytes:
@@ -127,7 +122,6 @@ _ENCODERS: Mapping[frozenset[str], Callable[..., bytes]] = {
     frozenset({"version"}): version_claims,
     frozenset({*_TASK, "batch", "idx", "size", "of"}): _ordinary,
     frozenset({*_TASK, "alone", "idx"}): _special,
-    frozenset({"checkpoint_id", "idx", "size"}): send_claims,
 }
 
 
@@ -152,8 +146,6 @@ def decode_claims(data: bytes) -> Claims:
         claims = {**reader.task("alone"), "idx": -reader.number()}
         if claims["idx"] == 0:
             raise MalformedEnvelope("a special write at the position of an ordinary one")
-    elif kind == _SEND:
-        claims = {"checkpoint_id": reader.name(), "idx": reader.number(), "size": reader.number()}
     else:
         raise MalformedEnvelope("claims of an unknown kind")
     if reader.position != len(data):

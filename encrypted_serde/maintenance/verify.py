@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..core.keys import Key, KeyProvider
+from ..rows.stored import NONE
 from .codec import RowCodec, Switches
 from .database import READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced
 from .items import StoreItems
 from .opening import open_database
-from .report import NONE, Failure, Report
+from .report import Failure, Report
 
 
 @dataclass

@@ -15,13 +15,14 @@ from ..core.opaque import opaque
 from ..maintenance.blobs import Blobs
 from ..maintenance.checkpoints import Checkpoint as OpenedCheckpoint
 from ..maintenance.checkpoints import Checkpoints
-from ..maintenance.codec import Opened, RowCodec, Switches
+from ..maintenance.codec import RowCodec, Switches
 from ..maintenance.database import OPEN, Database, Paging, Row, Selection, Table, fenced
 from ..maintenance.items import OpenedItem, StoreItems
 from ..maintenance.opening import open_database
 from ..maintenance.report import DatabaseFailed, Failure
 from ..maintenance.writes import Writes
 from ..rows.manifest import KEY as MANIFEST
+from ..rows.parts import Opened
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.stored_item import DICTIONARY, NAMED
 from .model import Refused, Spot
@@ -364,7 +365,7 @@ def _head_of(opened: OpenedCheckpoint) -> Head:
     parts = opened.parts
     document = {name: part for name, part in parts.document.items() if name not in ("channel_values", "pending_sends")}
     values = {name: StoredValue.of(value) for name, value in opened.values.items()}
-    return Head(document, _metadata(opened), values, frozenset(parts.elsewhere), opened.manifest_form, opened.manifest is None)
+    return Head(document, _metadata(opened), values, frozenset(parts.apart), opened.manifest_form, opened.manifest is None)
 
 
 def _metadata(opened: OpenedCheckpoint) -> Fields:
