@@ -16,9 +16,9 @@ from weakref import WeakSet
 from .core.binding import Binding
 from .core.ciphers import DEFAULT
 from .core.context import NO_CONTEXT, EncryptionContext, acting, current
-from .core.format import Sealed
+from .core.format import Opened, Sealed
 from .core.keys import Key, KeyProvider
-from .core.sealer import Batch, Opened, Sealer
+from .core.sealer import Batch, Sealer
 from .errors import ConfigurationError, EncryptedSerdeError
 
 

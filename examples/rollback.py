@@ -38,8 +38,9 @@ class Shop:
         self.mail_works = False
         self.database = directory / "checkpoints.db"
         self.connection = sqlite3.connect(self.database, check_same_thread=False)
-        anchor = SqliteAnchor(directory / "anchor.db") if with_anchor else None
-        saver = EncryptedSaver(SqliteSaver(self.connection), key, anchor=anchor)
+        anchor = SqliteAnchor(directory / "anchor.db")
+        anchor.setup()
+        saver = EncryptedSaver(SqliteSaver(self.connection), key, anchor=anchor if with_anchor else None)
         builder = StateGraph(Order)
         builder.add_node("ask", lambda state: {"approved": interrupt(f"pay {state['amount']}?")})
         builder.add_node("pay", self._pay)

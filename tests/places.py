@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from encrypted_serde import ConfigurationError
 from encrypted_serde.core.binding import Binding
 from encrypted_serde.core.claims import Claims
 from encrypted_serde.core.encoding import lps
@@ -15,11 +14,8 @@ def at(*fields: str) -> Binding:
 
 
 def claiming(place: Binding, claims: Claims) -> Binding:
-    """The same place with claims; where they are not all of a kind, as a reader knows them."""
-    try:
-        return Binding.of(place.location, claims)
-    except ConfigurationError:
-        return Binding(place.location, claims, None)
+    """The same place with claims."""
+    return Binding.of(place.location, claims)
 
 
 def blob_of(sealed: bytes) -> tuple[str, bytes]:

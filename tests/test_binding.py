@@ -37,6 +37,7 @@ PLACES: dict[str, Binding] = {
     "json": binding.json_value("c"),
     "blob": binding.BLOB,
     "context": binding.CONTEXT,
+    "anchor": binding.ANCHOR,
 }
 
 

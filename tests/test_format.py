@@ -223,6 +223,16 @@ def test_key_texts_name_their_secret_and_id(vector: dict[str, Any]) -> None:
         assert (key.to_text(), key.id.hex()) == (vector["text"], vector["key_id"])
 
 
+@pytest.mark.parametrize("vector", VECTORS["database_keys"], ids=lambda row: row["name"][:12])
+def test_the_key_of_a_database_is_derived_as_the_format_says(vector: dict[str, Any]) -> None:
+    secret = independent_reader.derive(
+        independent_reader.parse_key_text(vector["key_text"]), "database", vector["name"].encode()
+    )
+    assert secret.hex() == vector["secret"]
+    assert independent_reader.key_id(secret).hex() == vector["key_id"]
+    assert Key.from_text(vector["key_text"]).for_database(vector["name"]).id.hex() == vector["key_id"]
+
+
 @each("key_texts_refused")
 def test_other_texts_are_no_keys(vector: dict[str, Any]) -> None:
     assert independent_reader.parse_key_text(vector["text"]) is None

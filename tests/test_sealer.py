@@ -24,7 +24,7 @@ from encrypted_serde import (
     WrongLocation,
     encryption_context,
 )
-from encrypted_serde.core import binding, prepared
+from encrypted_serde.core import binding, bounded, prepared
 from encrypted_serde.core.binding import Binding, Place, WriteClaims
 from encrypted_serde.core.ciphers import CIPHERS, xaes
 from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
@@ -456,7 +456,7 @@ def test_a_nonce_prefix_is_kept_at_all():
 
 
 def test_caches_stay_bounded_whatever_is_read(monkeypatch):
-    monkeypatch.setattr(prepared, "CACHED", 8)
+    monkeypatch.setattr(bounded, "LIMIT", 8)
     sealer, reader = Sealer(KEY), Sealer(KEY)
     for number in range(50):
         context = EncryptionContext.of({"tenant_id": str(number)})

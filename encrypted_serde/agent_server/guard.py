@@ -7,10 +7,10 @@ the thread has.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -23,17 +23,19 @@ from langgraph.checkpoint.base import (
 )
 
 from ..audit import tell_refused
+from ..core.bounded import Bounded
 from ..core.context import NO_CONTEXT, EncryptionContext, current, encryption_context
 from ..core.format import find_sealed
 from ..errors import WrongContext
 from ..rows.manifest import KEY
 from ..saver import EncryptedSaver
 from ..saver.copying import copy_steps
-from ..saver.steps import arun
+from ..wrapping.steps import arun
 from .served import named, served_metadata
 from .tokens import UntrustedContext
-from .trust import Trust
+from .trust import Trust, patiently
 
+_T = TypeVar("_T")
 _REMEMBERED = 4096  # threads whose context is known
 
 
@@ -76,7 +78,7 @@ class TenantSaver(EncryptedSaver):
         self.keys = sealer.keys
         self._only_own = sealer.require_context_to_read
         self._accepted = {EncryptionContext.of(context).encoded for context in options.get("accept_contexts", ())}
-        self._owners: dict[str, bytes] = {}
+        self._owners: Bounded[str, bytes] = Bounded(_REMEMBERED)
 
     def _served_pairs(self, config: RunnableConfig) -> Mapping[str, str] | None:
         served = self.trust.served()
@@ -150,8 +152,7 @@ class TenantSaver(EncryptedSaver):
         self._check_names(served)
         await self._check_owner(source_thread_id, served)
         with encryption_context((served or NO_CONTEXT).pairs):
-            async for _ in arun(copy_steps(self, source_thread_id, target_thread_id)):
-                pass
+            await arun(copy_steps(self, source_thread_id, target_thread_id))
 
     async def _check_writer(self, config: RunnableConfig) -> None:
         served = await self._served()
@@ -160,8 +161,6 @@ class TenantSaver(EncryptedSaver):
         await self._check_owner(thread_id, served)
         # A thread without a context may get one, where such threads are accepted. All others stay whose they are.
         if served is not None or NO_CONTEXT.encoded not in self._accepted:
-            if len(self._owners) >= _REMEMBERED:
-                self._owners.clear()
             self._owners[thread_id] = (served or NO_CONTEXT).encoded
 
     async def _check_owner(self, thread_id: str, served: EncryptionContext | None) -> None:
@@ -184,6 +183,9 @@ class TenantSaver(EncryptedSaver):
         return NO_CONTEXT if sealed is None else sealed.head.context
 
     # --- who asks
+
+    async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
+        return await patiently(lambda: super(TenantSaver, self)._aside(is_heavy, function, *arguments))
 
     async def _served(self) -> EncryptionContext | None:
         """Gives the context of the request, checked in a thread: its token may be under a key that a service has.

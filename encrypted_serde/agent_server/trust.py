@@ -12,11 +12,12 @@ soon as somebody reads or writes. Elsewhere, for queued runs, crons and calls ov
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from langgraph_sdk import EncryptionContext as RequestContext
 
@@ -29,6 +30,8 @@ from .startup import TOKEN, is_probe
 from .tokens import CRON, REQUEST, RUN, TO_MAKE_RUNS, TO_WORK, Tokens, UntrustedContext
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 ContextFromUser = Callable[[Any, RequestContext], Awaitable[Mapping[str, str]]]
 """Async function of the authenticated user and the request's context: returns the encryption context to work under."""
@@ -144,6 +147,32 @@ def _raised_for(problem: object) -> EncryptedSerdeError | None:
     if problem == REFUSED:
         return UntrustedContext("context_from_user gave no usable encryption context for this request")
     return None
+
+
+_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Seconds that a run waits for a key before it asks again: a minute in all."""
+
+
+async def patiently(work: Callable[[], Awaitable[_T]], *, by_itself: bool = False) -> _T:
+    """Does something that needs a key; within a run, does it again for a minute where the key service is away.
+
+    A client can be asked to come again, and is, at once. A run cannot: it would fail, and its work be lost.
+
+    Args:
+        work: What to do.
+        by_itself: Whether it waits as well where the server serves neither request nor run.
+
+    Raises:
+        KeyServiceError: If the key cannot be had.
+    """
+    for pause in _PAUSES:
+        try:
+            return await work()
+        except KeyServiceError as error:
+            if not error.retryable or answer.get() is not None or not (by_itself or served_metadata()):
+                raise
+        await asyncio.sleep(pause)
+    return await work()
 
 
 class Trust:

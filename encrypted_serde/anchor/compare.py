@@ -1,19 +1,36 @@
-"""A whole database beside its anchor, thread by thread: what is missing, what is not entered, and accepting what is missing."""
+"""The one comparison: rows as a database has them, beside what the anchor says of them.
+
+Reading, listing, ``verify --anchor``, ``anchor status`` and ``anchor accept`` all ask a `View`.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from .entries import LATEST, Entry, Kind, id_bytes, id_text, pack_slots
-from .keeper import Keeper, Where
-from .ledger import Ledger, Spot, Standing
-from .watch import FoundWrite, Watch, WriteGaps
+from .entries import OWN, Entry, Kind, id_bytes, id_text, pack_slots
+from .ledger import TO_ENTER, Ledger, Standing, TaskSlot
+from .names import Names, Spot
+
+MISSING = "a checkpoint that the anchor requires is missing in the database"
+
+
+class FoundWrite(NamedTuple):
+    """A pending write in the database.
+
+    Attributes:
+        task_id: The task that made it.
+        slot: Its position in the task; of special writes the negative number that LangGraph gives their channel.
+        batch: Id of its batch.
+    """
+
+    task_id: str
+    slot: int
+    batch: str
 
 
 class FoundRow(NamedTuple):
-    """A checkpoint as it stands in the database, verified.
+    """A checkpoint in the database.
 
     Attributes:
         checkpoint_ns: Its namespace.
@@ -26,129 +43,141 @@ class FoundRow(NamedTuple):
     writes: Sequence[FoundWrite]
 
 
-class Missing(NamedTuple):
-    """Something that the anchor knows and the database does not have, or has in an older state.
+class Judged(NamedTuple):
+    """A row beside the anchor.
 
     Attributes:
-        thread: The thread's id; its token in hexadecimal digits where no row of it is left.
-        checkpoint_ns: The namespace; None where no row of it is left.
-        checkpoint_id: The checkpoint.
-        what: Says it: the checkpoint, so many writes, so many older writes.
+        row: The row.
+        spot: Its name in the anchor.
+        standing: How its checkpoint stands.
+        missing: Slots where a write must be and none is.
+        stale: Writes that were replaced or deleted and are there all the same.
+        unknown: Writes to enter when they are seen.
+        others: By write, the batches that were entered for its slot too, and are not what is in it.
     """
 
-    thread: str
-    checkpoint_ns: str | None
-    checkpoint_id: str
-    what: str
+    row: FoundRow
+    spot: Spot
+    standing: Standing
+    missing: Sequence[TaskSlot] = ()
+    stale: Sequence[FoundWrite] = ()
+    unknown: Sequence[FoundWrite] = ()
+    others: Sequence[tuple[FoundWrite, bytes]] = ()
+
+    @property
+    def counts(self) -> bool:
+        """Whether the row counts. If not, it was deleted on purpose and was put back, or was not deleted yet."""
+        return self.standing is not Standing.DELETED
+
+    @property
+    def to_enter(self) -> int:
+        """How many rows of it, the checkpoint and its writes, the anchor does not require yet."""
+        return (self.standing in TO_ENTER) + len(self.unknown) if self.counts else 0
+
+    @property
+    def is_news(self) -> bool:
+        """Whether something is to be entered of it."""
+        return self.counts and bool(self.to_enter or self.others)
+
+    @property
+    def problem(self) -> str | None:
+        """What somebody took away or put back; None if nothing."""
+        if not self.counts:
+            return None
+        if self.missing:
+            return f"{len(self.missing)} writes that the anchor requires are missing in the database"
+        if self.stale:
+            return f"an older write of task {self.stale[0].task_id} was put back"
+        return None
 
 
-class Comparison(NamedTuple):
-    """A thread beside the anchor.
-
-    Attributes:
-        missing: What is missing.
-        unknown: How many checkpoints and writes are not entered. They are no finding: a process may have died, or they are
-            from before the anchor.
-        known: How many checkpoints the anchor requires.
-    """
-
-    missing: list[Missing]
-    unknown: int
-    known: int
-
-
-def compare(keeper: Keeper, where: Where, rows_of: Callable[[], Iterable[FoundRow]]) -> Comparison:
-    """Compares one thread. It may be in use meanwhile.
+class View:
+    """What the anchor says of a thread, or of a part of it that was asked for.
 
     Args:
-        keeper: Asks the anchor.
-        where: The thread; its namespace does not count.
-        rows_of: Gives its rows. Called after the anchor was asked.
+        names: The anchor's names.
+        thread_id: The thread.
+        ledger: What was entered.
     """
-    ledger = keeper.thread(where)
-    missing: list[Missing] = []
-    unknown = 0
-    names: dict[bytes, str] = {}
-    seen: set[Spot] = set()
-    for row in rows_of():
-        watch = _watch(keeper, where, row, ledger)
-        names.update(dict.fromkeys((tokens.namespace for tokens in watch.tokens), row.checkpoint_ns))
-        seen.update((tokens.namespace, id_bytes(row.checkpoint_id)) for tokens in watch.tokens)
-        standing, gaps = watch.checkpoint(row.checkpoint_id), watch.writes(row.checkpoint_id, row.writes)
+
+    def __init__(self, names: Names, thread_id: str, ledger: Ledger) -> None:
+        self.names = names
+        self.thread_id = thread_id
+        self.ledger = ledger
+
+    def spot(self, checkpoint_ns: str, checkpoint_id: str) -> Spot:
+        """Returns the name of a checkpoint in the anchor."""
+        return Spot(self.names.namespace(self.thread_id, checkpoint_ns), id_bytes(checkpoint_id))
+
+    def newest(self, checkpoint_ns: str) -> str | None:
+        """Returns the id of the newest checkpoint of a namespace that must be there; None if none must."""
+        required = self.ledger.required(self.names.namespace(self.thread_id, checkpoint_ns))
+        return id_text(max(spot.checkpoint for spot in required)) if required else None
+
+    def judge(self, row: FoundRow) -> Judged:
+        """Compares one row."""
+        spot = self.spot(row.checkpoint_ns, row.checkpoint_id)
+        standing = self.ledger.checkpoint(spot)
         if standing is Standing.DELETED:
-            continue
-        unknown += (standing is Standing.UNKNOWN) + len(gaps.unknown)
-        missing += [Missing(where.thread_id, row.checkpoint_ns, row.checkpoint_id, what) for what in _said(gaps)]
-    required = ledger.required()
-    missing += [
-        Missing(where.thread_id, names.get(namespace), id_text(checkpoint), "the checkpoint")
-        for namespace, checkpoint in required
-        if (namespace, checkpoint) not in seen
-    ]
-    return Comparison(missing, unknown, len(required))
-
-
-def threads_without_rows(keeper: Keeper, found: Iterable[Where]) -> list[tuple[bytes, list[Missing]]]:
-    """Gives the threads that the anchor requires and the database has no row of, by token, since nobody knows their names.
-
-    Args:
-        keeper: Asks the anchor.
-        found: The threads that the database has rows of.
-    """
-    known = {tokens.thread for where in found for tokens in keeper.tokens(where)}
-    gone = []
-    for thread in keeper.anchor.threads():
-        required = [] if thread in known else Ledger(keeper.anchor.entries(thread)).required()
-        if required:
-            gone.append((thread, [Missing(thread.hex(), None, id_text(each), "the checkpoint") for _, each in required]))
-    return gone
-
-
-def enter_unknown(keeper: Keeper, where: Where, rows: Iterable[FoundRow]) -> int:
-    """Enters the rows of a thread that the anchor does not know: for a database from before the anchor."""
-    ledger = keeper.thread(where)
-    entered = 0
-    for row in rows:
-        watch = _watch(keeper, where, row, ledger)
-        if watch.checkpoint(row.checkpoint_id) is not Standing.DELETED:
-            entered += keeper.enter_found(watch, row.checkpoint_id, watch.writes(row.checkpoint_id, row.writes).unknown)
-    return entered
-
-
-def accept(keeper: Keeper, where: Where, rows: Iterable[FoundRow]) -> None:
-    """Enters that of a thread exactly what stands there counts from now on. All at once: there is no state in between.
-
-    Rows that were deleted on purpose and stand there all the same go on to count as absent.
-    """
-    ledger = keeper.thread(where)
-    thread = keeper.tokens(where)[0].thread
-    entries = [Entry(thread, b"", b"", Kind.DELETED)]
-    for row in rows:
-        watch = _watch(keeper, where, row, ledger)
-        if watch.checkpoint(row.checkpoint_id) is Standing.DELETED:
-            continue
-        names = watch.tokens[0]
-        spot = thread, names.namespace, id_bytes(row.checkpoint_id)
-        entries.append(Entry(*spot, Kind.CHECKPOINT, epoch=LATEST))
-        batches: dict[tuple[str, str], list[int]] = defaultdict(list)
+            return Judged(row, spot, standing)
+        slots = self.ledger.writes(spot)
+        taken: set[TaskSlot] = set()
+        stale, unknown, others = [], [], []
         for write in row.writes:
-            batches[write.task_id, write.batch].append(write.slot)
-        entries += [
-            Entry(*spot, Kind.WRITES, names.task(row.checkpoint_id, task_id), batch.encode(), pack_slots(slots), LATEST)
-            for (task_id, batch), slots in batches.items()
-        ]
-    keeper.anchor.append(entries)
+            place = (self.names.task(spot, write.task_id), write.slot)
+            taken.add(place)
+            batches, batch = slots.get(place, {}), write.batch.encode()
+            found = batches.get(batch, Standing.UNKNOWN)
+            if found in (Standing.REPLACED, Standing.DELETED):
+                stale.append(write)
+                continue
+            if found in TO_ENTER:
+                unknown.append(write)
+            others += [(write, each) for each, its in batches.items() if each != batch and its > Standing.REPLACED]
+        missing = [place for place, batches in slots.items() if place not in taken and Standing.REQUIRED in batches.values()]
+        return Judged(row, spot, standing, missing, stale, unknown, others)
 
+    def missing(self, seen: Iterable[Spot], namespace: bytes | None = None) -> list[Spot]:
+        """Returns the checkpoints that must be there and were not seen, newest first."""
+        left = {*self.ledger.required(namespace)} - {*seen}
+        return sorted(left, key=lambda spot: spot.checkpoint, reverse=True)
 
-def accept_loss(keeper: Keeper, thread: bytes) -> None:
-    """Enters that a whole thread is deleted, by its token."""
-    keeper.anchor.append([Entry(thread, b"", b"", Kind.DELETED)])
+    # --- the entries that follow from a comparison
 
+    def seen(self, judged: Judged) -> Iterator[Entry]:
+        """Returns the entries that make a row required that is authentic and was seen.
 
-def _watch(keeper: Keeper, where: Where, row: FoundRow, ledger: Ledger) -> Watch:
-    return Watch(keeper.tokens(where._replace(checkpoint_ns=row.checkpoint_ns)), ledger)
+        A slot holds one write: others that were entered for the slot of one that was seen are replaced.
+        """
+        known = self.ledger.known(judged.spot)
+        if judged.standing in TO_ENTER:
+            yield self._entry(judged.spot, Kind.CHECKPOINT, known=known)
+        for write in judged.unknown:
+            task, batch = self.names.task(judged.spot, write.task_id), write.batch.encode()
+            yield self._entry(judged.spot, Kind.WRITES, task, batch, pack_slots([write.slot]), known)
+        for write, other in judged.others:
+            task = self.names.task(judged.spot, write.task_id)
+            yield self._entry(judged.spot, Kind.REPLACED, task, other, pack_slots([write.slot]), known)
 
+    def accepted(self, judged: Judged) -> Iterator[Entry]:
+        """Returns the entries by which an operator accepts a row as it is, and nothing else."""
+        slots = self.ledger.writes(judged.spot)
+        for write in judged.stale:
+            task, batch, slot = self.names.task(judged.spot, write.task_id), write.batch.encode(), pack_slots([write.slot])
+            yield self._entry(judged.spot, Kind.WRITES, task, batch, slot, OWN)
+            for other, standing in slots[task, write.slot].items():
+                if other != batch and standing > Standing.REPLACED:
+                    yield self._entry(judged.spot, Kind.REPLACED, task, other, slot, OWN)
+        for task, position in judged.missing:
+            for batch, standing in slots[task, position].items():
+                if standing > Standing.REPLACED:
+                    yield self._entry(judged.spot, Kind.REPLACED, task, batch, pack_slots([position]), OWN)
 
-def _said(gaps: WriteGaps) -> list[str]:
-    said = [f"{len(gaps.missing)} of its writes"] if gaps.missing else []
-    return said + ([f"{len(gaps.stale)} of its writes, which stand in an older state"] if gaps.stale else [])
+    def ended(self, spot: Spot | None, kind: Kind) -> Entry:
+        """Returns the entry that ends a deletion of a checkpoint, or of the whole thread."""
+        return self._entry(spot or Spot(b"", b""), kind, known=self.ledger.newest)
+
+    def _entry(
+        self, spot: Spot, kind: Kind, task: bytes = b"", batch: bytes = b"", slots: bytes = b"", known: int = 0
+    ) -> Entry:
+        return Entry(self.names.thread(self.thread_id), *spot, kind, task, batch, slots, known)

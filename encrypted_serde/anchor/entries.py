@@ -1,13 +1,14 @@
-"""What an anchor holds: entries, only ever added, that say what was stored in a database and what was deleted on purpose.
+"""What an anchor holds: entries, only ever added, about what was stored in a database and what was deleted on purpose.
 
-Nothing in an entry can be read. Threads, namespaces and tasks are keyed tokens (see `tokens`), checkpoint ids are LangGraph's
-UUIDs as bytes, a batch is the random id that a call of ``put_writes`` seals into its writes. That id and not the AEAD tag names
-a write, since it survives re-encryption: rotating keys needs no anchor.
+Nothing in an entry can be read. Threads, namespaces and tasks are keyed tokens (see `names`), checkpoint ids are LangGraph's
+UUIDs as bytes, and a batch is the random id that one call of ``put_writes`` seals into its writes. That id, and not the AEAD
+tag, names a write, because it survives re-encryption.
 """
 
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
@@ -15,44 +16,57 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 _RUN = struct.Struct(">iI")
+_TICKS_BEFORE_1970 = 0x01B21DD213814000
+"""Tenths of microseconds from the beginning of the calendar that UUIDs count from."""
 
-LATEST = (1 << 63) - 1
-"""The epoch of an entry that is made together with one about the whole thread, whose number is not known yet."""
+OWN = (1 << 63) - 1
+"""The ``known`` of an entry whose writer knows every entry that was made before it, e.g. of an operator's command."""
+
+ABOUT_ITSELF = b"\0" * 16
+"""The thread token of entries about the anchor itself."""
 
 
 class Kind(IntEnum):
     """What an entry says.
 
     Attributes:
-        CHECKPOINT: The checkpoint was stored.
-        WRITES: Writes of a task were stored: one batch id, and the slots (positions) that it has.
-        REPLACED: Writes do not stand in these slots, although they were sent there: a later special write took their place, or
-            an earlier ordinary one kept it.
-        DELETED: The thread, or one checkpoint of it, is deleted on purpose, with everything that was entered before.
-        THINNED: Some of the thread is being deleted on purpose: nothing entered before is missed until it is entered again.
+        CHECKPOINT: The checkpoint was stored, or seen in the database.
+        WRITES: Writes of a task were stored or seen: one batch id, and the slots (positions) that it has.
+        REPLACED: These slots no longer hold writes of this batch: a later special write replaced them, or an earlier ordinary
+            one kept the slot.
+        GOING: A deletion begins, of the thread or of one checkpoint.
+        GONE: A deletion ended, and the thread or the checkpoint is gone.
+        KEPT: A deletion ended, and the thread or the checkpoint is still there.
+        SECRET: A sealed copy of the anchor's own secret.
     """
 
     CHECKPOINT = 1
     WRITES = 2
     REPLACED = 3
-    DELETED = 4
-    THINNED = 5
+    GOING = 4
+    GONE = 5
+    KEPT = 6
+    SECRET = 7
+
+
+DELETIONS = (Kind.GOING, Kind.GONE, Kind.KEPT)
 
 
 class Entry(NamedTuple):
     """One line of an anchor.
 
     Attributes:
-        thread: Token of the thread, 16 bytes.
+        thread: Token of the thread, 16 bytes; `ABOUT_ITSELF` in an entry about the anchor.
         namespace: Token of the checkpoint namespace, 8 bytes; empty in an entry about the whole thread.
-        checkpoint: The checkpoint id as `id_bytes` gives it; empty in an entry about the whole thread.
+        checkpoint: The checkpoint id as `id_bytes` returns it; empty in an entry about the whole thread.
         kind: A `Kind`.
-        task: Token of the task, 8 bytes, in entries about writes.
-        batch: Id of the batch, in entries about writes; empty for a write from before batches had one.
-        slots: Positions in the task, as `pack_slots` gives them, in entries about writes.
-        epoch: Number of the last entry about the whole thread that the writer knew when it began to store; 0 if of none. What
-            began before a deletion may have been deleted by it.
-        number: Given by the anchor, ascending: an entry that was begun after another one was finished has the higher number.
+        task: Token of the task, 8 bytes, in entries about writes; id of the secret in a `Kind.SECRET` entry.
+        batch: Id of the batch, in entries about writes; the sealed copy in a `Kind.SECRET` entry; in the announcement that a
+            whole thread goes, the id that a checkpoint would get that is made now.
+        slots: Positions in the task, as `pack_slots` returns them, in entries about writes.
+        known: Number of the newest entry about deletions that the writer knew before it began to store. In an entry that
+            ends a deletion: number of the newest entry that the deleting process knew before it looked at what is left.
+        number: Given by the anchor, ascending: an entry that was begun after another was finished has the higher number.
     """
 
     thread: bytes
@@ -62,11 +76,11 @@ class Entry(NamedTuple):
     task: bytes = b""
     batch: bytes = b""
     slots: bytes = b""
-    epoch: int = 0
+    known: int = 0
     number: int = 0
 
     @property
-    def is_mark(self) -> bool:
+    def is_about_thread(self) -> bool:
         """Whether it is about the whole thread."""
         return not self.checkpoint
 
@@ -75,30 +89,35 @@ class Anchor(Protocol):
     """A list of entries that is only ever added to, kept where those who write the database cannot change it.
 
     Four methods, called from any thread, by any number of processes at once. They block; asynchronous callers use a thread.
-    What fails raises `AnchorError`.
+    What fails raises `AnchorError`. An anchor may have an attribute ``keys``: the keys for its secret, if they are not those
+    of the saver.
     """
 
-    def append(self, entries: Iterable[Entry]) -> None:
-        """Adds entries, all or none, in their order. When it returns they are there for every reader.
+    def append(self, entries: Iterable[Entry]) -> int:
+        """Adds entries, all or none, in their order. When it returns, every reader sees them.
 
         Args:
-            entries: Their ``number`` is not looked at. The same one may be added twice.
+            entries: Their ``number`` is not looked at. The same entry may be added twice.
+
+        Returns:
+            The highest number of an entry about deletions (`Kind.GOING`, `Kind.GONE`, `Kind.KEPT`) of the first entry's thread,
+            or of its checkpoint; 0 if there is none. It may lack entries that were added at the same time.
         """
         ...
 
     def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
-        """Gives the marks of a thread, and all entries about the highest checkpoint id entered in one of its namespaces.
+        """Returns the entries about a whole thread, and all about the highest checkpoint id entered in one of its namespaces.
 
         The highest of those that have an entry of kind `Kind.CHECKPOINT`, comparing bytes.
         """
         ...
 
     def entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
-        """Gives the marks of a thread, and all its other entries; only those of a namespace, and of a checkpoint, if given."""
+        """Returns all entries about a thread; of those about checkpoints only a namespace's, or a checkpoint's, if given."""
         ...
 
     def threads(self) -> list[bytes]:
-        """Gives the token of every thread that has an entry."""
+        """Returns the token of every thread that has an entry."""
         ...
 
 
@@ -114,8 +133,14 @@ def id_bytes(checkpoint_id: str) -> bytes:
     return b"t" + checkpoint_id.encode("utf-8", "surrogatepass")
 
 
+def id_of_now() -> bytes:
+    """Returns, as `id_bytes` would, the lowest id that LangGraph gives a checkpoint that is made now: a UUID of version 6."""
+    ticks = time.time_ns() // 100 + _TICKS_BEFORE_1970
+    return b"u" + (ticks >> 12 << 80 | 6 << 76 | (ticks & 0xFFF) << 64).to_bytes(16, "big")
+
+
 def id_text(encoded: bytes) -> str:
-    """Gives back the id that `id_bytes` encoded."""
+    """Decodes what `id_bytes` encoded."""
     if encoded[:1] == b"u" and len(encoded) == 17:
         return str(UUID(bytes=encoded[1:]))
     return encoded[1:].decode("utf-8", "surrogatepass")
@@ -138,6 +163,6 @@ def _pack_slots(slots: tuple[int, ...]) -> bytes:
 
 
 def unpack_slots(packed: bytes) -> list[int]:
-    """Gives back what `pack_slots` encoded; a tail that is no run is left out."""
+    """Decodes what `pack_slots` encoded; a tail that is no run is left out."""
     whole = len(packed) - len(packed) % _RUN.size
     return [slot for start, count in _RUN.iter_unpack(packed[:whole]) for slot in range(start, start + count)]

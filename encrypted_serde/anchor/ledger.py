@@ -1,12 +1,16 @@
-"""What follows from the entries about a thread: which checkpoints and writes must be there, may be, and must not.
+"""What follows from the entries about a thread: which checkpoints and writes must be in the database, may be, and must not.
 
-Pure: no database, no keys. The rules, and why they raise no false alarm:
+Pure: no database, no keys. An entry is made after its row was stored, and the anchor is read before rows are. So what the
+ledger requires was in the database earlier, and only a deletion can have taken it away.
 
-* An entry is made after its row was stored, and read before rows are: what the ledger knows was in the database earlier.
-* **deleted**: entered before a `Kind.DELETED` entry. The row counts as absent, whoever put it back.
-* **optional**: entered later by somebody who had begun before (its epoch is older). The deletion may have met the row or not.
-* **required**: everything else. It is missed.
-* A write is **replaced** once somebody who knew it, or stored over it, says so, in whatever order the entries arrive: the id
+* A deletion of a whole thread is announced, done and ended. What was entered before the announcement counts as absent from
+  then on, unless the deletion failed (`Kind.KEPT`). What is entered while it is open may go with it.
+* A row without an entry counts as absent too if its id says that it is older than a deletion of its thread: the process that
+  stored it died before it entered it.
+* A deletion of checkpoints names each of them. While it is open they may be there or not; it ends with `Kind.GONE` or
+  `Kind.KEPT` for each.
+* An entry whose writer did not know the end of a deletion is *late*: its row may have gone. It counts once the row is seen.
+* A write is replaced once a process that knew it, or stored over it, says so, in whatever order the entries arrive: the id
   of a batch is used once.
 """
 
@@ -16,95 +20,167 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
-from .entries import Entry, Kind, unpack_slots
-
-Spot = tuple[bytes, bytes]
-"""Token of a namespace, and a checkpoint id in bytes."""
+from .entries import DELETIONS, Entry, Kind, unpack_slots
+from .names import Spot
 
 TaskSlot = tuple[bytes, int]
 """Token of a task, and a position in it."""
 
 
 class Standing(IntEnum):
-    """What the anchor says of a checkpoint, or of a write in its slot. The higher of two counts."""
+    """What the anchor says of a checkpoint, or of a write in its slot. If entries disagree, the higher one counts.
+
+    Attributes:
+        UNKNOWN: There is no entry.
+        DELETED: It was deleted on purpose, and counts as absent.
+        REPLACED: Of a write: another one has its slot.
+        GOING: A deletion that is open may take it. It may be there or not.
+        LATE: Its entry was made across the end of a deletion. It may be there or not, and is entered again when it is seen.
+        REQUIRED: It must be there.
+    """
 
     UNKNOWN = 0
     DELETED = 1
     REPLACED = 2
-    OPTIONAL = 3
-    REQUIRED = 4
+    GOING = 3
+    LATE = 4
+    REQUIRED = 5
 
 
-class Ledger:
-    """The entries about one thread, under one key's tokens or several.
+TO_ENTER = (Standing.UNKNOWN, Standing.LATE)
+"""How a row stands that is entered when it is seen."""
 
-    Args:
-        entries: As an anchor gave them, in any order.
+
+class _Deletions:
+    """The deletions of one thread, or of one checkpoint.
 
     Attributes:
-        epoch: Number of the last entry about the whole thread; 0 if there is none.
+        newest: Number of the newest entry about deletions; 0 if there is none.
+        gone_before: Entries with lower numbers are about what was deleted.
+        gone_at: Number of the newest `Kind.GONE` entry.
+        is_open: Whether a deletion was announced and did not end.
+        ids_before: Of a deletion of a whole thread: ids that are lower were given before it began.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self._deleted_at = 0
-        self.epoch = 0
+        found = sorted((entry for entry in entries if entry.kind in DELETIONS), key=_number)
+        self._ends = [entry for entry in found if entry.kind != Kind.GOING]
+        self.newest = found[-1].number if found else 0
+        self.gone_at = max((end.number for end in self._ends if end.kind == Kind.GONE), default=0)
+        self.gone_before = 0
+        self.is_open = False
+        self.ids_before = b""
+        for entry in found:
+            if entry.kind == Kind.GOING:
+                end = next((end for end in self._ends if end.known >= entry.number), None)
+                self.is_open |= end is None
+                if end is None or end.kind == Kind.GONE:
+                    self.gone_before, self.ids_before = entry.number, max(self.ids_before, entry.batch)
+
+    def is_older(self, checkpoint: bytes) -> bool:
+        """Says whether an id was given before a deletion of the whole thread began."""
+        return checkpoint[:1] == self.ids_before[:1] and checkpoint < self.ids_before
+
+    def is_late(self, entry: Entry) -> bool:
+        """Says whether an entry's writer did not know the end of a deletion that may have taken the row."""
+        known = _known(entry)
+        return any(known < end.number and not (end.kind == Kind.KEPT and entry.number <= end.known) for end in self._ends)
+
+
+class Ledger:
+    """The entries about one thread.
+
+    Args:
+        entries: As an anchor returned them, in any order.
+
+    Attributes:
+        newest: Number of the newest of them.
+    """
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        about_thread: list[Entry] = []
         self._spots: dict[Spot, list[Entry]] = defaultdict(list)
+        self.newest = 0
         for entry in entries:
-            if not entry.is_mark:
-                self._spots[entry.namespace, entry.checkpoint].append(entry)
-                continue
-            self.epoch = max(self.epoch, entry.number)
-            if entry.kind == Kind.DELETED:
-                self._deleted_at = max(self._deleted_at, entry.number)
+            self.newest = max(self.newest, entry.number)
+            if entry.is_about_thread:
+                about_thread.append(entry)
+            else:
+                self._spots[Spot(entry.namespace, entry.checkpoint)].append(entry)
+        self._thread = _Deletions(about_thread)
+        self._deletions: dict[Spot, _Deletions] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a deletion of the whole thread was announced and did not end."""
+        return self._thread.is_open
 
     def spots(self) -> Iterator[Spot]:
-        """Gives every namespace and checkpoint that has an entry."""
+        """Returns every checkpoint that has an entry."""
         return iter(self._spots)
+
+    def known(self, spot: Spot | None = None) -> int:
+        """Returns the number of the newest entry about deletions of the thread, or of a checkpoint."""
+        return self._thread.newest if spot is None else max(self._thread.newest, self._of(spot).newest)
 
     def checkpoint(self, spot: Spot) -> Standing:
         """Says how a checkpoint stands."""
-        found = self._spots.get(spot, ())
-        deleted_at = self._deletion(found)
-        standings = [self._standing(entry, deleted_at) for entry in found if entry.kind == Kind.CHECKPOINT]
-        if not standings and deleted_at > self._deleted_at:
+        found, deletions = self._spots.get(spot, ()), self._of(spot)
+        standings = [self._standing(entry, deletions) for entry in found if entry.kind == Kind.CHECKPOINT]
+        if not standings and deletions.is_open:
+            return Standing.GOING
+        if not standings and (deletions.gone_at or self._thread.is_older(spot.checkpoint)):
             return Standing.DELETED
         return max(standings, default=Standing.UNKNOWN)
 
-    def required(self) -> list[Spot]:
-        """Gives the checkpoints that must be there."""
-        return [spot for spot in self._spots if self.checkpoint(spot) is Standing.REQUIRED]
+    def required(self, namespace: bytes | None = None) -> list[Spot]:
+        """Returns the checkpoints that must be there, of one namespace if given."""
+        found = [spot for spot in self._spots if namespace in (None, spot.namespace)]
+        return [spot for spot in found if self.checkpoint(spot) is Standing.REQUIRED]
+
+    def going(self) -> list[Spot]:
+        """Returns the checkpoints that deletions name which did not end."""
+        return [spot for spot in self._spots if self._of(spot).is_open and self.checkpoint(spot) is Standing.GOING]
 
     def writes(self, spot: Spot) -> dict[TaskSlot, dict[bytes, Standing]]:
         """Says, for each slot of a checkpoint that has an entry, how the batches stand that were sent there."""
-        found = self._spots.get(spot, ())
-        deleted_at = self._deletion(found)
+        deletions = self._of(spot)
         slots: dict[TaskSlot, dict[bytes, Standing]] = defaultdict(dict)
-        replaced: list[tuple[TaskSlot, bytes]] = []
-        for entry in found:
-            if entry.kind == Kind.REPLACED and entry.number > self._deleted_at <= entry.epoch:
-                replaced += [((entry.task, slot), entry.batch) for slot in unpack_slots(entry.slots)]
-            elif entry.kind == Kind.WRITES:
-                standing = self._standing(entry, deleted_at)
+        known: dict[tuple[TaskSlot, bytes], int] = {}
+        for entry in self._spots.get(spot, ()):
+            if entry.kind != Kind.WRITES:
+                continue
+            standing = self._standing(entry, deletions)
+            for slot in unpack_slots(entry.slots):
+                place, batches = (entry.task, slot), slots[entry.task, slot]
+                batches[entry.batch] = max(batches.get(entry.batch, Standing.UNKNOWN), standing)
+                known[place, entry.batch] = max(known.get((place, entry.batch), 0), _known(entry))
+        for entry in self._spots.get(spot, ()):
+            if entry.kind == Kind.REPLACED:
                 for slot in unpack_slots(entry.slots):
-                    batches = slots[entry.task, slot]
-                    batches[entry.batch] = max(batches.get(entry.batch, Standing.UNKNOWN), standing)
-        for task_slot, batch in replaced:
-            slots[task_slot][batch] = Standing.REPLACED
+                    # Only a process that knew this entry and still entered the write, an operator's, takes it back.
+                    if known.get(((entry.task, slot), entry.batch), 0) < entry.number:
+                        slots[entry.task, slot][entry.batch] = Standing.REPLACED
         return slots
 
-    def is_in_force(self, entry: Entry) -> bool:
-        """Says whether an entry about a checkpoint still counts: no deletion came after it."""
-        if entry.is_mark or entry.kind == Kind.DELETED:
-            return False
-        return entry.number > self._deletion(self._spots[entry.namespace, entry.checkpoint])
+    def _of(self, spot: Spot) -> _Deletions:
+        if spot not in self._deletions:
+            self._deletions[spot] = _Deletions(self._spots.get(spot, ()))
+        return self._deletions[spot]
 
-    def _deletion(self, found: Iterable[Entry]) -> int:
-        """Gives the number of the last entry that deletes a checkpoint, on its own or with its thread."""
-        return max([self._deleted_at, *(entry.number for entry in found if entry.kind == Kind.DELETED)])
-
-    def _standing(self, entry: Entry, deleted_at: int) -> Standing:
-        if entry.number < deleted_at:
+    def _standing(self, entry: Entry, deletions: _Deletions) -> Standing:
+        if entry.number < self._thread.gone_before or _known(entry) < deletions.gone_at:
             return Standing.DELETED
-        if entry.number < self.epoch or entry.epoch < self.epoch:
-            return Standing.OPTIONAL
+        if deletions.is_open or self._thread.is_open:
+            return Standing.GOING
+        if self._thread.is_late(entry) or deletions.is_late(entry):
+            return Standing.LATE
         return Standing.REQUIRED
+
+
+def _number(entry: Entry) -> int:
+    return entry.number
+
+
+def _known(entry: Entry) -> int:
+    return min(entry.known, entry.number)

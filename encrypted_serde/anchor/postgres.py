@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..core.keys import Key, KeyProvider
 from ..errors import AnchorError, ConfigurationError
 from .entries import Entry, Kind
 from .forks import start_anew_in_children
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_COLUMNS = "thread, namespace, checkpoint, kind, task, batch, slots, epoch, number"
+_COLUMNS = "thread, namespace, checkpoint, kind, task, batch, slots, known, number"
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {table} (
     number bigint GENERATED ALWAYS AS IDENTITY,
@@ -27,21 +31,27 @@ CREATE TABLE IF NOT EXISTS {table} (
     task bytea NOT NULL,
     batch bytea NOT NULL,
     slots bytea NOT NULL,
-    epoch bigint NOT NULL
+    known bigint NOT NULL
 );
 CREATE INDEX IF NOT EXISTS {index} ON {table} (thread, namespace, checkpoint, kind);
 """
 # Not the column `number`: nobody is to choose when an entry was made.
-_GRANT = "GRANT SELECT, INSERT (thread, namespace, checkpoint, kind, task, batch, slots, epoch) ON {table} TO {role}"
-_INSERT = "INSERT INTO {table} (thread, namespace, checkpoint, kind, task, batch, slots, epoch) "
+_GRANT = "GRANT SELECT, INSERT (thread, namespace, checkpoint, kind, task, batch, slots, known) ON {table} TO {role}"
+_INSERT = "INSERT INTO {table} (thread, namespace, checkpoint, kind, task, batch, slots, known) "
 _MARKS = f"SELECT {_COLUMNS} FROM {{table}} WHERE thread = $1 AND namespace = '' AND checkpoint = ''"  # noqa: S608
 _PLACE = f"{_MARKS} UNION ALL SELECT {_COLUMNS} FROM {{table}} WHERE thread = $1 AND namespace = $2"  # noqa: S608
 _HIGHEST = (
     f"SELECT checkpoint FROM {{table}} WHERE thread = $1 AND namespace = $2 AND kind = {int(Kind.CHECKPOINT)} "  # noqa: S608
     "ORDER BY checkpoint DESC LIMIT 1"
 )
+_DELETIONS = (
+    "SELECT greatest((SELECT coalesce(max(number), 0) FROM {{table}} WHERE thread = {0} AND namespace = '' "
+    "AND checkpoint = ''), (SELECT coalesce(max(number), 0) FROM {{table}} WHERE thread = {0} AND namespace = {1} "
+    "AND checkpoint = {2} AND kind IN (4, 5, 6)))"
+)
 _STATEMENTS = {
-    b"anchor_insert": _INSERT + "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    b"anchor_insert": f"WITH added AS ({_INSERT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)) "
+    + _DELETIONS.format("$1", "$2", "$3"),
     b"anchor_newest": f"{_PLACE} AND checkpoint = ({_HIGHEST})",
     b"anchor_thread": f"SELECT {_COLUMNS} FROM {{table}} WHERE thread = $1 ORDER BY number",  # noqa: S608
     b"anchor_namespace": _PLACE,
@@ -49,8 +59,11 @@ _STATEMENTS = {
     b"anchor_threads": "SELECT DISTINCT thread FROM {table}",
 }
 _INSERT_MANY = (
-    f"{_INSERT} SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[], %s::int2[], "  # noqa: S608
-    "%s::bytea[], %s::bytea[], %s::bytea[], %s::int8[])"
+    f"WITH added AS ({_INSERT} SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[], %s::int2[], "  # noqa: S608
+    "%s::bytea[], %s::bytea[], %s::bytea[], %s::int8[])) "
+    f"SELECT ({_DELETIONS.format('k.thread', 'k.namespace', 'k.checkpoint')}) "
+    "FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[]) WITH ORDINALITY AS k(thread, namespace, checkpoint, place) "
+    "ORDER BY k.place"
 )
 _LOCK = 7_310_913_413  # of pg_advisory_xact_lock: two that create the table at once would fail
 _CONNECT_SECONDS = 10
@@ -59,11 +72,21 @@ _left_to_the_parent: list[Any] = []
 """Connections from before a fork: closing one in the child would end the parent's session."""
 
 
+@dataclass
+class _Waiting:
+    """One call of `append`: its rows, and what became of them."""
+
+    rows: list[tuple[Any, ...]]
+    deletions: int | None = None
+    error: AnchorError | None = None
+
+
 class PostgresAnchor:
     """Keeps entries in a table of a Postgres database: another server than the checkpointer's, or at least another role.
 
     The application connects as a role that can insert and read, and neither change nor delete. The owner of the table makes it
-    once, with `setup` or ``encrypted-serde anchor init --grant ROLE``; where the connection may create tables, it makes itself.
+    once, with `setup` or ``encrypted-serde anchor init --grant ROLE``. Entries of calls that wait at the same time share a
+    round trip.
 
     One connection per process, shared by its threads, made on first use and again when it broke. It uses prepared statements,
     which PgBouncer passes on since 1.21. Needs psycopg 3.2 (extra ``postgres``).
@@ -71,12 +94,13 @@ class PostgresAnchor:
     Args:
         conninfo: What `psycopg.connect` takes.
         table: Its name; one table serves one checkpointer's database.
+        keys: Keys for the anchor's secret; those of the saver when None. A saver with a key for each tenant needs them.
 
     Raises:
         ConfigurationError: If psycopg is missing, or conninfo is none.
     """
 
-    def __init__(self, conninfo: str, *, table: str = "anchor_entries") -> None:
+    def __init__(self, conninfo: str, *, table: str = "anchor_entries", keys: Key | KeyProvider | None = None) -> None:
         try:
             import psycopg
             from psycopg import conninfo as parsing
@@ -89,7 +113,9 @@ class PostgresAnchor:
             raise ConfigurationError("conninfo: not a connection string that psycopg understands") from None
         self._options: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, **options}
         self._psycopg = psycopg
+        self.keys = keys
         self._table = table
+        self._queue: deque[_Waiting] = deque()
         self._names = {"table": sql.Identifier(table), "index": sql.Identifier(f"{table}_places")}
         self._lock = threading.Lock()
         self._connection: psycopg.Connection[Any] | None = None
@@ -98,12 +124,13 @@ class PostgresAnchor:
     def after_fork(self) -> None:
         """Leaves the connection to the parent."""
         self._lock = threading.Lock()
+        self._queue = deque()
         if self._connection is not None:
             _left_to_the_parent.append(self._connection)
             self._connection = None
 
     def setup(self, *, grant_to: str | None = None) -> None:
-        """Makes the table if it is not there, as a role that may create one.
+        """Makes an empty anchor if the table is not there. The first process that uses it draws its secret.
 
         Args:
             grant_to: A role that is to insert and read. It must exist, and should have no other right here.
@@ -113,24 +140,56 @@ class PostgresAnchor:
         """
         from psycopg import sql
 
-        def create(connection: psycopg.Connection[Any]) -> None:
-            self._create(connection)
+        with self._lock, self._failing(), self._psycopg.connect(**self._options, autocommit=True) as connection:
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+                connection.execute(self._sql(_CREATE))
             if grant_to is not None:
                 connection.execute(self._sql(_GRANT, role=sql.Identifier(grant_to)))
 
-        self._run(create)
+    def check_writable(self) -> None:
+        """Raises `AnchorError` if entries cannot be added."""
+        asked = "SELECT has_any_column_privilege(%s, 'INSERT') AND NOT current_setting('transaction_read_only')::bool"
+        [(writable,)] = self._run(lambda connection: [*connection.execute(asked, [self._names["table"].as_string()])])
+        if not writable:
+            raise AnchorError(f"the anchor {self._table}: this role, or this server, can only read it", retryable=False)
 
-    def append(self, entries: Iterable[Entry]) -> None:
-        """As `Anchor.append`: one statement."""
-        rows = [entry[:8] for entry in entries]
+    def append(self, entries: Iterable[Entry]) -> int:
+        """As `Anchor.append`: one statement, for all calls that wait for the connection."""
+        mine = _Waiting([entry[:8] for entry in entries])
+        if not mine.rows:
+            return 0
+        self._queue.append(mine)
+        with self._lock:
+            if mine.deletions is None and mine.error is None:
+                self._insert_all([self._queue.popleft() for _ in range(len(self._queue))])
+        if mine.error is not None:
+            raise mine.error
+        return mine.deletions or 0
+
+    def _insert_all(self, waiting: list[_Waiting]) -> None:
+        failed: AnchorError = AnchorError(f"the anchor {self._table}: another call was interrupted", retryable=True)
+        try:
+            self._insert(waiting)
+        except AnchorError as error:
+            failed = error
+        finally:
+            for each in waiting:
+                each.error = failed if each.deletions is None else None
+
+    def _insert(self, waiting: list[_Waiting]) -> None:
+        rows = [row for each in waiting for row in each.rows]
         if len(rows) == 1:
-            [(thread, namespace, checkpoint, kind, task, batch, slots, epoch)] = rows
-            numbers = kind.to_bytes(2, "big"), epoch.to_bytes(8, "big")
-            row = (thread, namespace, checkpoint, numbers[0], task, batch, slots, numbers[1])
-            self._run(lambda connection: self._fetch(connection, b"anchor_insert", row))
-        elif rows:
-            columns = [[*column] for column in zip(*rows, strict=True)]
-            self._run(lambda connection: connection.execute(self._sql(_INSERT_MANY), columns))
+            [(thread, namespace, checkpoint, kind, task, batch, slots, known)] = rows
+            row = (thread, namespace, checkpoint, kind.to_bytes(2, "big"), task, batch, slots, known.to_bytes(8, "big"))
+            [[deletions]] = self._locked(lambda connection: self._fetch(connection, b"anchor_insert", row))
+            waiting[0].deletions = int.from_bytes(deletions, "big")
+            return
+        columns = [[*column] for column in zip(*rows, strict=True)]
+        columns += [[*column] for column in zip(*[each.rows[0][:3] for each in waiting], strict=True)]
+        found = self._locked(lambda connection: [*connection.execute(self._sql(_INSERT_MANY), columns)])
+        for each, (number,) in zip(waiting, found, strict=True):
+            each.deletions = number
 
     def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
         """As `Anchor.newest`: one indexed read."""
@@ -164,9 +223,9 @@ class PostgresAnchor:
         number = int.from_bytes
         return [
             Entry(
-                thread, namespace, checkpoint, number(kind, "big"), task, batch, slots, number(epoch, "big"), number(own, "big")
+                thread, namespace, checkpoint, number(kind, "big"), task, batch, slots, number(known, "big"), number(own, "big")
             )
-            for thread, namespace, checkpoint, kind, task, batch, slots, epoch, own in found
+            for thread, namespace, checkpoint, kind, task, batch, slots, known, own in found
         ]
 
     def _fetch(self, connection: psycopg.Connection[Any], statement: bytes, parameters: Sequence[bytes]) -> list[list[bytes]]:
@@ -184,20 +243,29 @@ class PostgresAnchor:
             raise AnchorError(f"the anchor {self._table}: {reason.decode('utf-8', 'replace')}", retryable=False)
 
     def _run(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
-        """Works on the connection; once more on a new one if it was broken. An entry that is added twice does no harm."""
         with self._lock:
+            return self._locked(work)
+
+    def _locked(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Works on the connection; once more on a new one if it was broken. An entry that is added twice does no harm."""
+        with self._failing():
+            fresh = self._connection is None
+            connection = self._connected()
             try:
-                fresh = self._connection is None
-                connection = self._connected()
-                try:
-                    return work(connection)
-                except self._psycopg.OperationalError:
-                    if fresh or not connection.broken:
-                        raise
-                    return work(self._connected())
-            except self._psycopg.Error as error:
-                retryable = isinstance(error, self._psycopg.OperationalError)
-                raise AnchorError(f"the anchor {self._table}: {_reason(error)}", retryable=retryable) from None
+                return work(connection)
+            except self._psycopg.OperationalError:
+                if fresh or not connection.broken:
+                    raise
+                return work(self._connected())
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turns what Postgres says into an `AnchorError`."""
+        try:
+            yield
+        except self._psycopg.Error as error:
+            retryable = isinstance(error, self._psycopg.OperationalError)
+            raise AnchorError(f"the anchor {self._table}: {_reason(error)}", retryable=retryable) from None
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is not None and not self._connection.closed:  # a broken one counts as closed
@@ -206,7 +274,8 @@ class PostgresAnchor:
         try:
             [(found,)] = connection.execute("SELECT to_regclass(%s)", [self._names["table"].as_string()])
             if found is None:
-                self._create(connection)
+                message = f"there is no anchor {self._table} in this database: encrypted-serde anchor init begins one"
+                raise AnchorError(message, retryable=False)
             for name, statement in _STATEMENTS.items():
                 self._check(connection, connection.pgconn.prepare(name, self._sql(statement).as_bytes(connection)))
         except BaseException:
@@ -214,11 +283,6 @@ class PostgresAnchor:
             raise
         self._connection = connection
         return connection
-
-    def _create(self, connection: psycopg.Connection[Any]) -> None:
-        with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-            connection.execute(self._sql(_CREATE))
 
     def _sql(self, template: str, **names: sql.Composable) -> sql.Composed:
         from psycopg import sql

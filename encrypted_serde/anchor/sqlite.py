@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..core.keys import Key, KeyProvider
 from ..errors import AnchorError
 from .entries import Entry, Kind
 from .forks import start_anew_in_children
@@ -24,19 +25,24 @@ CREATE TABLE IF NOT EXISTS anchor_entries (
     task BLOB NOT NULL,
     batch BLOB NOT NULL,
     slots BLOB NOT NULL,
-    epoch INTEGER NOT NULL
+    known INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS anchor_places ON anchor_entries (thread, namespace, checkpoint, kind);
 """
 
-_COLUMNS = "thread, namespace, checkpoint, kind, task, batch, slots, epoch, number"
+_COLUMNS = "thread, namespace, checkpoint, kind, task, batch, slots, known, number"
 _INSERT = (
-    "INSERT INTO anchor_entries (thread, namespace, checkpoint, kind, task, batch, slots, epoch) "
+    "INSERT INTO anchor_entries (thread, namespace, checkpoint, kind, task, batch, slots, known) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_HIGHEST = "SELECT coalesce(max(number), 0) FROM anchor_entries WHERE thread = ?1"
+_DELETIONS = (
+    f"SELECT max(({_HIGHEST} AND namespace = x'' AND checkpoint = x''), "
+    f"({_HIGHEST} AND namespace = ?2 AND checkpoint = ?3 AND kind IN (4, 5, 6)))"
 )
 _THREAD = f"SELECT {_COLUMNS} FROM anchor_entries WHERE thread = :thread"  # noqa: S608
 _PLACE = f"{_THREAD} AND namespace = x'' AND checkpoint = x'' UNION ALL {_THREAD} AND namespace = :namespace"
-"""The marks of a thread, and the entries of a namespace."""
+"""The entries about a whole thread, and those of a namespace."""
 _NEWEST = (
     f"{_PLACE} AND checkpoint = (SELECT checkpoint FROM anchor_entries WHERE thread = :thread "  # noqa: S608
     f"AND namespace = :namespace AND kind = {int(Kind.CHECKPOINT)} ORDER BY checkpoint DESC LIMIT 1)"
@@ -48,28 +54,25 @@ _left_to_the_parent: list[sqlite3.Connection] = []
 
 
 class SqliteAnchor:
-    """Keeps entries in a SQLite file; makes it if it is not there.
+    """Keeps entries in a SQLite file, which `setup` or ``encrypted-serde anchor init`` makes.
 
-    The file must be out of reach of whoever can write the checkpointer's database: another directory with another owner, or
-    another disk. A copy on the same disk under the same user protects against a restored backup, not against an intruder.
+    The file must be out of reach of everybody who can write the checkpointer's database: another directory with another owner,
+    or another disk. A file on the same disk under the same user shows a restored backup, but does not stop an intruder.
 
     It survives the death of a process at any moment (WAL, ``synchronous=NORMAL``). A power failure may take the last entries;
     rows without entries are accepted, so that weakens the protection of those rows and locks nobody out.
 
     Args:
-        path: The file, on a local disk: WAL needs shared memory.
-
-    Raises:
-        AnchorError: If the file cannot be opened, or is no SQLite database.
+        path: The file, on a local disk: WAL needs shared memory. It is opened on first use, and never created then.
+        keys: Keys for the anchor's secret; those of the saver when None. A saver with a key for each tenant needs them.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, keys: Key | KeyProvider | None = None) -> None:
         self.path = Path(path)
+        self.keys = keys
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         start_anew_in_children(self)
-        with self._cursor():
-            pass
 
     def after_fork(self) -> None:
         """Leaves the connection to the parent."""
@@ -78,22 +81,43 @@ class SqliteAnchor:
             _left_to_the_parent.append(self._connection)
             self._connection = None
 
-    def append(self, entries: Iterable[Entry]) -> None:
+    def setup(self) -> None:
+        """Makes an empty anchor if the file is not there. The first process that uses it draws its secret.
+
+        Raises:
+            AnchorError: If the file cannot be made, or is no SQLite database.
+        """
+        with self._failing():
+            connection = _connect(self.path, "rwc")
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.executescript(_SCHEMA)
+            finally:
+                connection.close()
+
+    def check_writable(self) -> None:
+        """Raises `AnchorError` if entries cannot be added."""
+        with self._cursor() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+
+    def append(self, entries: Iterable[Entry]) -> int:
         """As `Anchor.append`."""
         rows = [entry[:8] for entry in entries]
         if not rows:
-            return
+            return 0
         with self._cursor() as connection:
             if len(rows) == 1:
                 connection.execute(_INSERT, rows[0])
-                return
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.executemany(_INSERT, rows)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+            else:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    connection.executemany(_INSERT, rows)
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+            return int(connection.execute(_DELETIONS, rows[0][:3]).fetchone()[0] or 0)
 
     def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
         """As `Anchor.newest`: one indexed read."""
@@ -130,24 +154,40 @@ class SqliteAnchor:
 
     @contextmanager
     def _cursor(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                yield self._connected()
-            except sqlite3.Error as error:
-                # Locked for longer than the time-out, or a disk that is full: both may pass.
-                retryable = isinstance(error, sqlite3.OperationalError)
-                raise AnchorError(f"the anchor {self.path.name}: {error}", retryable=retryable) from error
+        with self._lock, self._failing():
+            yield self._connection or self._connected()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turns what SQLite says into an `AnchorError`."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            message = str(error)
+            # Locked for longer than the time-out, or a disk that is full: both may pass.
+            passes = isinstance(error, sqlite3.OperationalError) and "readonly" not in message
+            if "no such table" in message:
+                message, passes = "this file is no anchor; encrypted-serde anchor init begins one", False
+            raise AnchorError(f"the anchor {self.path.name}: {message}", retryable=passes) from error
 
     def _connected(self) -> sqlite3.Connection:
-        if self._connection is None:
-            options: dict[str, Any] = {"timeout": _BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
-            connection = sqlite3.connect(self.path, **options)
-            try:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=NORMAL")
-                connection.executescript(_SCHEMA)
-            except sqlite3.Error:
-                connection.close()
-                raise
-            self._connection = connection
-        return self._connection
+        if not self.path.is_file():
+            raise AnchorError(
+                f"there is no anchor at {self.path.name}: is its disk mounted? encrypted-serde anchor init begins a new one",
+                retryable=False,
+            )
+        connection = _connect(self.path, "rw")
+        try:
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("SELECT number FROM anchor_entries LIMIT 1")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    options: dict[str, Any] = {"timeout": _BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
+    connection: sqlite3.Connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, **options)
+    return connection

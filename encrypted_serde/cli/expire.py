@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,7 @@ from .options import (
     Partition,
     ReportFile,
     Threads,
-    keeper_of,
+    anchor_of,
     keys_of,
     moment_of,
     selection_of,
@@ -58,7 +58,8 @@ def expire(
 ) -> None:
     """Deletes threads that nobody has written to since TIME, while the database is in use.
 
-    Needs no key, unless --anchor names an anchor that has to be told: then that of ENCRYPTED_SERDE_KEY.
+    Needs no key, unless --anchor names an anchor: it says which checkpoint is the newest, and is told what goes. A thread that
+    is not as the anchor knows it, or has a row that does not open, is left whole, and shown.
 
     Pending writes and values that no checkpoint refers to go too. Small transactions, oldest checkpoints first: it can be
     interrupted at any moment and run again. Threads with delta channels, whose values need all of their history, are left whole
@@ -90,7 +91,7 @@ def expire(
 
     with failures():
         provider = keys_of(keys, database_name) if anchor else None
-    with running("expire") as listener, keeper_of(anchor, provider) as keeper:
+    with running("expire") as listener, anchor_of(anchor, provider, writes=True) as client:
         done = expire_database(
             database,
             moment,
@@ -98,7 +99,8 @@ def expire(
             selection=selection,
             dry_run=dry_run,
             rate=rate,
-            announce=None if keeper is None else _announce(keeper),
+            anchor=client,
+            keys=provider,
             progress=listener,
         )
     if not as_json:
@@ -112,13 +114,6 @@ def expire(
         if done.undated:
             print(f"{done.undated:,} threads were left: ids of their checkpoints tell no time")
     finish(done, done.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
-
-
-def _announce(keeper: Any) -> Any:
-    from ..anchor.keeper import Where
-    from ..anchor.witness import announce_deletion
-
-    return lambda thread, namespace, ids: announce_deletion(keeper, Where(thread, namespace, {}), ids)
 
 
 def _expire_erased(

@@ -166,13 +166,13 @@ def context_of(given: list[str]) -> Mapping[str, str]:
 
 
 @contextmanager
-def keeper_of(anchor: str | None, keys: KeyProvider | None) -> Iterator[Any]:
-    """Opens an anchor, if there is one."""
+def anchor_of(anchor: str | None, keys: KeyProvider | None, *, writes: bool = False) -> Iterator[Any]:
+    """Opens an anchor, if there is one, and returns what it is asked through."""
     if anchor is None or keys is None:
         yield None
         return
-    from ..anchor.keeper import Keeper
+    from ..anchor.client import AnchorClient
     from .anchor import open_anchor
 
     with closing(open_anchor(anchor)) as opened:
-        yield Keeper(opened, keys)
+        yield AnchorClient(opened, keys, writes=writes)

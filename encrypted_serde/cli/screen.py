@@ -19,10 +19,12 @@ from ..view import (
     HistoryPage,
     Item,
     Message,
+    Missing,
     Object,
     Refused,
     Scalar,
     Sequence,
+    ThreadLine,
     ThreadPage,
     Value,
     View,
@@ -63,23 +65,35 @@ def show_threads(page: ThreadPage, to: Console) -> None:
             f"{line.checkpoints:,}",
             time_text(line.time),
             Text(pairs_text(line.context)),
-            _verified(line.checkpoints, line.checked, line.refused),
+            _verified(line),
         )
     to.print(table)
     total = f"{page.total:,} threads" if page.total is not None else f"{len(page.lines):,} threads on this page"
+    if page.gone:
+        to.print(f"missing: {page.gone:,} threads that the anchor requires", style="bold red")
     to.print(f"{total}{'; more: --after with the last thread' if page.after else ''}", style="dim")
 
 
-def _verified(total: int, checked: int, refused: Refused | None) -> Text:
-    if refused is not None:
-        return Text(f"refused: {one_line(str(refused))}", style="bold red")
-    return Text("all open" if checked >= total else f"the newest {checked} open", style="green")
+def _verified(line: ThreadLine) -> Text:
+    if line.missing:
+        return Text(f"{line.missing:,} checkpoints are missing", style="bold red")
+    if line.refused is not None:
+        return Text(f"refused: {one_line(str(line.refused))}", style="bold red")
+    return Text("all open" if line.checked >= line.checkpoints else f"the newest {line.checked} open", style="green")
+
+
+def show_missing(missing: Iterable[Missing], to: Console) -> None:
+    """Prints what an anchor requires and the database does not have."""
+    for each in missing:
+        where = "" if not each.namespace else f" in {each.namespace}"
+        to.print(Text(f"missing: checkpoint {one_line(each.id + where)}, which the anchor requires", style="bold red"))
 
 
 def show_history(page: HistoryPage, to: Console) -> None:
     """Prints a line for each checkpoint, with forks drawn."""
     rows = lay_out(page.spots)[page.start : page.start + len(page.lines)]
     width = min(_LANES, max((row.width for row in rows), default=1))
+    show_missing(page.missing, to)
     parents = {(spot.namespace, spot.parent) for spot in page.spots}
     for row, line in zip(rows, page.lines, strict=True):
         waits = (line.spot.namespace, line.spot.id) not in parents
@@ -113,6 +127,8 @@ def _history_parts(line: HistoryLine, waits: bool) -> Iterator[Text]:
     if line.next:
         yield Text(f"\u2192 {one_line(', '.join(line.next))}  ")
     yield Text(one_line(", ".join(line.updated)), style="dim")
+    if line.is_entered is False:
+        yield Text("  not in the anchor yet", style="yellow")
     if line.interrupts:
         yield Text("  waits at an interrupt" if waits else "  was interrupted", style="bold yellow")
     if line.errors:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,8 +21,8 @@ from .options import (
     ReportFile,
     Threads,
     Unbound,
+    anchor_of,
     context_of,
-    keeper_of,
     keys_of,
     legacy_keys_of,
     selection_of,
@@ -83,11 +82,11 @@ def verify(
 
     with failures():
         provider = keys_of(keys, database_name)
-    with running("verify") as listener, keeper_of(anchor, provider) as keeper:
+    with running("verify") as listener, anchor_of(anchor, provider) as client:
         found = verify_database(
             database,
             provider,
-            witness=None if keeper is None else _witness(keeper, context_of(context or [])),
+            anchor=client,
             selection=selection,
             context=context_of(context) if context else None,
             allow_plaintext=allow_plaintext,
@@ -101,18 +100,5 @@ def verify(
         show_admitted(found.admitted)
         show_rate(found, f"{found.opened:,} rows opened, {found.failed:,} failed,")
         if anchor:
-            print(f"anchor: {found.incomplete or 'nothing'} missing of what it knows")
+            print(f"anchor: {found.incomplete or 'no'} findings")
     finish(found, found.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
-
-
-def _witness(keeper: Any, context: Mapping[str, str]) -> Any:
-    from ..anchor.witness import AnchorWitness
-    from ..maintenance.report import Failure
-
-    class Reporting(AnchorWitness):
-        def missing(self) -> Iterator[Any]:
-            for thread, namespace, checkpoint_id, what in super().missing():
-                row = {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}
-                yield Failure("checkpoints", row, "Incomplete", f"{what} is missing, says the anchor")
-
-    return Reporting(keeper, context)

@@ -13,16 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import MalformedEnvelope
-from .claims import (
-    NO_CLAIMS,
-    Claims,
-    decode_claims,
-    encode_claims,
-    special_claims,
-    task_claims,
-    version_claims,
-    write_claims,
-)
+from .claims import NO_CLAIMS, Claims, decode_claims, encode_claims, special_claims, version_claims, write_claims
 from .encoding import lp, lps, utf8
 
 _VALUE, _DELTA, _WRITE, _MANIFEST = lp(b"value"), lp(b"delta"), lp(b"write"), lp(b"manifest")
@@ -42,19 +33,15 @@ class Binding(NamedTuple):
     given: Claims = NO_CLAIMS
     encoded: bytes | None = b""
 
+    @classmethod
+    def of(cls, location: bytes, claims: Claims) -> Binding:
+        """Binds by claims: all of one kind, of a writer, or those that a reader knows."""
+        return cls(location, claims, encode_claims(claims))
+
     @property
     def claims(self) -> Claims:
         """What a writer says of the place, or as much of it as a reader knows."""
         return self.given or decode_claims(self.encoded or b"")
-
-    @classmethod
-    def of(cls, location: bytes, claims: Claims) -> Binding:
-        """Encodes claims that were read from a value.
-
-        Raises:
-            ConfigurationError: If one is missing.
-        """
-        return cls(location, claims, encode_claims(claims))
 
 
 class Place(NamedTuple):
@@ -142,17 +129,6 @@ class WriteClaims(NamedTuple):
         """Returns those that are known, by name."""
         return {name: claim for name, claim in zip(self._fields, self, strict=True) if claim is not None}
 
-    def encoded(self) -> bytes | None:
-        """Returns the claims as they are stored; None if some of them are not known."""
-        task_id, checkpoint_id, task_path, idx, batch, size, of, alone = self
-        if task_id is None or checkpoint_id is None or task_path is None or idx is None:
-            return None
-        if alone is not None:
-            return special_claims(task_claims(task_id, checkpoint_id, task_path, alone), idx)
-        if batch is None or size is None or of is None:
-            return None
-        return write_claims(task_claims(task_id, checkpoint_id, task_path, batch), idx, size, of)
-
     @classmethod
     def read(cls, claims: Claims) -> WriteClaims:
         """Reads the claims of a write that was opened.
@@ -167,7 +143,8 @@ class WriteClaims(NamedTuple):
 
 def write(place: Place, channel: str, claims: WriteClaims) -> Binding:
     """A pending write."""
-    return Binding(_WRITE + place.encoded + lp(utf8(channel)), claims.known(), claims.encoded())
+    known = claims.known()
+    return Binding(_WRITE + place.encoded + lp(utf8(channel)), known, encode_claims(known) or None)
 
 
 class WriteMaker:
@@ -216,3 +193,6 @@ BLOB = Binding(lp(b"blob"))
 
 CONTEXT = Binding(lp(b"context"))
 """The token by which a context is vouched for in Agent Server."""
+
+ANCHOR = Binding(lp(b"anchor"))
+"""The secret of an anchor."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..errors import ConfigurationError, MalformedEnvelope, UnsupportedCipher, UnsupportedFormat
 from .ciphers import CIPHERS, TAG_SIZE, Cipher
@@ -198,6 +199,23 @@ class Sealed:
 
     def __repr__(self) -> str:
         return f"<Sealed {self.head.type_tag}, {len(self.data)} bytes>"
+
+
+class Opened(NamedTuple):
+    """What an authentic value holds.
+
+    Attributes:
+        inner_type: Name of the serialiser's own format, e.g. ``msgpack``.
+        plaintext: The serialised value.
+        claims: The authenticated facts about its place; empty for unbound values.
+    """
+
+    inner_type: str
+    plaintext: bytes
+    claims: Claims = NO_CLAIMS
+
+    def __repr__(self) -> str:  # error reporters show the variables of a frame
+        return f"<Opened {self.inner_type}, {len(self.plaintext)} bytes>"
 
 
 def nonce_size(cipher: Cipher) -> int:

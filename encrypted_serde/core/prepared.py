@@ -1,7 +1,6 @@
 """What repeats per key, context and nonce prefix, made once: the caches of a `Sealer`. Nothing here decides anything.
 
-All caches are bounded and start anew when they are full, because contexts in headers are chosen by whoever writes rows. They
-need no lock: each step is one atomic operation, and what is lost is made again.
+All caches are bounded, because contexts in stored values are chosen by whoever writes rows.
 """
 
 from __future__ import annotations
@@ -9,28 +8,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from itertools import repeat
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from ..errors import ConfigurationError, WrongLocation
+from .bounded import Bounded
 from .ciphers import TAG_SIZE, Aead, Cipher
 from .context import EncryptionContext
 from .encoding import lp, pl
 from .format import FRONT, MAX_PLAINTEXT, SEALED_MAGIC, Head, Sealed, authenticated_start, make_front, make_type_tag
 from .keys import Key
 from .randomness import random_bytes
-
-CACHED = 1024
-"""Entries of each cache."""
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-
-def remember(cache: dict[_K, _V], slot: _K, value: _V) -> None:
-    """Adds to a cache that starts anew when it is full."""
-    if len(cache) >= CACHED:
-        cache.clear()
-    cache[slot] = value
 
 
 def associated_data(start: bytes, location: bytes, tail: bytes) -> bytes:
@@ -88,7 +75,7 @@ class Writer:
         self.key_id = key.id
         self.fronts = [make_front(flags, key.id) for flags in range(4)]
         self.tail = pl(context.encoded)
-        self.tags: dict[str, Tag] = {}
+        self.tags: Bounded[str, Tag] = Bounded()
         self._cipher = cipher
         self._data_key = data_key(key, cipher, context)
         self.renew()
@@ -114,7 +101,7 @@ class Writer:
         starts = [authenticated_start(text, front) for front in self.fronts]
         unbound = [associated_data(start, b"", self.tail) for start in starts[:2]]
         tag = Tag(text, starts, [magic + front for front in self.fronts], unbound)
-        remember(self.tags, inner_type, tag)
+        self.tags[inner_type] = tag
         return tag
 
 
@@ -123,42 +110,45 @@ class Reader:
 
     Attributes:
         head: Theirs.
+        tail: What stands behind their tag.
         aead: Opens them, once there is a key.
         associated_data: Theirs.
-        tail_size: Bytes behind their tag.
         is_proven: Whether one of them was authentic.
     """
 
-    __slots__ = ("aead", "associated_data", "head", "is_proven", "tail_size")
+    __slots__ = ("aead", "associated_data", "head", "is_proven", "tail")
 
     def __init__(self, head: Head, tail: bytes) -> None:
-        self.head = head
+        self.head, self.tail = head, tail
         self.aead: Aead | None = None
         self.associated_data = associated_data(head.authenticated, b"", tail)
-        self.tail_size = len(tail)
         self.is_proven = False
 
 
 class Readers:
-    """The readers of one type tag, by front, nonce prefix and tail.
+    """The readers of one type tag.
 
-    A tail states its own length at its end, and the others have fixed ones, so bytes that equal known ones are these and
-    nothing else. The next value need not be parsed to find its reader.
+    A tail states its own length at its end, and front and nonce have fixed ones, so bytes that begin and end as known ones do
+    have their front, nonce prefix and tail, and nothing else. They need not be parsed to find their reader.
 
     Attributes:
-        known: The readers.
-        usual: How long the tail of the last value was.
+        known: Readers by front and nonce prefix: the last one, where contexts share them (a cipher without a prefix).
         nonce: Where the fresh part of the nonce begins.
         ciphertext: Where the ciphertext begins.
     """
 
-    __slots__ = ("ciphertext", "known", "nonce", "usual")
+    __slots__ = ("_whole", "ciphertext", "known", "nonce")
 
     def __init__(self, cipher: Cipher) -> None:
-        self.known: dict[bytes, Reader] = {}
-        self.usual = 2
+        self.known: Bounded[bytes, Reader] = Bounded()
+        self._whole: Bounded[bytes, Reader] = Bounded()
         self.nonce = FRONT + cipher.NONCE_PREFIX
         self.ciphertext = self.nonce + cipher.NONCE_REST
+
+    def note(self, blob: bytes, reader: Reader) -> None:
+        """Remembers a reader of which a value was authentic."""
+        start = blob[: self.nonce]
+        self.known[start] = self._whole[start + reader.tail] = reader
 
     def find(self, type_tag: str, blob: bytes) -> Reader:
         """Finds the reader of a value by parsing it, or makes one. That one has no key yet, and is not remembered.
@@ -171,9 +161,11 @@ class Readers:
         if sealed.is_bound:
             _ = sealed.claims  # malformed ones are said to be so first
             raise WrongLocation("a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong")
-        tail = blob[sealed.end :]
-        self.usual = len(tail)
-        return self.known.get(blob[: self.nonce] + tail) or Reader(sealed.head, tail)
+        start, tail = blob[: self.nonce], blob[sealed.end :]
+        if (reader := self._whole.get(start + tail)) is None:
+            return Reader(sealed.head, tail)
+        self.known[start] = reader
+        return reader
 
 
 def seal_large(start: bytes, aead: Aead, nonce: bytes, plaintext: bytes, data: bytes, tail: bytes) -> bytes:

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
@@ -47,11 +46,12 @@ from ..errors import (
     WrongLocation,
 )
 from .binding import Binding
+from .bounded import Bounded
 from .ciphers import DEFAULT, TAG_SIZE, Aead, get_cipher
-from .claims import NO_CLAIMS, Claims
 from .compression import check_compression, compress, decompress
 from .context import (
     NO_CONTEXT,
+    NO_READER,
     EncryptionContext,
     check_accepted_contexts,
     check_names,
@@ -60,31 +60,14 @@ from .context import (
     what_differs,
 )
 from .encoding import pl
-from .format import FLAG_BOUND, FLAG_ZSTD, FRONT, MAX_PLAINTEXT, Head, Sealed, split_type_tag
+from .format import FLAG_BOUND, FLAG_ZSTD, FRONT, MAX_PLAINTEXT, Head, Opened, Sealed, split_type_tag
 from .keys import Key, KeyProvider, Keyring, as_key_provider
-from .prepared import Readers, Writer, associated_data, make_aead, remember, seal_large
+from .prepared import Readers, Writer, associated_data, make_aead, seal_large
 from .randomness import AT_ONCE, random_bytes
 from .waiting import PromptKeyProvider
 
 _LARGE = 1 << 13  # from here on assembling in place is cheaper than joining
 _BATCH_ID_SIZE = 8
-
-
-class Opened(NamedTuple):
-    """What an authentic value holds.
-
-    Attributes:
-        inner_type: Name of the serialiser's own format, e.g. ``msgpack``.
-        plaintext: The serialised value.
-        claims: The authenticated facts about its place; empty for unbound values.
-    """
-
-    inner_type: str
-    plaintext: bytes
-    claims: Claims = NO_CLAIMS
-
-    def __repr__(self) -> str:  # error reporters show the variables of a frame
-        return f"<Opened {self.inner_type}, {len(self.plaintext)} bytes>"
 
 
 class Sealer:
@@ -131,22 +114,22 @@ class Sealer:
         require_context_to_read: bool = False,
     ) -> None:
         self.keys = as_key_provider(keys)
-        self.cipher = get_cipher(cipher).NAME
+        self._cipher = get_cipher(cipher)
+        self.cipher = self._cipher.NAME
         self.compression = compression
         self.may_block = not isinstance(self.keys, (Keyring, PromptKeyProvider))
         self._encryption_key = self.keys.encryption_key
         self._decryption_key = self.keys.decryption_key
         # The keys of a Keyring never change, so who has opened a value once need not ask for its key again.
         self._asks_again = type(self.keys) is not Keyring
-        self._cipher = get_cipher(cipher)
         self._nonce_size = self._cipher.NONCE_REST
         self._compress = check_compression(compression)
         self.required_context = check_required_context(required_context)
         self.accepted_contexts = check_accepted_contexts(accept_contexts)
         self.require_context_to_read = require_context_to_read
-        self._writers: dict[bytes, Writer] = {}
-        self._readers: dict[str, Readers] = {}
-        self._aeads: dict[tuple[Head, bytes], Aead] = {}
+        self._writers: Bounded[bytes, Writer] = Bounded()
+        self._readers: Bounded[str, Readers] = Bounded()
+        self._aeads: Bounded[tuple[Head, bytes], Aead] = Bounded()
 
     def __copy__(self) -> Sealer:
         return self
@@ -208,12 +191,14 @@ class Sealer:
             AuthenticationFailed: If anything was changed.
         """
         readers = self._readers.get(type_tag) or self._readers_of(type_tag)
-        reader = readers.known.get(blob[: readers.nonce] + blob[-readers.usual :]) or readers.find(type_tag, blob)
-        head, aead, end = reader.head, reader.aead, len(blob) - reader.tail_size
+        reader = readers.known.get(blob[: readers.nonce])
+        if reader is None or not blob.endswith(reader.tail):
+            reader = readers.find(type_tag, blob)
+        head, aead, end = reader.head, reader.aead, len(blob) - len(reader.tail)
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:
-                raise WrongContext(_NO_READER)
+                raise WrongContext(NO_READER)
         elif expected.encoded != head.context.encoded:
             self._check_context(head.context, expected)
         if aead is None or self._asks_again:
@@ -227,7 +212,7 @@ class Sealer:
             raise _refusal(body) from None
         if not reader.is_proven:  # only now: what was not authentic takes no place in the cache
             reader.is_proven = True
-            remember(readers.known, blob[: readers.nonce] + blob[end:], reader)
+            readers.note(blob, reader)
         return head.inner_type, decompress(plaintext) if head.flags & FLAG_ZSTD else plaintext
 
     # --- values that belong to one place
@@ -249,7 +234,7 @@ class Sealer:
             KeyServiceError: If the key cannot be had.
         """
         resolved = (current.get() or NO_CONTEXT) if context is None else context
-        return Batch(self, "", [], resolved).seal(inner_type, plaintext, binding)
+        return Batch(self, b"", resolved).seal(inner_type, plaintext, binding)
 
     def batch(self, count: int, *, context: EncryptionContext | None = None) -> Batch:
         """Prepares to seal about so many bound values, drawing nonces for them at once.
@@ -259,11 +244,8 @@ class Sealer:
                 draws its own.
             context: The encryption context; the ambient `encryption_context` of this moment when None.
         """
-        size = self._nonce_size
-        random = random_bytes(_BATCH_ID_SIZE + size * min(count, (AT_ONCE - _BATCH_ID_SIZE) // size))
-        nonces = [random[start : start + size] for start in range(_BATCH_ID_SIZE, len(random), size)]
-        resolved = (current.get() or NO_CONTEXT) if context is None else context
-        return Batch(self, random[:_BATCH_ID_SIZE].hex(), nonces, resolved)
+        random = random_bytes(min(_BATCH_ID_SIZE + self._nonce_size * count, AT_ONCE))
+        return Batch(self, random, (current.get() or NO_CONTEXT) if context is None else context)
 
     def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
         """Opens what `seal_bound` gave.
@@ -290,7 +272,7 @@ class Sealer:
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:
-                raise WrongContext(_NO_READER)
+                raise WrongContext(NO_READER)
         elif expected.encoded != head.context.encoded:
             self._check_context(head.context, expected)
         rest = nonce + head.cipher.NONCE_PREFIX
@@ -309,7 +291,7 @@ class Sealer:
         except _REFUSED:
             raise _refusal(body) from None
         if not is_known:
-            remember(self._aeads, slot, aead)
+            self._aeads[slot] = aead
         if not is_same:
             for name, value in binding.claims.items():
                 if claims.get(name) != value:
@@ -330,7 +312,7 @@ class Sealer:
         key = self._encryption_key(context.pairs)
         if writer is None or writer.key_id != key.id:
             writer = Writer(key, self._cipher, context)
-            remember(self._writers, context.encoded, writer)
+            self._writers[context.encoded] = writer
         elif not next(writer.budget, False):
             writer.renew()
         return writer
@@ -347,8 +329,7 @@ class Sealer:
         return key
 
     def _readers_of(self, type_tag: str) -> Readers:
-        readers = Readers(split_type_tag(type_tag)[1])
-        remember(self._readers, type_tag, readers)
+        readers = self._readers[type_tag] = Readers(split_type_tag(type_tag)[1])
         return readers
 
 
@@ -356,24 +337,27 @@ class Batch:
     """Seals the bound values of one call of a saver; made by `Sealer.batch`. Its nonces are used once each, and only by it.
 
     Attributes:
-        id: 16 random hexadecimal digits, for values that must be found together.
         context: The encryption context that all its values are sealed under.
     """
 
-    __slots__ = ("_nonces", "_process", "_sealer", "_writer", "context", "id")
+    __slots__ = ("_nonces", "_process", "_random", "_sealer", "_writer", "context")
 
-    def __init__(self, sealer: Sealer, name: str, nonces: list[bytes], context: EncryptionContext) -> None:
-        self.id = name
-        self._process = os.getpid()
-        self._sealer = sealer
-        self._nonces = nonces
+    def __init__(self, sealer: Sealer, random: bytes, context: EncryptionContext) -> None:
+        self.context, self._sealer = context, sealer
         self._writer: Writer | None = None
-        self.context = context
+        self._process = os.getpid()
+        self._random, size = random, sealer._nonce_size
+        self._nonces = [*range(_BATCH_ID_SIZE, len(random) - size + 1, size)]  # where each begins
+
+    @property
+    def id(self) -> str:
+        """16 random hexadecimal digits, for values that must be found together."""
+        return self._random[:_BATCH_ID_SIZE].hex()
 
     def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
         """Seals one value as `Sealer.seal_bound` does, under the key of the first. Threads may share a batch."""
         sealer = self._sealer
-        if binding.encoded is None:
+        if (claims := binding.encoded) is None:
             raise ConfigurationError("a value is sealed with all the claims of its place; some are missing")
         if (writer := self._writer) is None:
             writer = self._writer = sealer._writer(self.context)
@@ -384,26 +368,21 @@ class Batch:
         flags = FLAG_BOUND
         if sealer._compress and (packed := compress(plaintext)) is not None:
             plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
-        tail = pl(binding.encoded) + writer.tail
+        tail = pl(claims) + writer.tail
         data = associated_data(tag.starts[flags], binding.location, tail)
-        nonce = self._nonce()
+        try:
+            start = self._nonces.pop()  # atomic: no nonce is handed out twice
+        except IndexError:
+            start = 0
+        if start and os.getpid() == self._process:  # a fork shares nonces that were drawn before it
+            nonce = self._random[start : start + sealer._nonce_size]
+        else:
+            nonce = random_bytes(sealer._nonce_size)
         if len(plaintext) < _LARGE:
             return b"".join((tag.bound[flags], prefix, nonce, aead.encrypt(nonce, plaintext, data), tail))
         return seal_large(tag.bound[flags] + prefix, aead, nonce, plaintext, data, tail)
 
-    def _nonce(self) -> bytes:
-        if self._nonces and os.getpid() == self._process:  # a fork shares nonces that were drawn before it
-            try:
-                return self._nonces.pop()  # atomic: no nonce is handed out twice
-            except IndexError:
-                pass
-        return random_bytes(self._sealer._nonce_size)
 
-
-_NO_READER = (
-    "nothing is read where no encryption context is set (require_context_to_read); wrap the call in "
-    "`with encryption_context(...):`, which may be empty for what was stored without one"
-)
 _REFUSED = (InvalidTag, ValueError, OverflowError)
 """How an AEAD refuses: a nonce cut short is a ValueError, 2 GiB and more an OverflowError."""
 

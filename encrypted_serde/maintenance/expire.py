@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..anchor.client import AnchorClient
 from ..core.binding import version_text
+from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError
 from ..rows.manifest import ALWAYS_READABLE, KEY
 from ..rows.parts import check_document
 from ..wrapping.upstream import DELTA_COUNTERS
 from .blobs import Blobs
 from .checkpoints import Checkpoints
+from .codec import RowCodec, Switches
+from .completeness import AnchoredDatabase
 from .database import DATED, Database, Progress, ProgressListener, Selection, Table, first_id
 from .json_columns import parse_json
 from .opening import open_database
@@ -66,10 +70,6 @@ class Expiration(Report):
     undated: int = 0
 
 
-Announce = Callable[[str, str, Sequence[str]], None]
-"""Is told thread, namespace and ids of checkpoints before they are deleted, so that a witness does not miss them."""
-
-
 def expire(
     database: str | Path,
     older_than: datetime,
@@ -78,7 +78,8 @@ def expire(
     selection: Selection = Selection(),  # noqa: B008  # immutable
     dry_run: bool = False,
     rate: float | None = None,
-    announce: Announce | None = None,
+    anchor: AnchorClient | None = None,
+    keys: Key | KeyProvider | None = None,
     progress: ProgressListener | None = None,
 ) -> Expiration:
     """Deletes threads that nobody has written to for long, while the database is in use.
@@ -93,7 +94,9 @@ def expire(
         selection: Which threads; all by default. Threads and partitions alone.
         dry_run: Whether to count and not to delete.
         rate: Checkpoints to delete in a second, at most.
-        announce: Is told of checkpoints before they are deleted.
+        anchor: Says which checkpoint is the newest, and is told what goes. A thread that is not as the anchor knows it, or has
+            a row that does not open, is left whole, and a failure.
+        keys: What rows are opened with; only with an anchor.
         progress: Is told after every thread how far it is.
 
     Raises:
@@ -113,20 +116,24 @@ def expire(
         report.database, report.server = opened.label, opened.server
         if not dry_run:
             opened.check_writable(deleting=True)
-        _Run(opened, report, _Order(first_id(older_than), keep_latest, rate, announce)).to_the_end(selection, progress)
+        anchored = None if anchor is None or keys is None else AnchoredDatabase(opened, RowCodec(keys, Switches()), anchor)
+        _Run(opened, report, _Order(first_id(older_than), keep_latest, rate, anchored)).to_the_end(selection, progress)
     report.compared = ["the times in the ids of checkpoints", "the metadata keys by which delta channels are known"]
-    report.not_compared = ["anything that is sealed: no key is needed"]
+    if anchor is None:
+        report.not_compared = ["anything that is sealed: no key is needed"]
+    else:
+        report.compared.append("every thread that got shorter, with the anchor")
     report.finish()
     return report
 
 
 class _Order(NamedTuple):
-    """What is to be done: ids below this are old; whether the newest stays; how fast; who is told."""
+    """What is to be done: ids below this are old; whether the newest stays; how fast; with which anchor."""
 
     cutoff: str
     keep_latest: bool
     rate: float | None
-    announce: Announce | None
+    anchored: AnchoredDatabase | None
 
 
 class _Kind(NamedTuple):
@@ -208,11 +215,15 @@ class _Run:
     def _expire(self, thread: Any, kind: _Kind) -> None:
         """Deletes what is old of a thread, oldest first, in transactions of `PAGE_ROWS`."""
         report, order = self._report, self._order
+        newest = None if order.anchored is None else self._newest_of(order.anchored, str(thread))
+        if order.anchored is not None and newest is None:
+            return
         deleted = 0
         while True:
             start = time.monotonic()
-            with nullcontext() if report.dry_run else self._database.transaction():
-                rows = self._old(thread)
+            with self._announcing(str(thread)) as announce, nullcontext() if report.dry_run else self._database.transaction():
+                rows = self._old(thread, newest)
+                announce([(str(row[-3]), str(row[-2])) for row in rows])
                 if rows and (kind.is_delta or kind.is_hidden):
                     self._leave(thread, kind)
                     return
@@ -232,6 +243,32 @@ class _Run:
         report.threads += deleted > 0
         report.gone += deleted > 0 and not order.keep_latest
 
+    def _newest_of(self, anchored: AnchoredDatabase, thread_id: str) -> list[tuple[str, str]] | None:
+        """Returns namespace and id of the newest checkpoints of a thread that is as the anchor knows it; else None."""
+        compared = anchored.compare(thread_id)
+        failures = [*compared.failures, *(finding.failure() for finding in compared.findings if not finding.is_no_loss)]
+        for failure in failures:
+            self._report.fail(failure)
+        if failures:
+            return None
+        if not self._report.dry_run:
+            anchored.end_open(compared)
+        newest: dict[str, str] = {}
+        for judged in compared.rows:
+            if judged.counts:
+                checkpoint_ns, checkpoint_id, _ = judged.row
+                newest[checkpoint_ns] = max(newest.get(checkpoint_ns, ""), checkpoint_id)
+        return [*newest.items()]
+
+    @contextmanager
+    def _announcing(self, thread_id: str) -> Iterator[Callable[[Sequence[tuple[str, str]]], None]]:
+        """Tells the anchor, if there is one, what goes before it goes, and what became of it."""
+        if self._order.anchored is None or self._report.dry_run:
+            yield lambda ids: None
+            return
+        with self._order.anchored.deletion(thread_id) as announce:
+            yield announce
+
     def _pause(self, rows: int, start: float) -> None:
         if self._order.rate is not None:
             time.sleep(max(0.0, rows / self._order.rate - (time.monotonic() - start)))
@@ -245,10 +282,10 @@ class _Run:
         if len(self._report.delta_threads) < FAILURES_KEPT:
             self._report.delta_threads.append(str(thread))
 
-    def _old(self, thread: Any) -> list[tuple[Any, ...]]:
+    def _old(self, thread: Any, newest: list[tuple[str, str]] | None) -> list[tuple[Any, ...]]:
         """Gives place, namespace, id and size of the oldest checkpoints that go; none where the thread came alive again."""
         database, order = self._database, self._order
-        kept = self._kept(thread)
+        kept = self._kept(thread, newest)
         if kept is None:
             return []
         place = ", ".join(f"t.{name}" for name in database.page_key or self._checkpoints.key)
@@ -261,13 +298,15 @@ class _Run:
             (thread, order.cutoff, *kept),
         )
 
-    def _kept(self, thread: Any) -> list[str] | None:
+    def _kept(self, thread: Any, newest: Sequence[tuple[Any, ...]] | None) -> list[str] | None:
         """Gives ids that stay although they are old; None if the thread is not to be touched."""
-        database, order = self._database, self._order
-        newest = database.execute(
-            f"SELECT t.checkpoint_ns, max({self._id}) FROM checkpoints AS t WHERE {self._thread} GROUP BY t.checkpoint_ns",  # noqa: S608
-            (thread,),
-        )
+        order = self._order
+        if newest is None:
+            newest = self._database.execute(
+                f"SELECT t.checkpoint_ns, max({self._id}) FROM checkpoints AS t "  # noqa: S608
+                f"WHERE {self._thread} GROUP BY t.checkpoint_ns",
+                (thread,),
+            )
         if not order.keep_latest:
             return None if any(not found < order.cutoff for _, found in newest) else []
         heads = {namespace: found for namespace, found in newest if found < order.cutoff}
@@ -304,8 +343,6 @@ class _Run:
             by_namespace.setdefault(namespace, []).append(checkpoint_id)
             report.deleted_bytes += int(size)
         for namespace, ids in by_namespace.items():
-            if self._order.announce is not None and not report.dry_run:
-                self._order.announce(str(thread), str(namespace), ids)
             where = f"{self._thread} AND t.checkpoint_ns = {mark} AND t.checkpoint_id IN ({', '.join([mark] * len(ids))})"
             value = database.size(f"t.{database.quoted(self._writes.value)}")
             [(number, size)] = database.execute(

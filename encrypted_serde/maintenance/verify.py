@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
+from ..anchor.client import AnchorClient
 from ..core.keys import Key, KeyProvider
 from ..rows.stored import NONE
 from .codec import RowCodec, Switches
+from .completeness import AnchoredDatabase, Finding
 from .database import READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced
 from .items import StoreItems
 from .opening import open_database
@@ -23,24 +24,12 @@ class Verification(Report):
     Attributes:
         opened: Rows that opened, all of them.
         admitted: Values that nobody vouches for and a switch let through, by kind.
-        incomplete: What another witness says is missing.
+        incomplete: In how many places database and anchor differ.
     """
 
     opened: int = 0
     admitted: dict[str, int] | None = None
     incomplete: int = 0
-
-
-class Witness(Protocol):
-    """Somebody who knows what must be there: deleted rows and a restored older database leave no trace in the database."""
-
-    def saw(self, table: str, row: Mapping[str, Any]) -> None:
-        """Is told the primary key of every row that opened."""
-        ...
-
-    def missing(self) -> Iterator[Failure]:
-        """Gives what was not seen, in the end."""
-        ...
 
 
 def verify(
@@ -53,7 +42,7 @@ def verify(
     allow_plaintext: bool = False,
     allow_unbound: bool = False,
     legacy_keys: Iterable[bytes] = (),
-    witness: Witness | None = None,
+    anchor: AnchorClient | None = None,
     progress: ProgressListener | None = None,
 ) -> Verification:
     """Opens every value, manifest and pending write of a checkpointer's database, and every item of a store's, where it stands.
@@ -72,7 +61,7 @@ def verify(
         allow_plaintext: As for `reencrypt`: what a switch admits is counted, and is no failure.
         allow_unbound: See there.
         legacy_keys: See there.
-        witness: Somebody who knows what must be there.
+        anchor: Knows what must be there.
         progress: Is told now and then how far it is.
 
     Raises:
@@ -92,17 +81,18 @@ def verify(
     }
     with open_database(database, write=False) as opened:
         report.database, report.server = opened.label, opened.server
-        run = _Run(opened, codec, report, selection, witness)
+        run = _Run(opened, codec, report, selection)
         has_items = any(isinstance(table, StoreItems) for table in opened.tables)
         total = opened.total(selection) if progress else None
         for table in opened.tables:
             for read in run.go_through(table):
                 if progress is not None:
                     progress(Progress(table.name, read, total, report.bytes))
+        for compared in AnchoredDatabase(opened, codec, anchor).findings() if anchor else ():
+            for finding in [compared] if isinstance(compared, Finding) else compared.findings:
+                report.incomplete += 1
+                report.fail(finding.failure())
     report.admitted = dict(codec.admission.admitted)
-    for failure in witness.missing() if witness else ():
-        report.incomplete += 1
-        report.fail(failure)
     report.compared = [
         "every value, manifest and pending write that was read opens in its place",
         "what is readable of a checkpoint is what its manifest says",
@@ -114,7 +104,7 @@ def verify(
         report.compared.append("readable copies and search tokens are those of the item they stand beside")
         report.not_compared.append("readable copies of what JSON cannot hold, or a serializer of the application's own wrote")
         report.not_compared.append("whether items were deleted, or older ones put back")
-    if witness is None:
+    if anchor is None:
         report.not_compared.append("whether checkpoints were deleted, or an older database was put back: that takes an anchor")
     if selection != Selection():
         report.not_compared.append("rows that were not selected")
@@ -123,14 +113,11 @@ def verify(
 
 
 class _Run:
-    def __init__(
-        self, database: Database, codec: RowCodec, report: Verification, selection: Selection, witness: Witness | None
-    ) -> None:
+    def __init__(self, database: Database, codec: RowCodec, report: Verification, selection: Selection) -> None:
         self._database = database
         self._codec = codec
         self._report = report
         self._selection = selection
-        self._witness = witness
 
     def go_through(self, table: Table) -> Iterator[int]:
         """Verifies a table, and says now and then how many rows were read of all."""
@@ -161,5 +148,3 @@ class _Run:
         for seen in table.look(row, None):
             if seen.form.kind != NONE:
                 self._report.tally.add(seen)
-        if self._witness is not None:
-            self._witness.saw(table.name, table.key_of(row))

@@ -1,349 +1,294 @@
-"""A saver with an anchor: the methods that enter what they store and delete, and hold what they read against it.
+"""A saver with an anchor: storing, reading and deleting, each as steps that the methods of `EncryptedSaver` run.
 
-They stand in a subclass that `EncryptedSaver` chooses when it is given an anchor. Without one nothing of this runs.
+Stored rows are entered once they are stored. Deletions are announced, done, and ended whatever failed (rule A-3).
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from functools import lru_cache, partial
-from typing import Any, NamedTuple, cast
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import WRITES_IDX_MAP, ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple
 
-from ..anchor.entries import Anchor, Kind, id_bytes
-from ..anchor.keeper import BegunWrites, Keeper, NewWrites, Pending, Unsettled, Where
-from ..anchor.lag import LaggingAnchor
-from ..anchor.ledger import Spot
+from ..anchor.client import AnchorClient, NewWrites
+from ..anchor.compare import View
+from ..anchor.entries import Anchor, Entry, Kind, id_bytes
+from ..anchor.ledger import Standing
+from ..anchor.names import Spot
+from ..core.binding import Place
 from ..core.keys import KeyProvider
 from ..errors import ConfigurationError
-from .base import WiredSaver
-from .completeness import RowReader, where_of
-from .copying import copy_steps, spot_of
-from .listing import Asked
-from .optional import require_judgeable
-from .steps import Call, Give, Page, Query, Step, Steps, Work, arun, run
-from .traits import Traits, overrides
+from ..wrapping.steps import Step, Steps, Work
+from .completeness import Kept, RowReader, id_of, naming, spot_of
+from .open import RowOpener
+from .steps import Call, Page, Query
+from .traits import Traits
 from .whole_history import WholeLister
+from .wiring import At, Wiring
 
-_METHODS_OF_ANCHORS = ("append", "newest", "entries", "threads")
+T = TypeVar("T")
+_METHODS = ("append", "newest", "entries", "threads")
+
+_Rows = dict[Spot, tuple[str, str]]
+"""Namespace and id of checkpoints, by their names in the anchor."""
 
 
-def keeper_for(anchor: Anchor | None, max_lag: float | None, keys: KeyProvider, traits: Traits) -> Keeper | None:
-    """Checks the arguments ``anchor`` and ``max_lag``.
+def client_for(anchor: Anchor | None, keys: KeyProvider, traits: Traits) -> AnchorClient | None:
+    """Checks the argument ``anchor``.
 
     Raises:
         TypeError: If it is no anchor.
-        ConfigurationError: If the two do not fit together, or the anchor does not fit the saver or the keys.
+        ConfigurationError: If it does not fit the saver.
     """
     if anchor is None:
-        if max_lag is not None:
-            raise ConfigurationError("max_lag is the lag of an anchor: give anchor= too")
         return None
-    if isinstance(anchor, type) or not all(callable(getattr(anchor, name, None)) for name in _METHODS_OF_ANCHORS):
-        raise TypeError(f"anchor must have {', '.join(_METHODS_OF_ANCHORS)}, like SqliteAnchor; not {type(anchor).__name__}")
+    if isinstance(anchor, type) or not all(callable(getattr(anchor, name, None)) for name in _METHODS):
+        raise TypeError(f"anchor must have {', '.join(_METHODS)}, like SqliteAnchor; not {type(anchor).__name__}")
     if traits.is_shallow:
-        raise ConfigurationError("a shallow saver overwrites its checkpoints, so no anchor can miss one: use a full saver")
-    return Keeper(anchor if max_lag is None else LaggingAnchor(anchor, max_lag), keys)
+        raise ConfigurationError(
+            "a shallow saver overwrites its checkpoints, so an anchor cannot detect a deleted one. Use a full saver"
+        )
+    return AnchorClient(anchor, keys)
 
 
-@lru_cache(maxsize=256)
-def anchored(cls: type[WiredSaver]) -> type[WiredSaver]:
-    """Gives the subclass of a saver's class that keeps an anchor. It has no method that the class does not have."""
-    members: dict[str, Any] = {**_METHODS, **{name: method for name, method in _OPTIONAL.items() if overrides(cls, name)}}
-    members |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__, "_plain": cls}
-    members["_chosen_for"] = vars(cls)["_chosen_for"]
-    return type(cls.__name__, (cls,), members)
-
-
-def _keeper(self: WiredSaver) -> Keeper:
-    return cast("Keeper", self._wiring.keeper)
-
-
-# --- storing
-
-
-def put(
-    self: Any, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
-) -> RunnableConfig:
-    """Seals a checkpoint, stores it, and enters it."""
-    pending = _begin_checkpoint(self, config, checkpoint)
-    stored: RunnableConfig = self._plain.put(self, config, checkpoint, metadata, new_versions)
-    _keeper(self).stored(pending)
-    return stored
-
-
-async def aput(
-    self: Any, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
-) -> RunnableConfig:
-    """Seals a checkpoint, stores it, and enters it."""
-    pending = await asyncio.to_thread(_begin_checkpoint, self, config, checkpoint)
-    stored: RunnableConfig = await self._plain.aput(self, config, checkpoint, metadata, new_versions)
-    await asyncio.to_thread(_keeper(self).stored, pending)
-    return stored
-
-
-def put_writes(self: Any, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
-    """Seals the writes of a task, stores them, and enters them."""
-    begun = _begin_writes(self, config, writes, task_id)
-    batch = self._put_writes(config, writes, task_id, task_path)
-    _keeper(self).stored_writes(begun, batch)
-
-
-async def aput_writes(
-    self: Any, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-) -> None:
-    """Seals the writes of a task, stores them, and enters them."""
-    begun = await asyncio.to_thread(_begin_writes, self, config, writes, task_id)
-    batch = await self._aput_writes(config, writes, task_id, task_path)
-    await asyncio.to_thread(_keeper(self).stored_writes, begun, batch)
-
-
-def _begin_checkpoint(self: WiredSaver, config: RunnableConfig, checkpoint: Checkpoint) -> Pending:
-    return _keeper(self).begin_checkpoint(_place(self, config), checkpoint["id"])
-
-
-def _begin_writes(self: WiredSaver, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str) -> BegunWrites:
-    slots = [WRITES_IDX_MAP.get(channel, position) for position, (channel, _) in enumerate(writes)]
-    settles = self._wiring.traits.settles_slots
-    checkpoint_id = config["configurable"]["checkpoint_id"]
-    new = NewWrites(checkpoint_id, task_id, slots, first_stays=settles, newest_stays=settles and max(slots, default=0) < 0)
-    return _keeper(self).begin_writes(_place(self, config), new)
-
-
-def _place(self: WiredSaver, config: RunnableConfig) -> Where:
-    configurable = config["configurable"]
-    return where_of(str(configurable["thread_id"]), configurable.get("checkpoint_ns") or "", self._context_of(config))
-
-
-# --- reading
-
-
-def get_tuple(self: WiredSaver, config: RunnableConfig) -> CheckpointTuple | None:
-    """Fetches a checkpoint, verifies it, and compares it with the anchor. None only if neither knows one."""
-    [found] = run(_get_steps(self, config))
-    return found  # type: ignore[no-any-return]  # steps give anything
-
-
-async def aget_tuple(self: WiredSaver, config: RunnableConfig) -> CheckpointTuple | None:
-    """Fetches a checkpoint, verifies it, and compares it with the anchor, as `get_tuple` does."""
-    [found] = [found async for found in arun(_get_steps(self, config))]
-    return found  # type: ignore[no-any-return]  # steps give anything
-
-
-def _get_steps(self: WiredSaver, config: RunnableConfig) -> Steps:
-    asked, at = yield Work(partial(self._asked, config), self._wiring.sealer.may_block)
-    reader = RowReader(self._wiring, self._opener, _keeper(self))
-    judged = yield from reader.row(asked, at)
-    if judged is None:
-        yield Give(None)
-        return
-    opened = yield Work(partial(self._open, config, asked, judged.found, at), is_heavy=True)
-    if judged.is_unknown:
-        yield Work(partial(reader.enter, judged), is_heavy=True)
-    yield Give(opened)
-
-
-def list_(
-    self: WiredSaver,
-    config: RunnableConfig | None,
-    *,
-    filter: dict[str, Any] | None = None,  # noqa: A002  # LangGraph's name
-    before: RunnableConfig | None = None,
-    limit: int | None = None,
-) -> Iterator[CheckpointTuple]:
-    """Lists checkpoints, verified, and all that the anchor knows of the thread if neither filter nor limit cut it short."""
-    lister = WholeLister(self._wiring, self._opener, _keeper(self))
-    return run(lister.steps(self._listed(config, filter, before, limit)))
-
-
-def alist(
-    self: WiredSaver,
-    config: RunnableConfig | None,
-    *,
-    filter: dict[str, Any] | None = None,  # noqa: A002  # LangGraph's name
-    before: RunnableConfig | None = None,
-    limit: int | None = None,
-) -> AsyncIterator[CheckpointTuple]:
-    """Lists checkpoints as `list` does."""
-    lister = WholeLister(self._wiring, self._opener, _keeper(self))
-    return arun(lister.steps(self._listed(config, filter, before, limit)))
-
-
-# --- deleting: entered first, so that what stands there after a crash counts as absent
-
-
-class _Tried(NamedTuple):
-    """A step that may fail; gives the exception, or None."""
-
-    step: Step
-
-    def now(self) -> Exception | None:
-        try:
-            self.step.now()
-        except Exception as error:  # noqa: BLE001  # raised again once the anchor is in order
-            return error
-        return None
-
-    async def later(self) -> Exception | None:
-        try:
-            await self.step.later()
-        except Exception as error:  # noqa: BLE001  # raised again once the anchor is in order
-            return error
-        return None
-
-
-def _where(self: WiredSaver, thread_id: object) -> Where:
-    """Gives a thread as the anchor is asked for it where there is no run's config."""
-    return where_of(str(thread_id), "", None if callable(self._context) else self._context)
-
-
-def _delete_steps(self: WiredSaver, thread_ids: Sequence[str], call: Call) -> Steps:
-    for thread_id in thread_ids:
-        yield Work(partial(_keeper(self).mark, _where(self, thread_id), Kind.DELETED), is_heavy=True)
-    yield call
-
-
-def _thin_steps(self: WiredSaver, kept: dict[str, list[Spot]], call: Call) -> Steps:
-    """Deletes parts of threads.
+class Anchoring:
+    """What a saver does because it has an anchor.
 
     Args:
-        self: The saver.
-        kept: By thread, the checkpoints that the call must leave alone.
-        call: The call.
+        wiring: The parts of the wrapper.
+        opener: Verifies and opens rows.
+        client: Asks the anchor.
+
+    Attributes:
+        reader: Reads rows that are as the anchor knows them.
     """
-    keeper = _keeper(self)
-    for thread_id in kept:
-        yield Work(partial(keeper.mark, _where(self, thread_id), Kind.THINNED), is_heavy=True)
-    error = yield _Tried(call)
-    for thread_id, spots in kept.items():
-        where = _where(self, thread_id)
-        unsettled: Unsettled = yield Work(partial(keeper.unsettled, where), is_heavy=True)
-        rows = yield Page(Query(self._wiring.gated, {"configurable": {"thread_id": thread_id}}, None))
-        yield Work(partial(_settle, keeper, where, unsettled, rows, spots), is_heavy=True)
-    if error is not None:
-        raise error
 
+    def __init__(self, wiring: Wiring, opener: RowOpener, client: AnchorClient) -> None:
+        self._wiring = wiring
+        self._opener = opener
+        self._client = client
+        self.reader = RowReader(wiring, opener, client)
 
-def _settle(keeper: Keeper, where: Where, unsettled: Unsettled, rows: Sequence[CheckpointTuple], spots: Sequence[Spot]) -> None:
-    keeper.settle(unsettled, [*spots, *(spot for row in rows for spot in _spots(keeper, where, row))])
+    def lister(self) -> WholeLister:
+        """Returns what answers one call of ``list``."""
+        return WholeLister(self._wiring, self._opener, self._client)
 
+    # --- storing
 
-def _spots(keeper: Keeper, where: Where, found: CheckpointTuple) -> list[Spot]:
-    checkpoint_ns, checkpoint_id = spot_of(found)
-    return keeper.spots(where._replace(checkpoint_ns=checkpoint_ns), [checkpoint_id])
+    def checkpoint(self, at: At, checkpoint_id: str, store: Step) -> Steps[RunnableConfig]:
+        """Stores a checkpoint, and enters it.
 
+        Args:
+            at: Where it goes.
+            checkpoint_id: The checkpoint.
+            store: Stores it.
+        """
+        entry: Entry = yield Work(partial(self._client.begin_checkpoint, at.place, checkpoint_id), is_heavy=True)
+        stored: RunnableConfig = yield store
+        yield from self._stored([entry], at, checkpoint_id)
+        return stored
 
-def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], strategy: str) -> Steps:
-    call = Call(self._wiring.gated, "prune", (thread_ids,), None, {"strategy": strategy})
-    if strategy == "delete":
-        yield from _delete_steps(self, thread_ids, call)
-        return
-    yield from require_judgeable(self, thread_ids)
-    kept: dict[str, list[Spot]] = {}
-    for thread_id in thread_ids:  # pruning may take anything but the newest checkpoint of the root graph
-        where = _where(self, thread_id)
-        watch = yield Work(partial(_keeper(self).newest, where), is_heavy=True)
-        newest = max(watch.required(), key=id_bytes, default=None)
-        kept[str(thread_id)] = [] if newest is None else _keeper(self).spots(where, [newest])
-    yield from _thin_steps(self, kept, call)
+    def writes(self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, batch: str, store: Step) -> Steps[None]:
+        """Stores writes of a task, and enters them.
 
+        Args:
+            at: Where they go.
+            writes: Their channels and values.
+            task_id: The task.
+            batch: What is sealed into all of them.
+            store: Stores them.
+        """
+        checkpoint_id = at.checkpoint_id or ""
+        slots = [WRITES_IDX_MAP.get(channel, position) for position, (channel, _) in enumerate(writes)]
+        settles = self._wiring.traits.settles_slots
+        new = NewWrites(checkpoint_id, task_id, slots, settles, settles and max(slots, default=0) < 0)
+        begun = yield Work(partial(self._client.begin_writes, at.place, new), is_heavy=True)
+        yield store
+        yield from self._stored(self._client.writes_entries(begun, batch), at, checkpoint_id)
 
-def _delete_for_runs_steps(self: WiredSaver, run_ids: Sequence[str]) -> Steps:
-    keeper = _keeper(self)
-    doomed: dict[str, set[Spot]] = {}
-    for run_id in run_ids:
-        rows = yield Page(Query(self._wiring.gated, None, None, {"run_id": run_id}))
-        for found in rows:
-            # Verified, or a run_id that somebody wrote there would excuse a deletion.
-            yield Work(partial(self._opener.metadata, found, None), is_heavy=True)
-            thread_id = str(found.config["configurable"]["thread_id"])
-            doomed.setdefault(thread_id, set()).update(_spots(keeper, _where(self, thread_id), found))
-    kept: dict[str, list[Spot]] = {}
-    for thread_id, spots in doomed.items():
-        ledger = yield Work(partial(keeper.thread, _where(self, thread_id)), is_heavy=True)
-        kept[thread_id] = [spot for spot in ledger.required() if spot not in spots]
-    yield from _thin_steps(self, kept, Call(self._wiring.gated, "delete_for_runs", (run_ids,)))
+    def _stored(self, entries: Sequence[Entry], at: At, checkpoint_id: str) -> Steps[None]:
+        """Enters what was stored; once more if a deletion may have taken it and it is there."""
+        if (yield Work(partial(self._client.stored, entries), is_heavy=True)):
+            yield from self._seen(at, checkpoint_id)
 
+    # --- reading
 
-def _copy_steps(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> Steps:
-    """Copies what is there as the anchor knows it: a thread that lacks something is not copied at all."""
-    expected, _ = self._for_copying()
-    lister = WholeLister(self._wiring, self._opener, _keeper(self))
-    yield from lister.steps(Asked({"configurable": {"thread_id": source_thread_id}}, expected, None, None, None))
-    yield from copy_steps(self, source_thread_id, target_thread_id, lister.listed)
+    def found(
+        self, asked: RunnableConfig, at: At, opened: Callable[[CheckpointTuple], CheckpointTuple]
+    ) -> Steps[CheckpointTuple | None]:
+        """Fetches a checkpoint that is as the anchor knows it, opens it, and enters it if it is new to the anchor."""
+        kept = yield from self.reader.row(asked, at)
+        if kept is None:
+            return None
+        answer: CheckpointTuple = yield Work(partial(opened, kept.found), is_heavy=True)
+        yield from self.reader.enter(kept)
+        return answer
 
+    # --- deleting whole threads
 
-def _drain(steps: Steps) -> None:
-    for _ in run(steps):
-        pass
+    def delete_threads(self, thread_ids: Sequence[str], delete: Step) -> Steps[Any]:
+        """Deletes whole threads. From the announcement on, what was entered of them before counts as absent."""
+        threads = [*dict.fromkeys(map(str, thread_ids))]
+        for thread_id in threads:
+            yield Work(partial(self._client.announce, thread_id), is_heavy=True)
+        has_failed = False
+        try:
+            return (yield delete)
+        except Exception:
+            has_failed = True
+            raise
+        finally:  # a call that was interrupted may still be done: it counts as done
+            yield from self._each(threads, partial(self._end_thread, has_failed))
 
+    def _end_thread(self, has_failed: bool, thread_id: str) -> Steps[None]:
+        """Enters what became of a thread that was to be deleted, and of what was stored in it meanwhile."""
+        view: View = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
+        in_doubt = [spot for spot in view.ledger.spots() if has_failed or view.ledger.checkpoint(spot) is Standing.GOING]
+        left: _Rows = (yield from self._rows(view)) if in_doubt else {}
+        kind = Kind.KEPT if has_failed and left else Kind.GONE
+        gone = {spot: Kind.GONE for spot in in_doubt if spot not in left}
+        yield Work(partial(self._client.end, view, gone, kind), is_heavy=True)
+        if kind is Kind.GONE:
+            for spot in in_doubt:
+                if spot in left:
+                    checkpoint_ns, checkpoint_id = left[spot]
+                    yield from self._seen(At(Place.of(thread_id, checkpoint_ns), None, None), checkpoint_id)
 
-async def _adrain(steps: Steps) -> None:
-    async for _ in arun(steps):
-        pass
+    # --- deleting parts of threads
 
+    def prune(self, thread_ids: Sequence[str], prune: Callable[[Sequence[str]], Step]) -> Steps[Any]:
+        """Prunes threads. The newest checkpoint of a namespace, as the anchor knows it, stays required (rule A-4).
 
-def delete_thread(self: WiredSaver, thread_id: str) -> None:
-    """Enters that a thread is deleted, and deletes it."""
-    _drain(_delete_steps(self, [thread_id], Call(self._wiring.gated, "delete_thread", (thread_id,))))
+        A thread that is not as the anchor knows it, or has a row that does not load, is left alone, and refused at the end.
+        """
+        named: dict[str, _Rows] = {}
+        newest: list[tuple[Place, str]] = []
+        refused: list[Exception] = []
+        for thread_id in dict.fromkeys(map(str, thread_ids)):
+            try:
+                named[thread_id], kept = yield from self._prunable(thread_id)
+                newest += kept
+            except Exception as error:  # noqa: BLE001  # concerns this thread alone
+                refused.append(error)
+        result = None
+        if named or not refused:
+            try:
+                result = yield from self._delete_parts(named, prune([*named]), takes_all=False)
+            finally:
+                yield from self._each([*range(len(newest))], lambda number: self._end_newest(*newest[number]))
+        if refused:
+            raise refused[0]
+        return result
 
+    def _prunable(self, thread_id: str) -> Steps[tuple[_Rows, list[tuple[Place, str]]]]:
+        """Returns what may go of a thread, and the newest checkpoints, which may not: of each namespace that is no call's."""
+        view: View = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
+        rows = yield from self._rows(view)
+        if ended := {spot: Kind.GONE for spot in view.ledger.going() if spot not in rows}:  # of a deletion that did not end
+            yield Work(partial(self._client.end, view, ended), is_heavy=True)
+        newest = []
+        for checkpoint_ns in {"", *(checkpoint_ns for checkpoint_ns, _ in rows.values() if ":" not in checkpoint_ns)}:
+            at = At(Place.of(thread_id, checkpoint_ns), None, None)
+            kept = yield from self._seen(at)
+            if kept is None or kept.judged is None:
+                continue
+            rows.pop(kept.judged.spot, None)
+            newest.append((at.place, kept.judged.row.checkpoint_id))
+            if any(spot > kept.judged.spot for spot in rows if spot.namespace == kept.judged.spot.namespace):
+                problem = "rows that were deleted on purpose are there, and newer than the newest: pruning would keep those"
+                raise self.reader.refused(problem, at.place, kept.judged.row.checkpoint_id)
+        return rows, newest
 
-async def adelete_thread(self: WiredSaver, thread_id: str) -> None:
-    """Enters that a thread is deleted, and deletes it."""
-    await _adrain(_delete_steps(self, [thread_id], Call(self._wiring.gated, "delete_thread", (thread_id,))))
+    def _end_newest(self, place: Place, checkpoint_id: str) -> Steps[None]:
+        """Enters that a newest checkpoint is gone, if a run stored a newer one before its thread was pruned."""
+        view: View = yield Work(partial(self._client.thread, place.thread_id), is_heavy=True)
+        config: RunnableConfig = {"configurable": {"thread_id": place.thread_id, "checkpoint_ns": place.checkpoint_ns}}
+        at, spot = At(place, checkpoint_id, None), view.spot(place.checkpoint_ns, checkpoint_id)
+        if (yield Call(self._wiring.gated, "get_tuple", (naming(config, at, checkpoint_id),))) is not None:
+            if view.ledger.checkpoint(spot) is Standing.GOING:  # an earlier deletion named it, and did not end
+                yield Work(partial(self._client.end, view, {spot: Kind.KEPT}), is_heavy=True)
+            return
+        top = yield Call(self._wiring.gated, "get_tuple", (config,))
+        newer = None if top is None else id_of(top)
+        if newer is not None and id_bytes(newer) > id_bytes(checkpoint_id) and (yield from self._seen(at, newer)) is not None:
+            yield Work(partial(self._client.end, view, {spot: Kind.GONE}), is_heavy=True)
 
+    def delete_for_runs(self, run_ids: Sequence[str], delete: Step) -> Steps[Any]:
+        """Deletes what runs wrote: only rows that open are named, so that no forged ``run_id`` excuses a deletion."""
+        named: dict[str, _Rows] = defaultdict(dict)
+        for run_id in run_ids:
+            rows = yield Page(Query(self._wiring.gated, None, None, {"run_id": run_id}))
+            for found in rows:
+                try:
+                    yield Work(partial(self._opener.metadata, found, None), is_heavy=True)
+                except Exception:  # noqa: BLE001, S112  # it stays required, if the anchor knows it
+                    continue
+                thread_id = str(found.config["configurable"]["thread_id"])
+                view = View(self._client.names, thread_id, (yield Work(partial(self._client.thread, thread_id), True)).ledger)
+                named[thread_id][view.spot(*spot_of(found))] = spot_of(found)
+        return (yield from self._delete_parts(named, delete, takes_all=True))
 
-def prune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-    """Prunes threads as the inner saver does, and enters what is gone. The newest checkpoint of each is missed if it went."""
-    _drain(_prune_steps(self, thread_ids, strategy))
+    def _delete_parts(self, named: dict[str, _Rows], delete: Step, *, takes_all: bool) -> Steps[Any]:
+        """Deletes checkpoints: announces exactly these, deletes, and enters what became of each.
 
+        Args:
+            named: By thread, what may go.
+            delete: Does it.
+            takes_all: Whether all of them are gone afterwards.
+        """
+        for thread_id, rows in named.items():
+            yield Work(partial(self._client.announce, thread_id, [*rows]), is_heavy=True)
+        is_done = False
+        try:
+            result = yield delete
+            is_done = True
+            return result
+        finally:
+            ends = {thread_id: partial(self._end_parts, rows, is_done and takes_all) for thread_id, rows in named.items()}
+            yield from self._each([*ends], lambda thread_id: ends[thread_id](thread_id))
 
-async def aprune(self: WiredSaver, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-    """Prunes threads as `prune` does."""
-    await _adrain(_prune_steps(self, thread_ids, strategy))
+    def _end_parts(self, rows: _Rows, are_gone: bool, thread_id: str) -> Steps[None]:
+        view: View = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
+        ended: dict[Spot, Kind] = {}
+        failed: Exception | None = None
+        for spot, (checkpoint_ns, checkpoint_id) in rows.items():
+            config = {"configurable": {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns, "checkpoint_id": checkpoint_id}}
+            try:
+                found = None if are_gone else (yield Call(self._wiring.gated, "get_tuple", (config,)))
+            except Exception as error:  # noqa: BLE001  # nobody knows whether it is there: its deletion stays open
+                failed = error
+                continue
+            ended[spot] = Kind.GONE if found is None else Kind.KEPT
+        yield Work(partial(self._client.end, view, ended), is_heavy=True)
+        if failed is not None:
+            raise failed
 
+    # --- what both need
 
-def delete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
-    """Deletes what runs wrote as the inner saver does, and enters what is gone. Anything else that went is missed."""
-    _drain(_delete_for_runs_steps(self, run_ids))
+    def _each(self, subjects: Sequence[T], steps: Callable[[T], Steps[None]]) -> Steps[None]:
+        """Does something with every subject, whatever failed with another one."""
+        failed: Exception | None = None
+        for subject in subjects:
+            try:
+                yield from steps(subject)
+            except Exception as error:  # noqa: BLE001  # raised again below
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
+    def _rows(self, view: View) -> Steps[_Rows]:
+        """Returns the rows that the database has of a thread."""
+        rows = yield Page(Query(self._wiring.gated, {"configurable": {"thread_id": view.thread_id}}, None))
+        return {view.spot(*spot_of(found)): spot_of(found) for found in rows if id_of(found) is not None}
 
-async def adelete_for_runs(self: WiredSaver, run_ids: Sequence[str]) -> None:
-    """Deletes what runs wrote as `delete_for_runs` does."""
-    await _adrain(_delete_for_runs_steps(self, run_ids))
-
-
-def copy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
-    """Copies a thread that is complete. Every row is sealed and entered for its new place."""
-    _drain(_copy_steps(self, source_thread_id, target_thread_id))
-
-
-async def acopy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
-    """Copies a thread as `copy_thread` does."""
-    await _adrain(_copy_steps(self, source_thread_id, target_thread_id))
-
-
-_METHODS: dict[str, Callable[..., Any]] = {
-    "put": put,
-    "aput": aput,
-    "put_writes": put_writes,
-    "aput_writes": aput_writes,
-    "get_tuple": get_tuple,
-    "aget_tuple": aget_tuple,
-    "list": list_,
-    "alist": alist,
-}
-
-_OPTIONAL: dict[str, Callable[..., Any]] = {
-    "delete_thread": delete_thread,
-    "adelete_thread": adelete_thread,
-    "prune": prune,
-    "aprune": aprune,
-    "delete_for_runs": delete_for_runs,
-    "adelete_for_runs": adelete_for_runs,
-    "copy_thread": copy_thread,
-    "acopy_thread": acopy_thread,
-}
+    def _seen(self, at: At, checkpoint_id: str | None = None) -> Steps[Kept | None]:
+        """Reads a row, the newest if no id is given, verifies it and enters it."""
+        asked: RunnableConfig = {"configurable": {}}
+        kept = yield from self.reader.row(asked, at._replace(checkpoint_id=checkpoint_id))
+        if kept is not None:
+            yield Work(partial(self._opener.checkpoint, kept.found, at.context), is_heavy=True)
+            yield from self.reader.enter(kept)
+        return kept

@@ -1,6 +1,6 @@
 """What a saver needs before it has a method: its parts, and what a run's config says to it.
 
-`optional`, `copying` and `anchoring` write their methods for this class, which `EncryptedSaver` is a subclass of.
+`optional` and `copying` write their methods for this class, which `EncryptedSaver` is a subclass of.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..core.waiting import aside
 from ..errors import ConfigurationError
 from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
+from .anchoring import Anchoring
 from .listing import Asked, Lister
 from .open import RowOpener
 from .seal import RowSealer
@@ -46,6 +47,7 @@ class WiredSaver(BaseCheckpointSaver[Any]):
         self._rows = RowSealer(wiring)
         self._opener = RowOpener(wiring)
         self._lister = Lister(wiring, self._opener)
+        self._anchoring = None if wiring.anchor is None else Anchoring(wiring, self._opener, wiring.anchor)
 
     @property
     def serde(self) -> SerializerProtocol:

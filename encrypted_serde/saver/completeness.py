@@ -1,8 +1,7 @@
-"""Reading with an anchor: what it is asked before the database is, and how rows are held against it.
+"""Reading with an anchor: it is asked before the database is, and it names the row.
 
-The anchor is read first. What it knows then was stored earlier, so the database must show it; what was stored in between, it
-shows as well. Only a deletion through a wrapper can make something disappear in the meantime, and that is entered before it
-begins: whoever misses something asks both once more, and finds it entered.
+What the anchor knows was stored earlier, so the database must show it. Only a deletion through a wrapper can take something
+away in the meantime, and that is announced before it begins. So a reader that does not find a row asks both once more.
 """
 
 from __future__ import annotations
@@ -14,49 +13,42 @@ from typing import Any, NamedTuple
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
-from ..anchor.compare import FoundRow
+from ..anchor.client import AnchorClient
+from ..anchor.compare import MISSING, FoundRow, FoundWrite, Judged, View
 from ..anchor.entries import id_bytes
-from ..anchor.keeper import Keeper, Where
 from ..anchor.ledger import Standing
-from ..anchor.watch import FoundWrite, Watch, WriteGaps
 from ..audit import tell_refused
 from ..core.binding import Place, WriteClaims
-from ..core.context import NO_CONTEXT, EncryptionContext, current
 from ..core.format import find_sealed
+from ..core.opaque import opaque
 from ..errors import EncryptedSerdeError, Incomplete
-from .base import WiredSaver
+from ..wrapping.steps import Steps, Work
 from .open import RowOpener
-from .steps import Call, Give, Page, Query, Step, Work
+from .steps import Call, Page, Query
 from .wiring import At, Wiring
 
 UNANCHORED = "unanchored"
-"""How rows are counted that the anchor did not know, among the `admitted_reads`."""
-
-MISSING = "a checkpoint that the anchor knows is missing in the database"
+"""How rows are counted that the anchor did not require yet, among the `admitted_reads`."""
 
 
-class Judged(NamedTuple):
-    """A row that the anchor has nothing against.
+class Kept(NamedTuple):
+    """A row that the anchor does not object to. It is not verified yet.
 
     Attributes:
-        found: As the inner saver gave it.
-        checkpoint_id: Its id.
-        watch: What the anchor says of it.
-        unknown: Writes of it that the anchor does not know.
+        found: As the inner saver returned it.
+        view: What the anchor says.
+        judged: The comparison; None for a row that will not open, since it has no id.
     """
 
     found: CheckpointTuple
-    checkpoint_id: str
-    watch: Watch
-    unknown: list[FoundWrite]
+    view: View
+    judged: Judged | None
 
-    @property
-    def is_unknown(self) -> bool:
-        """Whether something of it is not entered."""
-        return bool(self.unknown) or (bool(self.watch.tokens) and self.watch.checkpoint(self.checkpoint_id) is Standing.UNKNOWN)
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
-Verdict = Generator[Step | Give, Any, Judged | None]
+Verdict = Generator[Any, Any, Kept | None]
 """Steps that come to a row, or to none."""
 
 
@@ -66,111 +58,113 @@ class RowReader:
     Args:
         wiring: The parts of the wrapper.
         opener: Verifies and opens rows.
-        keeper: Asks the anchor.
+        client: Asks the anchor.
     """
 
-    def __init__(self, wiring: Wiring, opener: RowOpener, keeper: Keeper) -> None:
+    def __init__(self, wiring: Wiring, opener: RowOpener, client: AnchorClient) -> None:
         self._wiring = wiring
         self._opener = opener
-        self._keeper = keeper
+        self._client = client
 
     def row(self, asked: RunnableConfig, at: At) -> Verdict:
         """Fetches the checkpoint that a config names, or else the newest. None if there is none, as the anchor agrees.
 
         Raises:
-            Incomplete: If the anchor knows more or newer than the database has.
+            Incomplete: If the anchor requires more or newer than the database has.
         """
         return self.newest(asked, at) if at.checkpoint_id is None else self.exact(asked, at, at.checkpoint_id)
 
     def exact(self, asked: RunnableConfig, at: At, checkpoint_id: str) -> Verdict:
-        """Fetches one checkpoint, which `asked` names. Raises as `row` does."""
-        problem, row = MISSING, None
-        where = where_of(at.place.thread_id, at.place.checkpoint_ns, at.context)
+        """Fetches one checkpoint by its id. Raises as `row` does."""
+        config, problem, last = naming(asked, at, checkpoint_id), MISSING, None
         for _ in range(2):
-            watch: Watch = yield Work(partial(self._keeper.checkpoint, where, checkpoint_id), is_heavy=True)
-            found = yield self._get(asked, at)
-            standing = watch.checkpoint(checkpoint_id)
-            if found is None and standing is not Standing.REQUIRED:
-                return None
+            view: View = yield Work(partial(self._client.checkpoint, at.place, checkpoint_id), is_heavy=True)
+            found = yield Call(self._wiring.gated, "get_tuple", (config,), at.context)
+            standing = view.ledger.checkpoint(view.spot(at.place.checkpoint_ns, checkpoint_id))
+            if standing is Standing.DELETED or (found is None and standing is not Standing.REQUIRED):
+                return None  # if it is there, it was put back, or its deletion is not done yet
             if found is not None:
-                if standing is Standing.DELETED:  # its row was put back, or was not deleted yet when a process died
-                    return None
-                gaps = watch.writes(checkpoint_id, found_writes(found))
-                if not gaps.is_incomplete:
-                    return Judged(found, checkpoint_id, watch, gaps.unknown)
-                problem, row = problem_of(gaps), found
-        if row is not None:  # what was changed or moved is refused as that
-            yield Work(partial(self._opener.checkpoint, row, at.context), is_heavy=True)
+                judged = view.judge(FoundRow(at.place.checkpoint_ns, checkpoint_id, found_writes(found)))
+                if judged.problem is None:
+                    return Kept(found, view, judged)
+                problem, last = judged.problem, found
+        if last is not None:  # what was changed or moved is refused as that
+            yield Work(partial(self._opener.checkpoint, last, at.context), is_heavy=True)
         raise self.refused(problem, at.place, checkpoint_id)
 
     def newest(self, asked: RunnableConfig, at: At) -> Verdict:
-        """Fetches the newest checkpoint. Raises as `row` does."""
-        where = where_of(at.place.thread_id, at.place.checkpoint_ns, at.context)
-        newest: str | None = None
-        for _ in range(2):
-            watch: Watch = yield Work(partial(self._keeper.newest, where), is_heavy=True)
-            newest = max(watch.required(), key=id_bytes, default=None)
-            found = yield self._get(asked, at)
-            if found is None:
-                if newest is None:
-                    return None
-                continue
-            checkpoint_id = found.config["configurable"].get("checkpoint_id")
-            if not isinstance(checkpoint_id, str):
-                return Judged(found, "", Watch((), watch.ledger), [])  # nothing that we stored: it will not open
-            if newest == checkpoint_id:
-                gaps = watch.writes(checkpoint_id, found_writes(found))
-                if not gaps.is_incomplete:
-                    self._keeper.remember(watch, checkpoint_id)
-                    return Judged(found, checkpoint_id, watch, gaps.unknown)
-            is_older = newest is not None and id_bytes(checkpoint_id) < id_bytes(newest)
-            # The database may sort otherwise than we do; then it has both.
-            if newest is not None and is_older and (yield from self.exact(_naming(asked, at, newest), at, newest)) is None:
-                continue
-            judged = yield from self.exact(_naming(asked, at, checkpoint_id), at, checkpoint_id)
-            return judged if judged is not None else (yield from self._newest_left(asked, at))
-        raise self.refused(MISSING, at.place, newest)
+        """Fetches the newest checkpoint that counts. Raises as `row` does.
 
-    def _newest_left(self, asked: RunnableConfig, at: At) -> Verdict:
-        """Looks behind rows that were deleted on purpose and stand there all the same."""
-        where = where_of(at.place.thread_id, at.place.checkpoint_ns, at.context)
-        watch: Watch = yield Work(partial(self._keeper.place, where), is_heavy=True)
-        rows: list[CheckpointTuple] = yield Page(Query(self._wiring.gated, _naming(asked, at, None), at.context))
-        for found in rows:
-            checkpoint_id = found.config["configurable"]["checkpoint_id"]
-            if watch.checkpoint(checkpoint_id) is not Standing.DELETED:
-                judged = yield from self.exact(_naming(asked, at, checkpoint_id), at, checkpoint_id)
-                if judged is not None:
-                    return judged
-        if watch.required():
-            raise self.refused(MISSING, at.place, max(watch.required(), key=id_bytes))
+        That is the newest that the anchor requires, fetched by its id, unless the database has a newer one that was not
+        deleted on purpose (rule A-1).
+        """
+        place = at.place
+        for _ in range(2):
+            view: View = yield Work(partial(self._client.newest, place), is_heavy=True)
+            required = view.newest(place.checkpoint_ns)
+            found = yield Call(self._wiring.gated, "get_tuple", (naming(asked, at, None),), at.context)
+            top = None if found is None else id_of(found)
+            if found is not None and top is None:
+                return Kept(found, view, None)
+            if found is not None and top is not None and top == required:
+                judged = view.judge(FoundRow(place.checkpoint_ns, top, found_writes(found)))
+                if judged.problem is None:
+                    self._client.remember(view, judged.spot)
+                    return Kept(found, view, judged)
+            wanted = required if top is None or (required and id_bytes(top) < id_bytes(required)) else top
+            if wanted is None:
+                return None
+            kept = yield from self.exact(asked, at, wanted)
+            if kept is None and wanted == top:  # deleted on purpose, and there all the same
+                return (yield from self._behind(asked, at))
+            if kept is not None:
+                return kept
+        raise self.refused(MISSING, place, required)
+
+    def _behind(self, asked: RunnableConfig, at: At) -> Verdict:
+        """Looks behind rows that were deleted on purpose and are there all the same."""
+        rows: list[CheckpointTuple] = yield Page(Query(self._wiring.gated, naming(asked, at, None), at.context))
+        view: View = yield Work(partial(self._client.place, at.place), is_heavy=True)
+        ids = {checkpoint_id for found in rows if (checkpoint_id := id_of(found)) is not None}
+        if (required := view.newest(at.place.checkpoint_ns)) is not None:
+            ids = {each for each in ids if id_bytes(each) > id_bytes(required)} | {required}
+        for checkpoint_id in sorted(ids, key=id_bytes, reverse=True):
+            if view.ledger.checkpoint(view.spot(at.place.checkpoint_ns, checkpoint_id)) is not Standing.DELETED:
+                kept = yield from self.exact(asked, at, checkpoint_id)
+                if kept is not None:
+                    return kept
         return None
 
-    def enter(self, judged: Judged) -> None:
-        """Enters what is authentic and was not entered by whoever stored it: a process may have died in between."""
-        self._wiring.admission.admitted[UNANCHORED] += self._keeper.enter_found(
-            judged.watch, judged.checkpoint_id, judged.unknown
-        )
+    def enter(self, kept: Kept) -> Steps[None]:
+        """Enters a row that opened and is not required yet: a process may have died before it did (rule A-5)."""
+        if kept.judged is not None and kept.judged.is_news:
+            entered = yield Work(partial(self._client.enter, kept.view, kept.judged), is_heavy=True)
+            if entered:
+                self._wiring.admission.admitted[UNANCHORED] += entered
 
     def refused(self, problem: str, place: Place, checkpoint_id: str | None) -> Incomplete:
-        """Gives the error for what is missing, of which the audit is told."""
+        """Returns the error for what is missing, of which the audit is told."""
         error = Incomplete(problem)
         row = {"thread": place.thread_id, "namespace": place.checkpoint_ns}
         error.row = row if checkpoint_id is None else {**row, "checkpoint": checkpoint_id}
         tell_refused(self._wiring.sealer, error)
         return error
 
-    def _get(self, asked: RunnableConfig, at: At) -> Call:
-        return Call(self._wiring.gated, "get_tuple", (asked,), at.context)
+
+def id_of(found: CheckpointTuple) -> str | None:
+    """Returns the id of a row; None if it has none that we could have stored."""
+    checkpoint_id = found.config["configurable"].get("checkpoint_id")
+    return checkpoint_id if isinstance(checkpoint_id, str) else None
 
 
-def where_of(thread_id: str, checkpoint_ns: str, context: EncryptionContext | None) -> Where:
-    """Gives a place as an anchor is asked for it, under the expected context or else the ambient one."""
-    return Where(thread_id, checkpoint_ns, (context or current.get() or NO_CONTEXT).pairs)
+def spot_of(found: CheckpointTuple) -> tuple[str, str]:
+    """Returns the namespace and the id of a row."""
+    configurable = found.config["configurable"]
+    return configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"]
 
 
 def found_writes(found: CheckpointTuple) -> list[FoundWrite]:
-    """Gives the writes of a row as they name themselves. They are authenticated when the row is opened, and not before."""
+    """Returns the writes of a row as they name themselves. They are authenticated when the row is opened, and not before."""
     writes = []
     for _, _, value in found.pending_writes or ():
         try:
@@ -183,25 +177,8 @@ def found_writes(found: CheckpointTuple) -> list[FoundWrite]:
     return writes
 
 
-def rows_of_thread(saver: WiredSaver, thread_id: str) -> list[FoundRow]:
-    """Gives the rows of a thread, each verified, for `encrypted_serde.anchor.compare`."""
-    rows: list[FoundRow] = []
-    for found in saver._wiring.gated.list({"configurable": {"thread_id": thread_id}}):
-        saver._opener.check_identity({"configurable": {"thread_id": thread_id}}, found)
-        saver._opener.checkpoint(found, None)
-        configurable = found.config["configurable"]
-        rows.append(FoundRow(configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"], found_writes(found)))
-    return rows
-
-
-def problem_of(gaps: WriteGaps) -> str:
-    """Says what the writes of a checkpoint lack."""
-    if gaps.missing:
-        return "writes that the anchor knows are missing in the database"
-    return f"an older write of task {gaps.stale[0].task_id} was put back"
-
-
-def _naming(asked: RunnableConfig, at: At, checkpoint_id: str | None) -> RunnableConfig:
+def naming(asked: RunnableConfig, at: At, checkpoint_id: str | None) -> RunnableConfig:
+    """Returns a config that asks for another checkpoint of the same place; the newest if None."""
     configurable = {name: value for name, value in asked["configurable"].items() if name != "checkpoint_id"}
-    configurable["checkpoint_ns"] = at.place.checkpoint_ns
+    configurable |= {"thread_id": at.place.thread_id, "checkpoint_ns": at.place.checkpoint_ns}
     return {"configurable": configurable if checkpoint_id is None else {**configurable, "checkpoint_id": checkpoint_id}}

@@ -14,8 +14,10 @@ from ..core.format import find_sealed
 from ..core.opaque import opaque
 from ..rows.manifest import KEY
 from ..rows.writes import Task
+from ..wrapping.steps import Steps, Work
 from .base import WiredSaver
-from .steps import Call, Page, Query, Steps, Work
+from .completeness import spot_of
+from .steps import Call, Page, Query
 
 
 class _Copy(NamedTuple):
@@ -28,7 +30,7 @@ class _Copy(NamedTuple):
         metadata: Opened.
         versions: Of all channels that have a value: all are new to the thread that is copied to.
         tasks: Its pending writes.
-        context: What to write under: what it had; for a row from before the wrapper, the saver's own, or the ambient one.
+        context: What to write under: what it had; for a row from before the wrapper that of ``context=``, or the ambient one.
     """
 
     config: RunnableConfig
@@ -45,7 +47,7 @@ class _Copy(NamedTuple):
 
 def copy_steps(
     saver: WiredSaver, source_thread_id: str, target_thread_id: str, only: Container[tuple[str, str]] | None = None
-) -> Steps:
+) -> Steps[None]:
     """Copies a thread, oldest checkpoint first. What it had in other rows than were listed is not copied.
 
     Args:
@@ -64,17 +66,11 @@ def copy_steps(
         yield from _store(writer, copied)
 
 
-def _store(writer: WiredSaver, copied: _Copy) -> Steps:
+def _store(writer: WiredSaver, copied: _Copy) -> Steps[None]:
     arguments = (copied.parent, copied.checkpoint, copied.metadata, copied.versions)
     yield Call(writer, "put", arguments, copied.context)
     for task in copied.tasks:
         yield Call(writer, "put_writes", (copied.config, task.writes, task.task_id, task.task_path), copied.context)
-
-
-def spot_of(found: CheckpointTuple) -> tuple[str, str]:
-    """Gives the namespace and the id of a row."""
-    configurable = found.config["configurable"]
-    return configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"]
 
 
 def _open(saver: WiredSaver, target_thread_id: str, expected: EncryptionContext | None, found: CheckpointTuple) -> _Copy:

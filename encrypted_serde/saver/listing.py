@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -14,9 +14,10 @@ from ..core.keys import Key, Keyring, SearchKeyProvider
 from ..core.opaque import opaque
 from ..errors import KeyErased, WrongLocation
 from ..wrapping.offload import is_heavy
+from ..wrapping.steps import Give, Step, Steps, Work
 from .filters import LARGEST_PAGE, Pager, Plan, Tokens, merge, plan
 from .open import RowOpener
-from .steps import Call, Give, Page, Query, Step, Steps, Stream, Work
+from .steps import Call, Page, Query, Stream
 from .wiring import Wiring
 
 
@@ -56,7 +57,7 @@ class Lister:
         self._wiring = wiring
         self._opener = opener
 
-    def steps(self, asked: Asked) -> Steps:
+    def steps(self, asked: Asked) -> Steps[None]:
         """Gives the verified rows that match, newest first or in the inner saver's order.
 
         Raises:
@@ -205,5 +206,5 @@ class _Merged:
 
 _Fetch = _Streamed | _Paged | _Merged
 
-Row = Generator[Step | Give, Any, CheckpointTuple | None]
+Row = Steps[CheckpointTuple | None]
 """Steps that come to a row, or to none."""

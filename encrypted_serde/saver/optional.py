@@ -15,9 +15,11 @@ from langgraph.checkpoint.base import DeltaChannelHistory
 
 from ..errors import ConfigurationError
 from ..rows.manifest import hides_metadata
+from ..wrapping.steps import Give, Steps, Work, arun, run
 from .base import WiredSaver
 from .copying import copy_steps
-from .steps import Call, Give, Query, Steps, Stream, Work, arun, run
+from .listing import Asked
+from .steps import Call, Page, Query
 from .traits import overrides
 
 
@@ -49,97 +51,136 @@ def _subclass(wrapper: type[WiredSaver], cls: type[WiredSaver], names: frozenset
 
 
 def delete_thread(self: WiredSaver, thread_id: str, **named: Any) -> Any:
-    """Deletes a thread. Arguments and result are those of the inner saver."""
-    return cast("Any", self._wiring.gated).delete_thread(thread_id, **named)
+    """Deletes a thread. Arguments and result are those of the inner saver. With an anchor the deletion is entered there."""
+    return run(_delete_steps(self, thread_id, named))
 
 
 async def adelete_thread(self: WiredSaver, thread_id: str, **named: Any) -> Any:
-    """Deletes a thread. Arguments and result are those of the inner saver."""
-    return await cast("Any", self._wiring.gated).adelete_thread(thread_id, **named)
+    """Deletes a thread, as `delete_thread` does."""
+    return await arun(_delete_steps(self, thread_id, named))
 
 
 def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Any:
     """Prunes threads, as the inner saver does. Arguments and result are those of the inner saver.
 
+    With an anchor what is gone is entered, and the newest checkpoint stays required.
+
     Raises:
         ConfigurationError: If metadata of a thread are sealed that tell the inner saver which threads it must not prune.
     """
-    [result] = run(_prune_steps(self, thread_ids, named))
-    return result
+    return run(_prune_steps(self, thread_ids, named))
 
 
 async def aprune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Any:
     """Prunes threads, as `prune` does."""
-    [result] = [found async for found in arun(_prune_steps(self, thread_ids, named))]
-    return result
+    return await arun(_prune_steps(self, thread_ids, named))
 
 
-def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], named: Mapping[str, Any]) -> Steps:
-    if named.get("strategy") != "delete":
+def delete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Any:
+    """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key. Returns its result."""
+    return run(_delete_for_runs_steps(self, run_ids, named))
+
+
+async def adelete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Any:
+    """Deletes what runs wrote, as `delete_for_runs` does."""
+    return await arun(_delete_for_runs_steps(self, run_ids, named))
+
+
+def copy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
+    """Copies a thread. Every row is verified, and sealed again for its new place under the context it had."""
+    run(_copy_steps(self, source_thread_id, target_thread_id))
+
+
+async def acopy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
+    """Copies a thread, as `copy_thread` does."""
+    await arun(_copy_steps(self, source_thread_id, target_thread_id))
+
+
+def _delete_steps(self: WiredSaver, thread_id: str, named: Mapping[str, Any]) -> Steps[Any]:
+    delete = Call(self._wiring.gated, "delete_thread", (thread_id,), None, named)
+    if self._anchoring is None:
+        return (yield delete)
+    return (yield from self._anchoring.delete_threads([thread_id], delete))
+
+
+def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], named: Mapping[str, Any]) -> Steps[Any]:
+    def prune_those(chosen: Sequence[str]) -> Call:
+        return Call(self._wiring.gated, "prune", (chosen,), None, named)
+
+    is_whole = named.get("strategy") == "delete"
+    if not is_whole:
         yield from require_judgeable(self, thread_ids)
-    result = yield Call(self._wiring.gated, "prune", (thread_ids,), None, named)
-    yield Give(result)
+    if self._anchoring is None or isinstance(thread_ids, str):  # which the inner saver refuses
+        return (yield prune_those(thread_ids))
+    if is_whole:
+        return (yield from self._anchoring.delete_threads(thread_ids, prune_those(thread_ids)))
+    return (yield from self._anchoring.prune(thread_ids, prune_those))
 
 
-def require_judgeable(self: WiredSaver, thread_ids: Sequence[str]) -> Steps:
+def require_judgeable(self: WiredSaver, thread_ids: Sequence[str]) -> Steps[None]:
     """Refuses to prune threads of which the inner saver cannot tell whether they have delta channels: it would cut them.
 
     Raises:
         ConfigurationError: If metadata that it reads are sealed.
     """
     for thread_id in [] if isinstance(thread_ids, str) else thread_ids:
-        rows = Stream(Query(self._wiring.gated, {"configurable": {"thread_id": thread_id}}, None))
-        while found := (yield rows):
-            if hides_metadata(found[0].metadata or {}):
+        for found in (yield Page(Query(self._wiring.gated, {"configurable": {"thread_id": thread_id}}, None))):
+            if hides_metadata(found.metadata or {}):
                 raise ConfigurationError(
                     f"metadata of thread {thread_id!r} are sealed, so nobody can tell whether it has delta channels; "
                     "reencrypt mends them"
                 )
 
 
-def delete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Any:
-    """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key. Returns its result."""
-    return cast("Any", self._wiring.gated).delete_for_runs(run_ids, **named)
+def _delete_for_runs_steps(self: WiredSaver, run_ids: Sequence[str], named: Mapping[str, Any]) -> Steps[Any]:
+    delete = Call(self._wiring.gated, "delete_for_runs", (run_ids,), None, named)
+    if self._anchoring is None:
+        return (yield delete)
+    return (yield from self._anchoring.delete_for_runs(run_ids, delete))
 
 
-async def adelete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Any:
-    """Deletes what runs wrote, as `delete_for_runs` does."""
-    return await cast("Any", self._wiring.gated).adelete_for_runs(run_ids, **named)
+def _copy_steps(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> Steps[None]:
+    only = None
+    if self._anchoring is not None:  # a thread that lacks something is not copied at all
+        lister, (expected, _) = self._anchoring.lister(), self._for_copying()
+        source: RunnableConfig = {"configurable": {"thread_id": source_thread_id}}
+        yield from _unheard(lister.steps(Asked(source, expected, None, None, None)))
+        only = lister.listed
+    yield from copy_steps(self, source_thread_id, target_thread_id, only)
 
 
-def copy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
-    """Copies a thread. Every row is verified, and sealed again for its new place under the context it had."""
-    for _ in run(copy_steps(self, source_thread_id, target_thread_id)):
-        pass
-
-
-async def acopy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
-    """Copies a thread as `copy_thread` does."""
-    async for _ in arun(copy_steps(self, source_thread_id, target_thread_id)):
-        pass
+def _unheard(steps: Steps[None]) -> Steps[None]:
+    """Does steps that give their caller something, for their effect alone."""
+    answer = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration:
+            return
+        answer = None if isinstance(step, Give) else (yield step)
 
 
 def get_delta_channel_history(
     self: WiredSaver, *, config: RunnableConfig, channels: Sequence[str]
 ) -> Mapping[str, DeltaChannelHistory]:
-    """Gives writes and seeds of delta channels, each authenticated to thread, namespace and channel."""
-    [history] = run(_history_steps(self, config, channels))
-    return cast("Mapping[str, DeltaChannelHistory]", history)
+    """Returns writes and seeds of delta channels, each authenticated to thread, namespace and channel."""
+    return run(_history_steps(self, config, channels))
 
 
 async def aget_delta_channel_history(
     self: WiredSaver, *, config: RunnableConfig, channels: Sequence[str]
 ) -> Mapping[str, DeltaChannelHistory]:
-    """Gives writes and seeds of delta channels, as `get_delta_channel_history` does."""
-    [history] = [found async for found in arun(_history_steps(self, config, channels))]
-    return cast("Mapping[str, DeltaChannelHistory]", history)
+    """Returns writes and seeds of delta channels, as `get_delta_channel_history` does."""
+    return await arun(_history_steps(self, config, channels))
 
 
-def _history_steps(self: WiredSaver, config: RunnableConfig, channels: Sequence[str]) -> Steps:
+def _history_steps(
+    self: WiredSaver, config: RunnableConfig, channels: Sequence[str]
+) -> Steps[Mapping[str, DeltaChannelHistory]]:
     asked, at = self._asked(config)
     found = yield Call(self._wiring.gated, "get_delta_channel_history", (), at.context, {"config": asked, "channels": channels})
-    opened = yield Work(lambda: self._opener.history(found, at), is_heavy=True)
-    yield Give(opened)
+    opened: Mapping[str, DeltaChannelHistory] = yield Work(lambda: self._opener.history(found, at), is_heavy=True)
+    return opened
 
 
 def setup(self: WiredSaver) -> Any:

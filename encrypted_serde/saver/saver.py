@@ -6,6 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -34,11 +35,13 @@ from ..wrapping.description import description, summary
 from ..wrapping.gate import Gate, gated
 from ..wrapping.json_gate import JsonGate
 from ..wrapping.offload import is_heavy, is_large, seal_now
-from .anchoring import anchored, keeper_for
+from ..wrapping.steps import arun, astream, run, stream
+from .anchoring import client_for
 from .base import ContextSource, WiredSaver, value_serde
+from .listing import Lister
 from .open import IDENTITY
 from .optional import class_for
-from .steps import ambient, arun, run
+from .steps import Call, ambient
 from .traits import Traits, next_of_its_own, traits_of, with_probed
 from .wiring import At, Wiring
 
@@ -83,8 +86,6 @@ class EncryptedSaver(WiredSaver):
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
         anchor: An append-only list out of reach of whoever writes the database, such as `SqliteAnchor` or `PostgresAnchor`:
             what was deleted or put back there is refused with `Incomplete`. See docs/anchor.md.
-        max_lag: Seconds, up to 60, for which entries for the anchor may be gathered. What happens to the database within
-            this time is not noticed. Without it every entry is made before the call that stored the row returns.
         traits: How the inner saver treats what it is handed, if it is none that is known (docs/coverage.md lists them) and
             gives back something else than it was given.
 
@@ -104,8 +105,7 @@ class EncryptedSaver(WiredSaver):
         if not args and not options:  # a copy, whose class was chosen already
             return object.__new__(cls)
         is_slow = verify_delta_history or anchor is not None
-        fitting = class_for(EncryptedSaver, cls, type(inner), verify_delta_history=is_slow)
-        chosen = fitting if anchor is None else anchored(fitting)  # type: ignore[arg-type]  # a class is hashable
+        chosen = class_for(EncryptedSaver, cls, type(inner), verify_delta_history=is_slow)
         return cast("EncryptedSaver", object.__new__(chosen))
 
     def __init__(
@@ -129,7 +129,6 @@ class EncryptedSaver(WiredSaver):
         verify_delta_history: bool = False,
         audit: AuditListener | None = None,
         anchor: Anchor | None = None,
-        max_lag: float | None = None,
         traits: Traits | None = None,
     ) -> None:
         if not isinstance(inner, BaseCheckpointSaver) or isinstance(inner, EncryptedSaver):
@@ -157,9 +156,9 @@ class EncryptedSaver(WiredSaver):
             sealer, plaintext=allow_plaintext, unbound=allow_unbound, legacy_keys=legacy_keys, allowlist_from=own
         )
         known = traits_of(inner) if traits is None else with_probed(traits, inner)
-        keeper = keeper_for(anchor, max_lag, sealer.keys, known)
+        client = client_for(anchor, sealer.keys, known)
         view = gated(inner, _gate(admission, known))
-        self._connect(Wiring(view, sealer, own, admission, known, readable, searchable, keeper=keeper))
+        self._connect(Wiring(view, sealer, own, admission, known, readable, searchable, anchor=client))
         super().__init__(serde=own)
 
     # --- what is not about rows
@@ -183,7 +182,7 @@ class EncryptedSaver(WiredSaver):
         return {
             "saver": type(self.inner).__name__,
             **description(wiring.sealer, wiring.admission),
-            "anchor": wiring.keeper is not None,
+            "anchor": wiring.anchor is not None,
             "readable_metadata": sorted(wiring.readable_keys - LANGGRAPH_KEYS),
             "searchable_metadata": sorted(wiring.searchable_keys),
         }
@@ -227,7 +226,9 @@ class EncryptedSaver(WiredSaver):
             with ambient(at.context):
                 self._note_parent(asked, at, self._wiring.gated.get_tuple(asked))
         sealed, sealed_metadata, listed = self._seal(at, config, checkpoint, metadata, new_versions)
-        stored = self._wiring.gated.put(asked, sealed, sealed_metadata, new_versions)
+        store = Call(self._wiring.gated, "put", (asked, sealed, sealed_metadata, new_versions))
+        anchoring = self._anchoring
+        stored = store.now() if anchoring is None else run(anchoring.checkpoint(at, checkpoint["id"], store))
         self._remember(at, checkpoint, listed)
         return stored
 
@@ -255,37 +256,36 @@ class EncryptedSaver(WiredSaver):
             large = {name for name in asks_for if is_large(values.get(name))}
             later = [sealed["channel_values"].get(name) for name in asks_for if is_remote or name in large]
             await self._aside(bool(large), seal_now, later)
-        stored = await self._wiring.gated.aput(asked, sealed, sealed_metadata, new_versions)
+        store = Call(self._wiring.gated, "put", (asked, sealed, sealed_metadata, new_versions))
+        anchoring = self._anchoring
+        steps = None if anchoring is None else anchoring.checkpoint(at, checkpoint["id"], store)
+        stored = await (store.later() if steps is None else arun(steps))
         self._remember(at, checkpoint, listed)
         return stored
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
-        self._put_writes(config, writes, task_id, task_path)
-
-    def _put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> str:
-        """Does it, and gives the id that was sealed into them."""
-        asked, sealed, batch = self._seal_writes(config, writes, task_id, task_path)
-        self._wiring.gated.put_writes(asked, sealed, task_id, task_path)
-        return batch
+        asked, at, sealed, batch = self._seal_writes(config, writes, task_id, task_path)
+        store = Call(self._wiring.gated, "put_writes", (asked, sealed, task_id, task_path))
+        if self._anchoring is None:
+            store.now()
+        else:
+            run(self._anchoring.writes(at, writes, task_id, batch, store))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Seals the writes of a task and stores them."""
-        await self._aput_writes(config, writes, task_id, task_path)
-
-    async def _aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> str:
-        """Does it, and gives the id that was sealed into them."""
         asks = self._wiring.traits.asks_serde
-        asked, sealed, batch = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
+        asked, at, sealed, batch = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
         is_heavy = asks and any(is_large(value) for _, value in writes)
         if asks and (is_heavy or not isinstance(self._wiring.sealer.keys, Keyring)):
             await self._aside(is_heavy, seal_now, [value for _, value in sealed])
-        await self._wiring.gated.aput_writes(asked, sealed, task_id, task_path)
-        return batch
+        store = Call(self._wiring.gated, "put_writes", (asked, sealed, task_id, task_path))
+        if self._anchoring is None:
+            await store.later()
+        else:
+            await arun(self._anchoring.writes(at, writes, task_id, batch, store))
 
     def _needs_parent(self, at: At, checkpoint: Checkpoint, new_versions: ChannelVersions) -> bool:
         """Says whether the parent has to be read to know which of its values this checkpoint shares with it."""
@@ -322,16 +322,18 @@ class EncryptedSaver(WiredSaver):
 
     def _seal_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> tuple[RunnableConfig, list[tuple[str, Any]], str]:
+    ) -> tuple[RunnableConfig, At, list[tuple[str, Any]], str]:
         asked, at = self._asked(config)
-        checkpoint_id = config["configurable"]["checkpoint_id"]
-        return asked, *self._rows.writes(at._replace(checkpoint_id=checkpoint_id), writes, task_id, task_path)
+        at = At(at.place, config["configurable"]["checkpoint_id"], at.context)
+        return asked, at, *self._rows.writes(at, writes, task_id, task_path)
 
     # --- reading
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Fetches a checkpoint and verifies it. Raises as `RowOpener.checkpoint` does; None only if there is none."""
         asked, at = self._asked(config)
+        if self._anchoring is not None:
+            return run(self._anchoring.found(asked, at, partial(self._open, config, asked, at=at)))
         with ambient(at.context):
             found = self._wiring.gated.get_tuple(asked)
         return None if found is None else self._open(config, asked, found, at)
@@ -339,6 +341,8 @@ class EncryptedSaver(WiredSaver):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Fetches a checkpoint and verifies it, as `get_tuple` does. A large one is opened off the event loop."""
         asked, at = await self._aside(False, self._asked, config)
+        if self._anchoring is not None:
+            return await arun(self._anchoring.found(asked, at, partial(self._open, config, asked, at=at)))
         with ambient(at.context):
             found = await self._wiring.gated.aget_tuple(asked)
         return None if found is None else await self._aside(is_heavy(found), self._open, config, asked, found, at)
@@ -355,7 +359,7 @@ class EncryptedSaver(WiredSaver):
 
         The expected encryption context is that of the call, wherever the answers are fetched.
         """
-        return run(self._lister.steps(self._listed(config, filter, before, limit)))
+        return stream(self._lists().steps(self._listed(config, filter, before, limit)))
 
     def alist(
         self,
@@ -366,7 +370,10 @@ class EncryptedSaver(WiredSaver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """Lists checkpoints as `list` does."""
-        return arun(self._lister.steps(self._listed(config, filter, before, limit)))
+        return astream(self._lists().steps(self._listed(config, filter, before, limit)))
+
+    def _lists(self) -> Lister:
+        return self._lister if self._anchoring is None else self._anchoring.lister()
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

@@ -6,7 +6,6 @@ about the rest of its place (which some ways of reading know). The claims stand 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -114,8 +113,12 @@ class RowSealer:
         replace each other one by one in the database, and stand alone.
         """
         batch = self._wiring.sealer.batch(len(writes), context=at.context)
-        ordinary = Counter([channel for channel, _ in writes if channel not in WRITES_IDX_MAP])
-        task = task_claims(task_id, cast("str", at.checkpoint_id), task_path, batch.id)
+        call = batch.id
+        ordinary: dict[str, int] = {}
+        for channel, _ in writes:
+            if channel not in WRITES_IDX_MAP:
+                ordinary[channel] = ordinary.get(channel, 0) + 1
+        task = task_claims(task_id, cast("str", at.checkpoint_id), task_path, call)
         maker = WriteMaker(at.place, task, sum(ordinary.values()))
         sealed = []
         for position, (channel, value) in enumerate(writes):
@@ -124,7 +127,7 @@ class RowSealer:
             else:
                 handed = self._handed(batch, channel, value, maker.special, channel, special)
             sealed.append((channel, handed))
-        return sealed, batch.id
+        return sealed, call
 
     def _versions_as_read(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         versions = checkpoint["channel_versions"]
@@ -169,7 +172,9 @@ class RowSealer:
             dumps=lambda private: dumps_as_json_would(serde, private, "the metadata"),
             seal=partial(batch.seal, "msgpack"),
         )
-        document = {**checkpoint, "channel_versions": self._versions_as_read(checkpoint)}
+        document: Mapping[str, Any] = checkpoint
+        if self._wiring.traits.text_versions:
+            document = {**checkpoint, "channel_versions": self._versions_as_read(checkpoint)}
         return sealed_metadata(at.place, listing, document, metadata, writer)
 
     def _token(self, batch: BatchSealing, name: str, value: Any) -> str:

@@ -1,59 +1,22 @@
-"""One description of what is done with a saver, and two drivers: for methods that block, and for those on an event loop.
-
-A method is written once, as a generator. It yields what it needs done, is sent the result, and yields `Give` for what its
-caller is to get. `run` and `arun` do what is yielded, each in its way.
-"""
+"""The steps of a method that ask a saver something: a call of it, a page of rows, or rows one by one."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from ..core.context import EncryptionContext, encryption_context
 from ..core.opaque import opaque
-from ..core.waiting import aside
 
 
 def ambient(context: EncryptionContext | None) -> AbstractContextManager[None]:
     """Makes a context the ambient one, if there is one: the gate of an inner saver opens unbound values with it."""
     return nullcontext() if context is None else encryption_context(context.pairs)
-
-
-class Step(Protocol):
-    """Something to be done."""
-
-    def now(self) -> Any:
-        """Does it."""
-        ...
-
-    async def later(self) -> Any:
-        """Does it without holding the event loop."""
-        ...
-
-
-class Work(NamedTuple):
-    """Something that only computes, and perhaps for long.
-
-    Attributes:
-        function: What to call.
-        is_heavy: Whether it takes long, or may ask a service for a key.
-    """
-
-    function: Callable[[], Any]
-    is_heavy: bool
-
-    def now(self) -> Any:
-        """Computes."""
-        return self.function()
-
-    async def later(self) -> Any:
-        """Computes, in a thread if it is heavy. It may be done twice, if a key must be fetched for it."""
-        return await aside(self.is_heavy, self.function)
 
 
 class Call(NamedTuple):
@@ -165,61 +128,3 @@ class Stream:
         """Lets go of the saver."""
         if self._rows is not None:
             await self._rows.aclose()
-
-
-class Give(NamedTuple):
-    """What the caller is to get."""
-
-    value: Any
-
-
-Steps = Generator[Step | Give, Any, None]
-
-
-def run(steps: Steps) -> Generator[Any, None, None]:
-    """Drives steps, and gives what they give."""
-    streams: list[Stream] = []
-    try:
-        answer: Any = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration:
-                return
-            if isinstance(step, Give):
-                yield step.value
-                answer = None
-            else:
-                _note(streams, step)
-                answer = step.now()
-    finally:
-        steps.close()
-        for stream in streams:
-            stream.close()
-
-
-async def arun(steps: Steps) -> AsyncGenerator[Any, None]:
-    """Drives steps as `run` does, and never holds the event loop for long."""
-    streams: list[Stream] = []
-    try:
-        answer: Any = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration:
-                return
-            if isinstance(step, Give):
-                yield step.value
-                answer = None
-            else:
-                _note(streams, step)
-                answer = await step.later()
-    finally:
-        steps.close()
-        for stream in streams:
-            await stream.aclose()
-
-
-def _note(streams: list[Stream], step: object) -> None:
-    if isinstance(step, Stream) and step not in streams:
-        streams.append(step)

@@ -1,23 +1,24 @@
-"""Listing with an anchor: every row is held against it, and at the end what should have been listed."""
+"""Listing with an anchor: every row is compared with it, and what must be among the rows is there or refused."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
+from ..anchor.client import AnchorClient
+from ..anchor.compare import MISSING, FoundRow, View
 from ..anchor.entries import id_bytes, id_text
-from ..anchor.keeper import Keeper
-from ..anchor.ledger import Ledger, Spot, Standing
-from ..anchor.watch import Watch
+from ..anchor.names import Spot
 from ..core.binding import Place
-from .completeness import MISSING, Judged, RowReader, Verdict, found_writes, where_of
+from ..wrapping.steps import Give, Steps, Work
+from .completeness import Kept, RowReader, Verdict, found_writes, id_of
 from .filters import Plan
 from .listing import Asked, Lister, Row
 from .open import RowOpener
-from .steps import Steps, Work
 from .wiring import At, Wiring
 
 
@@ -27,129 +28,138 @@ class WholeLister(Lister):
     Args:
         wiring: The parts of the wrapper.
         opener: Verifies and opens what the inner saver returns.
-        keeper: Asks the anchor.
+        client: Asks the anchor.
 
     Attributes:
         listed: Namespace and id of every row that counts.
     """
 
-    passes_over_erased = False  # whoever writes rows could make any row name a destroyed key
+    passes_over_erased = False  # somebody who writes rows could make any row name a destroyed key
 
-    def __init__(self, wiring: Wiring, opener: RowOpener, keeper: Keeper) -> None:
+    def __init__(self, wiring: Wiring, opener: RowOpener, client: AnchorClient) -> None:
         super().__init__(wiring, opener)
-        self._keeper = keeper
-        self._reader = RowReader(wiring, opener, keeper)
-        self._ledgers: dict[str, Ledger] = {}
-        self._seen: list[tuple[str, str, str]] = []
-        self._given = 0
+        self._client = client
+        self._reader = RowReader(wiring, opener, client)
+        self._views: dict[str, View] = {}
+        self._seen: dict[Spot, str] = {}
+        self._due: list[Spot] = []
         self.listed: set[tuple[str, str]] = set()
 
-    def steps(self, asked: Asked) -> Steps:
-        """Gives the rows as `Lister.steps` does.
-
-        A thread is listed completely, as far as no filter and no limit cut it short.
+    def steps(self, asked: Asked) -> Steps[None]:
+        """Returns the rows as `Lister.steps` does. Of one thread everything is there that the anchor requires.
 
         Raises:
-            Incomplete: If the anchor knows more or newer than the database has.
+            Incomplete: If the anchor requires more or newer than the database has.
             EncryptedSerdeError: As `Lister.steps` raises it.
         """
         thread_id = (asked.config or {"configurable": {}})["configurable"].get("thread_id")
-        if thread_id is not None:
-            yield from self._ledger(str(thread_id), asked)
-        yield from super().steps(asked)
-        if thread_id is not None and not asked.wanted and (asked.limit is None or asked.limit > 0):
-            yield from self._require_all(str(thread_id), asked)
+        if thread_id is None or (asked.limit or 0) < 0:
+            yield from super().steps(asked)
+        else:
+            yield from self._thread(str(thread_id), asked)
+
+    def _thread(self, thread_id: str, asked: Asked) -> Steps[None]:
+        """Lists a thread page by page until so many rows count as were asked for.
+
+        The filter is not handed to the database, which could leave out rows without a trace.
+        """
+        yield Work(partial(self._plan, asked), self._wiring.sealer.may_block)  # refuses what is no filter
+        plan, left = Plan([{}], dict(asked.wanted or {})), asked.limit
+        view: View = yield from self._view(thread_id)
+        self._due = self._expected(view, asked)
+        fetch = self._fetch(asked._replace(limit=None), plan)
+        descends = self._wiring.traits.newest_first and all(spot.checkpoint[:1] == b"u" for spot in self._due)
+        while left != 0 and (requests := fetch.requests()):
+            [request] = requests
+            rows = fetch.rows([(yield request)])
+            if not descends:
+                rows = yield from self._all_rows(thread_id, fetch, rows)
+            for found in rows:
+                if descends:
+                    yield from self._require(thread_id, id_of(found))
+                answer = yield from self._row(asked, plan, found)
+                if answer is not None:
+                    yield Give(answer)
+                    left = None if left is None else left - 1
+                    if left == 0:
+                        return
+        if left != 0:
+            yield from self._require(thread_id, None)
+
+    def _all_rows(self, thread_id: str, fetch: Any, rows: Sequence[CheckpointTuple]) -> Steps[list[CheckpointTuple]]:
+        """Fetches all rows, of a saver whose order says nothing, before any is returned."""
+        every = [*rows]
+        while requests := fetch.requests():
+            more = fetch.rows([(yield requests[0])])
+            every += more
+        for found in every:
+            self._note(thread_id, found)
+        yield from self._require(thread_id, None)
+        return every
 
     def _row(self, asked: Asked, query: Plan, found: CheckpointTuple) -> Row:
-        judged = yield from self._judged(asked, found)
-        if judged is None:
+        kept = yield from self._judged(asked, found)
+        if kept is None:
             return None
-        answer = yield from super()._row(asked, query, judged.found)
-        if answer is not None:
-            self._given += 1
-            if judged.is_unknown:
-                yield Work(partial(self._reader.enter, judged), is_heavy=True)
+        answer = yield from super()._row(asked, query, kept.found)
+        if answer is not None and kept.judged is not None:
+            self._client.forget(kept.view, kept.judged.spot)
+            yield from self._reader.enter(kept)
         return answer
 
     def _judged(self, asked: Asked, found: CheckpointTuple) -> Verdict:
         configurable = found.config["configurable"]
         thread_id, checkpoint_ns = str(configurable.get("thread_id")), configurable.get("checkpoint_ns", "")
-        checkpoint_id = configurable.get("checkpoint_id")
-        ledger = yield from self._ledger(thread_id, asked)
-        if not isinstance(checkpoint_ns, str) or not isinstance(checkpoint_id, str):
-            return Judged(found, "", Watch((), ledger), [])  # nothing that we stored: it will not open
-        self._seen.append((thread_id, checkpoint_ns, checkpoint_id))
-        where = where_of(thread_id, checkpoint_ns, asked.context)
-        watch = Watch((yield Work(partial(self._keeper.tokens, where), self._wiring.sealer.may_block)), ledger)
-        gaps = watch.writes(checkpoint_id, found_writes(found))
-        judged: Judged | None = Judged(found, checkpoint_id, watch, gaps.unknown)
-        if gaps.is_incomplete or watch.checkpoint(checkpoint_id) is Standing.DELETED:
-            judged = yield from self._exact(asked, thread_id, checkpoint_ns, checkpoint_id)
-        if judged is not None:
+        checkpoint_id = id_of(found)
+        view: View = yield from self._view(thread_id)
+        if not isinstance(checkpoint_ns, str) or checkpoint_id is None:
+            return Kept(found, view, None)  # nothing that we stored: it will not open
+        judged = view.judge(FoundRow(checkpoint_ns, checkpoint_id, found_writes(found)))
+        self._note(thread_id, found)
+        kept: Kept | None = Kept(found, view, judged) if judged.counts else None
+        if judged.problem is not None:  # another process may have stored something since
+            at = At(Place.of(thread_id, checkpoint_ns), checkpoint_id, asked.context)
+            kept = yield from self._reader.exact(asked.config or {"configurable": {}}, at, checkpoint_id)
+        if kept is not None:
             self.listed.add((checkpoint_ns, checkpoint_id))
-        return judged
+        return kept
 
-    def _exact(self, asked: Asked, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> Verdict:
-        """Asks both for one row again, the anchor first."""
-        at = At(Place.of(thread_id, checkpoint_ns), checkpoint_id, asked.context)
-        passed: dict[str, Any] = dict((asked.config or {"configurable": {}})["configurable"])
-        passed |= {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns, "checkpoint_id": checkpoint_id}
-        config: RunnableConfig = {"configurable": passed}
-        return self._reader.exact(config, at, checkpoint_id)
+    def _note(self, thread_id: str, found: CheckpointTuple) -> None:
+        checkpoint_ns, checkpoint_id = found.config["configurable"].get("checkpoint_ns", ""), id_of(found)
+        if isinstance(checkpoint_ns, str) and checkpoint_id is not None:
+            self._seen[self._views[thread_id].spot(checkpoint_ns, checkpoint_id)] = checkpoint_ns
 
-    def _ledger(self, thread_id: str, asked: Asked) -> Any:
-        if thread_id not in self._ledgers:
-            where = where_of(thread_id, "", asked.context)
-            self._ledgers[thread_id] = yield Work(partial(self._keeper.thread, where), is_heavy=True)
-        return self._ledgers[thread_id]
+    def _view(self, thread_id: str) -> Steps[View]:
+        if thread_id not in self._views:
+            self._views[thread_id] = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
+        return self._views[thread_id]
 
-    # --- what should have been listed
+    # --- what must be among the rows
 
-    def _require_all(self, thread_id: str, asked: Asked) -> Steps:
-        expected = yield Work(partial(self._expected, thread_id, asked), self._wiring.sealer.may_block)
-        for spot, checkpoint_ns in expected:
-            if checkpoint_ns is not None:
-                yield from self._exact(asked, thread_id, checkpoint_ns, id_text(spot[1]))
-                continue
-            where = where_of(thread_id, "", asked.context)
-            ledger: Ledger = yield Work(partial(self._keeper.thread, where), is_heavy=True)
-            if ledger.checkpoint(spot) is Standing.REQUIRED:
-                problem = f"{MISSING}, with all of its namespace"
-                raise self._reader.refused(problem, Place.of(thread_id, ""), id_text(spot[1]))
-
-    def _expected(self, thread_id: str, asked: Asked) -> list[tuple[Spot, str | None]]:
-        """Gives the checkpoints that should have been among the rows and were not.
-
-        With the namespace of each; None for one that has no row left, and so no name.
-        """
-        configurable = (asked.config or {"configurable": {}})["configurable"]
-        asked_ns, asked_id = configurable.get("checkpoint_ns"), configurable.get("checkpoint_id")
+    def _expected(self, view: View, asked: Asked) -> list[Spot]:
+        """Returns the checkpoints that must be among the answers, but for filter and limit; the newest last."""
+        configurable: RunnableConfig | dict[str, Any] = (asked.config or {"configurable": {}})["configurable"]
+        checkpoint_ns, exact = configurable.get("checkpoint_ns"), configurable.get("checkpoint_id")
         before = asked.before["configurable"].get("checkpoint_id") if asked.before else None
-        lowest: str | None = None
-        if asked.limit is not None and self._given >= asked.limit:
-            if not self._wiring.traits.newest_first:
-                return []
-            lowest = min(checkpoint_id for _, _, checkpoint_id in self._seen)
-        names = self._names(
-            thread_id, {asked_ns} if asked_ns is not None else {"", *(each for _, each, _ in self._seen)}, asked
-        )
-        tokens_of: dict[str, list[bytes]] = {}
-        for token, each in names.items():
-            tokens_of.setdefault(each, []).append(token)
-        seen = {(token, id_bytes(each)) for _, ns, each in self._seen for token in tokens_of.get(ns, ())}
-        expected = []
-        for spot in self._ledgers[thread_id].required():
-            checkpoint_id = id_text(spot[1])
-            is_cut = (lowest is not None and checkpoint_id <= lowest) or (before and checkpoint_id >= before)
-            is_other = (asked_ns is not None and spot[0] not in names) or asked_id not in (None, "", checkpoint_id)
-            if spot not in seen and not is_cut and not is_other:
-                expected.append((spot, names.get(spot[0])))
-        return expected
+        namespace = None if checkpoint_ns is None else view.names.namespace(view.thread_id, str(checkpoint_ns))
+        expected = view.missing((), namespace)
+        if exact:
+            expected = [spot for spot in expected if id_text(spot.checkpoint) == exact]
+        if before:
+            expected = [spot for spot in expected if id_text(spot.checkpoint) < before]
+        return expected[::-1]
 
-    def _names(self, thread_id: str, namespaces: set[str], asked: Asked) -> dict[bytes, str]:
-        """Gives namespaces by their tokens."""
-        return {
-            tokens.namespace: each
-            for each in namespaces
-            for tokens in self._keeper.tokens(where_of(thread_id, each, asked.context))
-        }
+    def _require(self, thread_id: str, above: str | None) -> Steps[None]:
+        """Refuses if a checkpoint above an id (or any) must have been listed by now, and was not."""
+        absent = []
+        while self._due and (above is None or self._due[-1].checkpoint > id_bytes(above)):
+            spot = self._due.pop()
+            if spot not in self._seen:
+                absent.append(spot)
+        if absent:  # it may have been deleted on purpose since
+            view: View = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
+            if gone := [spot for spot in view.missing(self._seen) if spot in absent]:
+                known = {view.names.namespace(thread_id, each): each for each in {"", *self._seen.values()}}
+                checkpoint_ns = known.get(gone[0].namespace)
+                problem = MISSING if checkpoint_ns is not None else f"{MISSING}, with all of its namespace"
+                raise self._reader.refused(problem, Place.of(thread_id, checkpoint_ns), id_text(gone[0].checkpoint))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ..anchor.keeper import Keeper
+from ..anchor.client import AnchorClient
 from ..audit import Sealing
 from ..core.binding import Place
 from ..core.context import EncryptionContext
@@ -45,7 +45,7 @@ class Wiring:
         searchable_keys: Metadata keys that get a search token.
         gaps_only_in: The only checkpoint whose writes may be incomplete, which is as good as absent; in every other it is
             an error. None where all may.
-        keeper: What an anchor is asked and told through; None without one.
+        anchor: What an anchor is asked and told through; None without one.
         remembered: What the manifests of the checkpoints list that were opened or stored last.
     """
 
@@ -57,5 +57,5 @@ class Wiring:
     readable_keys: frozenset[str]
     searchable_keys: frozenset[str]
     gaps_only_in: str | None = None
-    keeper: Keeper | None = None
+    anchor: AnchorClient | None = None
     remembered: Remembered = field(default_factory=Remembered)

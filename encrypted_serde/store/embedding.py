@@ -186,7 +186,8 @@ def _seems_to_embed(inner: BaseStore, depth: int = 3) -> bool | None:
     for cls in type(inner).__mro__:
         slots = cls.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
-            attributes[name] = getattr(inner, name, None)
+            if not name.startswith("__"):
+                attributes[name] = getattr(inner, name, None)
     if not attributes:
         return None
     found: bool | None = False

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from langgraph.store.base import BaseStore
+from langgraph.store.base import BaseStore, SearchItem, SearchOp
 
 from ..wrapping.json_form import describe, equal_as_json, json_form
 from .values import Objects, PostgresValues, SqliteValues
@@ -72,6 +72,10 @@ class Semantics:
         """Says whether the database is asked about a condition on a readable field."""
         return isinstance(condition, str)
 
+    def cut(self, found: list[SearchItem], op: SearchOp, inner: BaseStore) -> list[SearchItem]:
+        """Returns what ``limit`` and ``offset`` leave of everything that matches."""
+        return found[op.offset : op.offset + op.limit]
+
     def field(self, name: str) -> str:
         """Gives the field of a value that a name in a filter reads."""
         return name
@@ -106,6 +110,13 @@ class MemorySemantics(Semantics):
     def refreshes(self, inner: BaseStore) -> bool:
         """It has no expiry."""
         return False
+
+    def cut(self, found: list[SearchItem], op: SearchOp, inner: BaseStore) -> list[SearchItem]:
+        """Of a ranking, it fills up with items that have no score, whatever the offset."""
+        if not (op.query and getattr(inner, "embeddings", None)):
+            return super().cut(found, op, inner)
+        scored = super().cut([item for item in found if item.score is not None], op, inner)
+        return scored + [item for item in found if item.score is None][: op.limit - len(scored)]
 
 
 class _SqlSemantics(Semantics):
@@ -256,7 +267,7 @@ def _number(found: Any) -> float | None:
     try:
         return float(found)
     except OverflowError:
-        return math.copysign(math.inf, found)
+        return math.inf if found > 0 else -math.inf
     except (TypeError, ValueError):
         return None
 

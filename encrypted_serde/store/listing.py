@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.store.base import GetOp, Item, ListNamespacesOp, Op, SearchOp
 
 from ..core.context import EncryptionContext
-from ..errors import MalformedEnvelope
+from ..errors import MalformedEnvelope, UnknownKey
 from ..wrapping.stored_item import DICTIONARY
 from .items import find_item
 from .names import Namespace, Place, Pseudonyms, Remembered, is_pseudonymous, is_reserved
@@ -161,7 +161,10 @@ class ListPseudonyms:
         if sealed is not None and not self._items.tenancy.reads(sealed.head.context, self._expected):
             self._foreign.add(self._expected, token, "")
             return
-        label = self._items.open(entry, Place(DICTIONARY, token), self._expected).value.get(LABEL)
+        try:
+            label = self._items.open(entry, Place(DICTIONARY, token), self._expected).value.get(LABEL)
+        except UnknownKey:  # a key that is needed no more: `KeyRecords` saw that no item is under it
+            return
         if not isinstance(label, str):
             raise MalformedEnvelope("an entry of the dictionary of labels holds no label")
         self._labels.add(self._expected, token, label)

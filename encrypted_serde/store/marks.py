@@ -11,6 +11,7 @@ from typing import Any
 
 from langgraph.store.base import SearchOp
 
+from ..core.bounded import Bounded
 from ..wrapping.stored_item import MARK
 from .filters import Semantics
 from .items import Items
@@ -35,7 +36,7 @@ class Marks:
     def __init__(self, items: Items, semantics: Semantics) -> None:
         self.are_used = items.tenancy.has_marks and semantics.known and not items.admission
         self._finds_missing = semantics.finds_missing
-        self._complete: dict[Namespace, bool] = {}
+        self._complete: Bounded[Namespace, bool] = Bounded(_REMEMBERED)
 
     def are_complete(self, prefix: Namespace) -> bool:
         """Says whether all rows under a prefix are known to have marks."""
@@ -49,8 +50,6 @@ class Marks:
 
     def settle(self, prefix: Namespace, *, is_complete: bool) -> None:
         """Remembers what was found."""
-        if len(self._complete) >= _REMEMBERED:
-            self._complete.clear()
         self._complete[prefix] = is_complete
 
 

@@ -104,7 +104,10 @@ class Planner:
 
     def _plans(self, ops: Sequence[Op], expected: EncryptionContext | None) -> tuple[Sealed, Hidden]:
         sealed = self._seal(ops, expected)
-        plans = Hidden(sealed.puts.get(number) or self._read(op, expected) for number, op in enumerate(ops))
+        plans = Hidden(
+            sealed.puts.get(number, _OVERTAKEN) if isinstance(op, PutOp) else self._read(op, expected)
+            for number, op in enumerate(ops)
+        )
         if sealed.more:
             plans.append(Put(sealed.more))
         return sealed, plans
@@ -127,7 +130,7 @@ class Planner:
 
     def _seal(self, ops: Sequence[Op], expected: EncryptionContext | None) -> Sealed:
         sealed = Sealed()
-        puts = [(number, op) for number, op in enumerate(ops) if isinstance(op, PutOp)]
+        puts = _last_of_each(ops)
         values = [op for _, op in puts if op.value is not None]
         context = expected or NO_CONTEXT
         labels = self._new_labels(values, expected) if values else {}
@@ -175,6 +178,20 @@ class Planner:
         for op in more:
             if isinstance(op, PutOp) and op.namespace == DICTIONARY:
                 self._written.add(expected, op.key, "")
+
+
+_OVERTAKEN = Put([])
+"""A put that a later one of the same batch replaces: of these a store keeps the last, in the place of the first."""
+
+
+def _last_of_each(ops: Sequence[Op]) -> list[tuple[int, PutOp]]:
+    """Returns the puts that count, each with the position of the first for its item."""
+    last: dict[Place, tuple[int, PutOp]] = {}
+    for number, op in enumerate(ops):
+        if isinstance(op, PutOp):
+            place = Place(op.namespace, op.key)
+            last[place] = (last[place][0] if place in last else number, op)
+    return [*last.values()]
 
 
 def _is_heavy(ops: Sequence[Op], *, may_block: bool) -> bool:

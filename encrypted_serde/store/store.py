@@ -135,7 +135,7 @@ class EncryptedStore(BaseStore):
 
     @property
     def passed_over(self) -> Counter[str]:
-        """How many rows the inner store returned by mistake, and were left out: by ``namespace``."""
+        """How many rows searches left out: of another ``namespace``, returned by mistake, or ``KeyErased``."""
         return self._items.passed_over
 
     def __repr__(self) -> str:

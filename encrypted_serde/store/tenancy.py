@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from ..audit import Sealing
-from ..core.context import NO_CONTEXT, EncryptionContext, check_names, current, may_read, parse_context
+from ..core.context import NO_CONTEXT, EncryptionContext, check_names, check_reading, current, may_read, parse_context
 from ..core.keys import Key, SearchKeyProvider
-from ..errors import WrongContext
 from ..wrapping.stored_item import context_mark
 
 ContextSource = Mapping[str, str] | Callable[[], Mapping[str, str] | None]
@@ -61,11 +60,7 @@ class Tenancy:
         Raises:
             WrongContext: If there is none: a search without a tenant would return the items of all.
         """
-        if context is None and self._required_to_read:
-            raise WrongContext(
-                "nothing is read where no encryption context is set (require_context_to_read); wrap the call in "
-                "`with encryption_context(...):`, which may be empty for what was stored without one"
-            )
+        check_reading(self._required_to_read, context)
 
     def reads(self, stored: EncryptionContext, expected: EncryptionContext | None) -> bool:
         """Says whether a request may read what is sealed under a context. Without a context of its own it may read all."""

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from enum import Enum
 from typing import Any, NoReturn
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -178,7 +179,7 @@ def _inside(path: Path, part: Any) -> Iterator[tuple[Path, Any]]:
         yield from (((path, name if isinstance(name, str) else "?"), inner) for name, inner in part.items())
     elif isinstance(part, (list, tuple, set, frozenset)):
         yield from (((path, f"[{number}]"), inner) for number, inner in enumerate(part))
-    elif isinstance(fields := getattr(part, "__dict__", None), dict) and not isinstance(part, type):
+    elif isinstance(fields := getattr(part, "__dict__", None), dict) and not isinstance(part, (type, Enum)):
         yield from (((path, name), inner) for name, inner in fields.items())
 
 

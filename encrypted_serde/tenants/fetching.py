@@ -1,6 +1,7 @@
 """Fetching what is not in memory, so that no tenant waits for another.
 
-* One lock per tenant: what is fetched or changed of a tenant is fetched or changed by one thread at a time.
+* One lock per tenant: what is fetched or changed of a tenant is fetched or changed by one thread at a time. Threads are
+  scarce, so at most eight wait longer than a second for the fetch of one tenant: a service that hangs must not take them all.
 * A pool of threads for those who wait on an event loop. Of each tenant one fetch runs at a time, and whoever needs the same
   tenant waits for that one, without a thread.
 * A failure counts for a second: hundreds of requests of a tenant whose service hangs ask it once, not one after the other.
@@ -13,13 +14,15 @@ import contextvars
 import copy
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+from ..core.bounded import Bounded
 from ..errors import EncryptedSerdeError, KeyServiceError
 from .forks import after_fork
 
@@ -28,6 +31,9 @@ THREADS = 32
 
 REMEMBERED = 1.0
 """Seconds for which a failure counts."""
+
+PATIENT, PATIENCE = 8, 1.0
+"""How many threads wait for one tenant however long it takes, and for how many seconds the others do."""
 
 _FAILURES = 4096
 
@@ -54,10 +60,37 @@ class TenantLocks:
 
 
 class _TenantLock:
-    __slots__ = ("__weakref__", "_lock")
+    __slots__ = ("__weakref__", "_lock", "_waiting")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._waiting: set[int] = set()
+
+    @contextmanager
+    def to_fetch(self) -> Iterator[None]:
+        """Holds the lock to fetch something.
+
+        Raises:
+            KeyServiceError: If another fetch takes long, and enough threads wait for it.
+        """
+        if not self._lock.acquire(blocking=False) and not self._wait():
+            raise KeyServiceError(
+                "a key of this tenant is being fetched, which takes long, and others wait for it; a retry may help",
+                retryable=True,
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _wait(self) -> bool:
+        me = threading.get_ident()
+        is_patient = len(self._waiting) < PATIENT
+        self._waiting.add(me)
+        try:
+            return self._lock.acquire(timeout=-1 if is_patient else PATIENCE)
+        finally:
+            self._waiting.discard(me)
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -70,7 +103,7 @@ class Failures:
     """What went wrong just now, by tenant and by what was wanted. A service that may answer later fails the whole tenant."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes | None], tuple[EncryptedSerdeError, float]] = {}
+        self._known: Bounded[tuple[bytes, bytes | None], tuple[EncryptedSerdeError, float]] = Bounded(_FAILURES)
 
     def check(self, tenant: bytes, wanted: bytes) -> None:
         """Raises what was raised for the same less than a second ago."""
@@ -84,8 +117,6 @@ class Failures:
 
     def remember(self, tenant: bytes, wanted: bytes, error: EncryptedSerdeError) -> None:
         """Notes a failure."""
-        if len(self._known) >= _FAILURES:
-            self._known.clear()
         whole = isinstance(error, KeyServiceError) and error.retryable
         self._known[tenant, None if whole else wanted] = (copy.copy(error), monotonic() + REMEMBERED)
 

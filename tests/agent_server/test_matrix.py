@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.agent_server.rows import is_sealed
 from tests.agent_server.server import WHOLE_ROWS, AgentServer, needs_server
 from tests.agent_server.tenants import FAILED, answer, client_of, run_cron, said, tenants_server
 
@@ -149,4 +150,6 @@ async def test_what_a_finished_run_returned_is_joined_by_others_unless_auth_hand
         got = await answer(other.runs.join(thread, run["run_id"]))
         assert got == (404 if running.source == "user" else 200)
         if got == 200:
-            assert (await other.runs.join(thread, run["run_id"]))["log"] == ["secret", "SECRET"]
+            log = (await other.runs.join(thread, run["run_id"]))["log"]
+            # 0.18 has a copy of the state in the thread's row, sealed; 0.16.7 has it readable.
+            assert is_sealed(log) if WHOLE_ROWS and "to read" in running.mode else log == ["secret", "SECRET"]

@@ -91,10 +91,10 @@ async def test_a_refusal_is_told_in_words_without_the_tenant(server: AgentServer
 
 def two_keyrings(directory: Path) -> None:
     (directory / "checkpointer.py").write_text(
-        "from tenant_keys import TenantKeyring, keys, store\n"
+        "from tenant_keys import TenantKeyring, store, wrapper\n"
         "from encrypted_serde.agent_server import encrypted_saver\n"
         "def checkpointer():\n"
-        "    return encrypted_saver('checkpoints.sqlite', TenantKeyring(store, keys._wrapper))\n"
+        "    return encrypted_saver('checkpoints.sqlite', TenantKeyring(store, wrapper))\n"
     )
 
 

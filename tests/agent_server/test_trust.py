@@ -21,7 +21,7 @@ from encrypted_serde.agent_server import UntrustedContext, make_encryption
 from encrypted_serde.agent_server.guard import TenantSaver
 from encrypted_serde.agent_server.startup import TOKEN
 from encrypted_serde.agent_server.tokens import CRON, REQUEST, RUN, TO_MAKE_RUNS, TO_WORK, Tokens
-from encrypted_serde.agent_server.trust import Trust
+from encrypted_serde.agent_server.trust import Answer, Trust, answer
 from encrypted_serde.asgi import error_response
 from encrypted_serde.core.context import EncryptionContext
 from tests.agent_server.rows import tenant_of
@@ -60,7 +60,15 @@ def seals(encryption: Any, model: str = "thread", field: str = "metadata") -> Ca
 
 
 class Failing(ServiceKeys):
-    """A key provider of which an error can be asked."""
+    """A key provider of which an error can be asked, for a number of calls."""
+
+    calls, outages = 0, 10**9
+
+    def encryption_key(self, context: Mapping[str, str]) -> Key:
+        self.calls += 1
+        if self.calls > self.outages:
+            return self.key
+        return super().encryption_key(context)
 
 
 def raising(error: BaseException) -> Any:
@@ -270,6 +278,39 @@ async def test_somebody_who_writes_rows_runs_as_a_tenant_with_a_run_of_his_that_
     monkeypatch.setattr(time, "time", lambda: now)
     with pytest.raises(UntrustedContext, match="too old"):
         await saver.aget_tuple(at)
+
+
+# --- the key service is away ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [OUTAGE, REVOKED])
+async def test_a_run_waits_for_its_key_and_a_request_does_not(
+    key: Key, monkeypatch: pytest.MonkeyPatch, error: KeyServiceError
+) -> None:
+    monkeypatch.setattr("encrypted_serde.agent_server.trust._PAUSES", (0.0, 0.0, 0.0))
+    keys = Failing(key)
+    saver = TenantSaver(InMemorySaver(), keys)
+    at: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    checkpoint: Any = {**empty_checkpoint(), "channel_values": {"a": "secret"}, "channel_versions": {"a": "1"}}
+    carried = Trust(keys).carried(ACME, RUN)
+    queued(monkeypatch, carried)
+    keys.error = error
+
+    async def put() -> None:
+        keys.calls = 0
+        await saver.aput(at, checkpoint, {"source": "loop", "step": 1}, {"a": "1"})
+
+    keys.outages = 3
+    if error.retryable:
+        await put()
+    keys.outages = 100
+    with pytest.raises(KeyServiceError):
+        await put()
+    assert keys.calls == (4 if error.retryable else 1)
+    answer.set(Answer(carried, ACME))  # from here on this is a request
+    with pytest.raises(KeyServiceError):
+        await put()
+    assert keys.calls == 1
 
 
 # --- erased tenants ---------------------------------------------------------------------------------------------------

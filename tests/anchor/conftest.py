@@ -23,6 +23,7 @@ def shared_anchor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[An
         made: Any = SqliteAnchor(tmp_path / "anchor.db")
     else:
         made = PostgresAnchor(request.getfixturevalue("postgres_database"))
+    made.setup()
     with closing(made):
         yield made
 
@@ -38,6 +39,7 @@ def anchor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
         if request.param == "Sqlite"
         else PostgresAnchor(request.getfixturevalue("postgres_database"))
     )
+    made.setup()
     with closing(made):
         yield made
 
@@ -63,6 +65,7 @@ def anchored(database: Any, request: pytest.FixtureRequest, tmp_path: Path) -> I
         anchor: Any = SqliteAnchor(tmp_path / "anchor.db")
     else:
         anchor = PostgresAnchor(request.getfixturevalue("postgres_database"))
+    anchor.setup()
     with closing(anchor):
         yield Anchored(database, anchor)
 

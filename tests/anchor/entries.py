@@ -10,13 +10,13 @@ IDS = [f"1f0a0000-0000-6000-8000-00000000000{number}" for number in range(6)]
 TASK = b"task-abc"
 
 
-def stored(number: int, *, thread: bytes = THREAD, epoch: int = 0) -> Entry:
-    return Entry(thread, NAMESPACE, id_bytes(IDS[number]), Kind.CHECKPOINT, epoch=epoch)
+def about(number: int, kind: Kind = Kind.CHECKPOINT, *, thread: bytes = THREAD, known: int = 0) -> Entry:
+    return Entry(thread, NAMESPACE, id_bytes(IDS[number]), kind, known=known)
 
 
-def wrote(number: int, batch: bytes, *slots: int, kind: Kind = Kind.WRITES, epoch: int = 0) -> Entry:
-    return Entry(THREAD, NAMESPACE, id_bytes(IDS[number]), kind, TASK, batch, pack_slots(slots), epoch)
+def wrote(number: int, batch: bytes, *slots: int, kind: Kind = Kind.WRITES, known: int = 0) -> Entry:
+    return Entry(THREAD, NAMESPACE, id_bytes(IDS[number]), kind, TASK, batch, pack_slots(slots), known)
 
 
-def mark(kind: Kind = Kind.DELETED) -> Entry:
-    return Entry(THREAD, b"", b"", kind)
+def thread(kind: Kind = Kind.GOING, *, known: int = 0, batch: bytes = b"") -> Entry:
+    return Entry(THREAD, b"", b"", kind, batch=batch, known=known)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -17,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from encrypted_serde import AnchorError, ConfigurationError
 from encrypted_serde.anchor import Kind, PostgresAnchor, SqliteAnchor
 from encrypted_serde.anchor.entries import id_bytes, id_text, pack_slots, unpack_slots
-from tests.anchor.entries import IDS, NAMESPACE, OTHER, THREAD, mark, stored, wrote
+from tests.anchor.entries import IDS, NAMESPACE, OTHER, THREAD, about, thread, wrote
 
 
 def _plain(entries):
@@ -25,7 +26,7 @@ def _plain(entries):
 
 
 def test_entries_come_back_as_they_were(anchor):
-    entries = [stored(0), stored(1, epoch=7), wrote(1, b"batch", 0, 1, -3), wrote(1, b"old", 2, kind=Kind.REPLACED), mark()]
+    entries = [about(0), about(1, known=7), wrote(1, b"batch", 0, 1, -3), wrote(1, b"old", 2, kind=Kind.REPLACED), thread()]
     anchor.append(entries[:2])
     anchor.append(entries[2:])
     assert _plain(anchor.entries(THREAD)) == _plain(entries)
@@ -36,22 +37,22 @@ def test_entries_come_back_as_they_were(anchor):
 
 def test_numbers_ascend_in_the_order_of_appending(anchor):
     for number in range(4):
-        anchor.append([stored(number), wrote(number, b"batch", 0)])
+        anchor.append([about(number), wrote(number, b"batch", 0)])
     numbers = [entry.number for entry in anchor.entries(THREAD)]
     assert numbers == sorted(set(numbers))
     assert numbers[0] > 0
 
 
 def test_newest_gives_the_highest_stored_checkpoint_and_the_marks(anchor):
-    anchor.append([stored(3), stored(1), wrote(3, b"batch", 0), wrote(1, b"early", 0), mark(Kind.THINNED)])
+    anchor.append([about(3), about(1), wrote(3, b"batch", 0), wrote(1, b"early", 0), thread()])
     anchor.append([wrote(5, b"of a checkpoint that is not stored yet", 0)])
-    assert _plain(anchor.newest(THREAD, NAMESPACE)) == _plain([stored(3), wrote(3, b"batch", 0), mark(Kind.THINNED)])
-    assert _plain(anchor.newest(THREAD, b"elsewhere")) == [mark(Kind.THINNED)]
+    assert _plain(anchor.newest(THREAD, NAMESPACE)) == _plain([about(3), wrote(3, b"batch", 0), thread()])
+    assert _plain(anchor.newest(THREAD, b"elsewhere")) == [thread()]
     assert anchor.newest(OTHER, NAMESPACE) == []
 
 
 def test_threads_are_named_once(anchor):
-    anchor.append([stored(0), stored(1), stored(0, thread=OTHER), mark()])
+    anchor.append([about(0), about(1), about(0, thread=OTHER), thread()])
     assert sorted(anchor.threads()) == sorted([THREAD, OTHER])
 
 
@@ -101,7 +102,7 @@ def test_processes_append_at_once(shared_anchor):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_goes_on_with_a_connection_of_its_own(shared_anchor):
-    shared_anchor.append([stored(0)])
+    shared_anchor.append([about(0)])
     held = threading.Event()
     let_go = threading.Event()
 
@@ -116,19 +117,19 @@ def test_a_forked_child_goes_on_with_a_connection_of_its_own(shared_anchor):
     child = os.fork()  # while another thread holds the lock, which the child inherits
     if child == 0:
         try:
-            shared_anchor.append([stored(1)])
+            shared_anchor.append([about(1)])
             os._exit(0 if len(shared_anchor.entries(THREAD)) == 2 else 1)
         finally:
             os._exit(2)
     let_go.set()
     holder.join()
     assert os.waitpid(child, 0)[1] == 0
-    shared_anchor.append([stored(2)])
+    shared_anchor.append([about(2)])
     assert len(shared_anchor.entries(THREAD)) == 3
 
 
 def test_a_closed_anchor_opens_again(shared_anchor):
-    shared_anchor.append([stored(0)])
+    shared_anchor.append([about(0)])
     shared_anchor.close()
     shared_anchor.close()
     assert len(shared_anchor.entries(THREAD)) == 1
@@ -146,39 +147,96 @@ def test_ids_come_back_and_uuids_keep_their_order(checkpoint_id):
     assert sorted(IDS, key=id_bytes) == IDS
 
 
+# rule A-3
+def test_appending_tells_the_newest_entry_about_deletions(anchor):
+    assert anchor.append([about(0)]) == 0
+    anchor.append([about(0, Kind.GOING), about(1)])
+    assert anchor.append([about(0), about(1)]) == 2
+    assert anchor.append([about(1)]) == 0  # another checkpoint
+    anchor.append([thread()])
+    assert anchor.append([about(1), about(0)]) == 7
+    assert anchor.append([about(0, thread=OTHER)]) == 0
+
+
 # --- SQLite
+
+
+# rule A-6
+def test_an_anchor_that_is_missing_is_an_error_and_is_not_made(tmp_path):
+    anchor = SqliteAnchor(tmp_path / "anchor.db")
+    for work in (anchor.check_writable, lambda: anchor.append([about(0)]), lambda: anchor.newest(THREAD, NAMESPACE)):
+        with pytest.raises(AnchorError, match=r"no anchor at anchor\.db.*anchor init") as caught:
+            work()
+        assert not caught.value.retryable
+    assert not (tmp_path / "anchor.db").exists()
+    anchor.setup()
+    anchor.append([about(0)])
+    anchor.setup()
+    assert len(anchor.entries(THREAD)) == 1
+    anchor.close()
+
+
+# rule A-6
+@pytest.mark.parametrize("content", [b"", b"a database"])
+def test_a_file_that_is_no_anchor_is_refused(tmp_path, content):
+    path = tmp_path / "anchor.db"
+    path.touch()
+    if content:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE something (x)")
+    with pytest.raises(AnchorError, match="this file is no anchor") as caught:
+        SqliteAnchor(path).newest(THREAD, NAMESPACE)
+    assert not caught.value.retryable
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "anchor.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(AnchorError, match=r"anchor\.db") as caught:
-        SqliteAnchor(tmp_path / "anchor.db")
-    assert not caught.value.retryable
+    anchor = SqliteAnchor(tmp_path / "anchor.db")
+    for work in (anchor.setup, lambda: anchor.newest(THREAD, NAMESPACE)):
+        with pytest.raises(AnchorError, match=r"anchor\.db") as caught:
+            work()
+        assert not caught.value.retryable
 
 
 def test_a_directory_that_is_missing_is_refused(tmp_path):
     with pytest.raises(AnchorError):
-        SqliteAnchor(tmp_path / "missing" / "anchor.db")
+        SqliteAnchor(tmp_path / "missing" / "anchor.db").setup()
+
+
+def test_a_file_that_is_read_only_can_be_read_and_is_refused_for_writing(tmp_path):
+    made = SqliteAnchor(tmp_path / "anchor.db")
+    made.setup()
+    made.append([about(0)])
+    anchor = SqliteAnchor(tmp_path / "anchor.db")
+    assert len(anchor.entries(THREAD)) == 1
+    anchor._connection.execute("PRAGMA query_only=ON")  # what a file mode does to others than root
+    with pytest.raises(AnchorError, match="readonly") as caught:
+        anchor.append([about(1)])
+    assert not caught.value.retryable
+    assert len(anchor.entries(THREAD)) == 1
+    anchor.close()
+    made.close()
 
 
 def test_a_file_that_cannot_be_written_is_an_anchor_error(tmp_path, monkeypatch):
     monkeypatch.setattr("encrypted_serde.anchor.sqlite._BUSY_SECONDS", 0.01)
     anchor = SqliteAnchor(tmp_path / "anchor.db")
+    anchor.setup()
     other = sqlite3.connect(tmp_path / "anchor.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    for entries in ([stored(0)], [stored(0), stored(1)]):
+    for entries in ([about(0)], [about(0), about(1)]):
         with pytest.raises(AnchorError, match="locked") as caught:
             anchor.append(entries)
         assert caught.value.retryable
     other.execute("ROLLBACK")
-    anchor.append([stored(0)])
+    anchor.append([about(0)])
     other.close()
     anchor.close()
 
 
 def test_an_anchor_that_is_dropped_closes_its_connection(shared_anchor):
     other = type(shared_anchor)(_place(shared_anchor))
-    other.append([stored(0)])
+    other.append([about(0)])
     connection = other._connection
     del other
     gc.collect()
@@ -190,6 +248,7 @@ def test_the_newest_is_found_by_the_index_alone(tmp_path):
     from encrypted_serde.anchor.sqlite import _NEWEST
 
     anchor = SqliteAnchor(tmp_path / "anchor.db")
+    anchor.setup()
     with anchor._cursor() as connection:
         plan = connection.execute(f"EXPLAIN QUERY PLAN {_NEWEST}", {"thread": THREAD, "namespace": NAMESPACE}).fetchall()
     steps = [step for *_, step in plan if "anchor_entries" in step]
@@ -200,6 +259,7 @@ def test_the_newest_is_found_by_the_index_alone(tmp_path):
 
 def test_the_file_is_in_wal_mode(tmp_path):
     anchor = SqliteAnchor(tmp_path / "anchor.db")
+    anchor.setup()
     with anchor._cursor() as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     anchor.close()
@@ -215,6 +275,7 @@ def writer(postgres_database):
         name = f"anchor_writer_{os.urandom(4).hex()}"
         owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
         owner.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        owner.execute(f"GRANT USAGE ON SCHEMA public TO {name}")
         anchor = PostgresAnchor(postgres_database)
         anchor.setup(grant_to=name)
         anchor.close()
@@ -225,8 +286,8 @@ def writer(postgres_database):
 
 def test_a_role_that_can_insert_and_read_suffices(writer):
     anchor = PostgresAnchor(writer)
-    anchor.append([stored(0), wrote(0, b"batch", 0)])
-    anchor.append([mark()])
+    anchor.append([about(0), wrote(0, b"batch", 0)])
+    anchor.append([thread()])
     assert len(anchor.newest(THREAD, NAMESPACE)) == 3
     assert anchor.threads() == [THREAD]
     anchor.close()
@@ -236,7 +297,7 @@ def test_a_role_that_can_insert_and_read_suffices(writer):
     "statement",
     [
         "DELETE FROM anchor_entries",
-        "UPDATE anchor_entries SET epoch = 1",
+        "UPDATE anchor_entries SET known = 1",
         "TRUNCATE anchor_entries",
         "DROP TABLE anchor_entries",
         "ALTER TABLE anchor_entries ADD COLUMN x int",
@@ -246,7 +307,7 @@ def test_a_role_that_can_insert_and_read_suffices(writer):
 )
 def test_that_role_can_take_nothing_back(writer, statement):
     anchor = PostgresAnchor(writer)
-    anchor.append([stored(0)])
+    anchor.append([about(0)])
     anchor.close()
     with psycopg.connect(writer, autocommit=True) as connection:
         with pytest.raises(psycopg.Error):
@@ -254,32 +315,82 @@ def test_that_role_can_take_nothing_back(writer, statement):
         assert connection.execute("SELECT count(*) FROM anchor_entries").fetchone() == (1,)
 
 
-def test_a_role_that_may_not_create_the_table_is_told(postgres_database):
+# rule A-6
+def test_a_table_that_is_missing_is_an_error_and_is_not_made(postgres_database):
+    anchor = PostgresAnchor(postgres_database)
+    with pytest.raises(AnchorError, match=r"no anchor anchor_entries.*anchor init") as caught:
+        anchor.append([about(0)])
+    assert not caught.value.retryable
+    with psycopg.connect(postgres_database) as connection:
+        assert connection.execute("SELECT to_regclass('anchor_entries')").fetchone() == (None,)
+
+
+def test_a_role_that_can_only_read_is_told_before_anything_is_stored(postgres_database):
     with psycopg.connect(postgres_database, autocommit=True) as owner:
-        name = f"anchor_nobody_{os.urandom(4).hex()}"
+        name = f"anchor_reader_{os.urandom(4).hex()}"
         owner.execute(f"CREATE ROLE {name} LOGIN")
-        owner.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        PostgresAnchor(postgres_database).setup()
+        owner.execute(f"GRANT SELECT ON anchor_entries TO {name}")
+        owner.execute(f"GRANT USAGE ON SCHEMA public TO {name}")
+        anchor = PostgresAnchor(make_conninfo(postgres_database, user=name))
         try:
-            anchor = PostgresAnchor(make_conninfo(postgres_database, user=name))
-            with pytest.raises(AnchorError, match="permission denied") as caught:
-                anchor.append([stored(0)])
-            assert not caught.value.retryable
+            assert anchor.entries(THREAD) == []
+            for work in (anchor.check_writable, lambda: anchor.append([about(0)])):
+                with pytest.raises(AnchorError, match=r"only read|permission denied") as caught:
+                    work()
+                assert not caught.value.retryable
         finally:
+            anchor.close()
+            owner.execute(f"DROP OWNED BY {name}")
             owner.execute(f"DROP ROLE {name}")
 
 
 def test_many_that_make_the_table_at_once(postgres_database):
     anchors = [PostgresAnchor(postgres_database) for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda anchor: anchor.append([stored(0)]), anchors))
-    assert len(anchors[0].entries(THREAD)) == 6
+        list(pool.map(lambda anchor: anchor.setup(), anchors))
+    anchors[0].append([about(0)])
+    assert len(anchors[5].entries(THREAD)) == 1
     for anchor in anchors:
         anchor.close()
 
 
+def test_calls_that_wait_at_the_same_time_share_a_round_trip(postgres_database, monkeypatch):
+    anchor = PostgresAnchor(postgres_database)
+    anchor.setup()
+    anchor.append([thread(), about(5)])
+    batches, insert = [], anchor._insert
+
+    def noted(waiting):
+        batches.append(len(waiting))
+        insert(waiting)
+
+    monkeypatch.setattr(anchor, "_insert", noted)
+    with ThreadPoolExecutor(4) as pool:
+        with anchor._lock:  # as another call holds it
+            calls = [pool.submit(anchor.append, [about(number), wrote(number, b"a", 0)]) for number in range(4)]
+            while len(anchor._queue) < 4:
+                pass
+        assert [call.result() for call in calls] == [1, 1, 1, 1]
+    assert batches == [4]
+    assert len(anchor.entries(THREAD)) == 10
+    monkeypatch.setattr(anchor, "_insert", lambda waiting: anchor._locked(lambda connection: connection.execute("nonsense")))
+    with ThreadPoolExecutor(2) as pool:
+        with anchor._lock:
+            calls = [pool.submit(anchor.append, [about(number)]) for number in range(2)]
+            while len(anchor._queue) < 2:
+                pass
+        for call in calls:
+            with pytest.raises(AnchorError, match="syntax error"):
+                call.result()
+    anchor.close()
+
+
 def test_tables_of_their_own(postgres_database):
     one, other = PostgresAnchor(postgres_database), PostgresAnchor(postgres_database, table='an "odd" name')
-    other.append([stored(0)])
+    one.setup()
+    other.setup()
+    other.append([about(0)])
     assert (one.threads(), other.threads()) == ([], [THREAD])
     one.close()
     other.close()
@@ -287,8 +398,9 @@ def test_tables_of_their_own(postgres_database):
 
 def test_a_connection_that_was_cut_is_made_again(postgres_database):
     anchor = PostgresAnchor(postgres_database)
-    anchor.append([stored(0)])
-    for work in (lambda: anchor.append([stored(1)]), lambda: anchor.newest(THREAD, NAMESPACE)):
+    anchor.setup()
+    anchor.append([about(0)])
+    for work in (lambda: anchor.append([about(1)]), lambda: anchor.newest(THREAD, NAMESPACE)):
         with psycopg.connect(postgres_database, autocommit=True) as connection:
             connection.execute("SELECT pg_terminate_backend(%s)", [anchor._connection.info.backend_pid])
         work()

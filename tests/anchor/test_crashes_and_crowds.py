@@ -123,15 +123,3 @@ def test_a_thread_from_before_the_anchor_goes_on(anchored):
     assert saver.admitted_reads["unanchored"] > 0
     look(again := anchored.saver(), SHARED)
     assert again.admitted_reads == {}
-
-
-def test_with_a_lag_nothing_is_missed_and_nothing_is_lost(anchored):
-    saver = anchored.database.saver(anchor=anchored.anchor, max_lag=0.05)
-    run_until_asked(saver, SHARED)
-    answer(saver, SHARED, "yes")
-    look(saver, SHARED)
-    assert saver.admitted_reads == {}
-    answer(saver, SHARED, "no")
-    anchored.database.sql("DELETE FROM {writes}")
-    with pytest.raises(Incomplete):
-        list(saver.list(SHARED))

@@ -46,11 +46,16 @@ def _insert(connection):
     )
 
 
+def _set_up(anchor):
+    anchor.setup()
+    return anchor
+
+
 EDITS = [_change_content, _truncate_the_tail, _delete_in_the_middle, _reorder, _insert]
 SAVERS = {
     "plain": lambda inner, key, path: inner,
     "wrapped": lambda inner, key, path: EncryptedSaver(inner, key),
-    "anchored": lambda inner, key, path: EncryptedSaver(inner, key, anchor=SqliteAnchor(path)),
+    "anchored": lambda inner, key, path: EncryptedSaver(inner, key, anchor=_set_up(SqliteAnchor(path))),
 }
 ACCEPTED = {"plain": EDITS, "wrapped": [_truncate_the_tail, _delete_in_the_middle], "anchored": []}
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from encrypted_serde.anchor import Kind
-from encrypted_serde.anchor.entries import id_bytes
-from encrypted_serde.anchor.ledger import Ledger, Standing
-from tests.anchor.entries import IDS, NAMESPACE, TASK, mark, stored, wrote
+import pytest
 
-SPOTS = [(NAMESPACE, id_bytes(each)) for each in IDS]
+from encrypted_serde.anchor import Kind
+from encrypted_serde.anchor.entries import OWN, id_bytes
+from encrypted_serde.anchor.ledger import Ledger, Standing
+from encrypted_serde.anchor.names import Spot
+from tests.anchor.entries import IDS, NAMESPACE, TASK, about, thread, wrote
+
+SPOTS = [Spot(NAMESPACE, id_bytes(each)) for each in IDS]
+GOING, GONE, KEPT = Kind.GOING, Kind.GONE, Kind.KEPT
 
 
 def _ledger(*entries):
     return Ledger([entry._replace(number=number) for number, entry in enumerate(entries, start=1)])
+
+
+def _standings(*entries, count=2):
+    ledger = _ledger(*entries)
+    return [ledger.checkpoint(spot).name for spot in SPOTS[:count]]
 
 
 def _slots(ledger, number=0):
@@ -19,39 +28,61 @@ def _slots(ledger, number=0):
 
 
 def test_what_was_stored_is_required():
-    ledger = _ledger(stored(0), wrote(0, b"a", 0, 1))
+    ledger = _ledger(about(0), wrote(0, b"a", 0, 1))
     assert ledger.checkpoint(SPOTS[0]) is Standing.REQUIRED
     assert ledger.checkpoint(SPOTS[1]) is Standing.UNKNOWN
     assert ledger.writes(SPOTS[0]) == {(TASK, slot): {b"a": Standing.REQUIRED} for slot in (0, 1)}
 
 
-def test_what_was_entered_before_a_deletion_is_deleted():
-    ledger = _ledger(stored(0), wrote(0, b"a", 0), mark())
+# rule A-3
+@pytest.mark.parametrize("ends", [[], [thread(GONE, known=3)]], ids=["open", "ended"])
+def test_what_was_entered_before_a_deletion_of_its_thread_is_deleted(ends):
+    ledger = _ledger(about(0), wrote(0, b"a", 0), thread(), *ends)
     assert ledger.checkpoint(SPOTS[0]) is Standing.DELETED
     assert _slots(ledger) == {0: {b"a": Standing.DELETED}}
     assert ledger.required() == []
+    assert ledger.is_open is not bool(ends)
 
 
-def test_what_began_before_a_deletion_and_was_entered_after_it_is_optional():
-    ledger = _ledger(stored(0), mark(), stored(1), stored(2, epoch=2))
-    assert [ledger.checkpoint(spot) for spot in SPOTS[:3]] == [Standing.DELETED, Standing.OPTIONAL, Standing.REQUIRED]
+# rule A-3
+def test_what_is_stored_while_a_thread_is_being_deleted_may_go_with_it():
+    assert _standings(about(0), thread(), about(1, known=2)) == ["DELETED", "GOING"]
+
+
+# rule A-3
+def test_what_began_before_the_end_of_a_deletion_is_late_and_what_began_later_is_required():
+    entries = [about(0), thread(), thread(GONE, known=2), about(1, known=2), about(2, known=3)]
+    assert _standings(*entries, count=3) == ["DELETED", "LATE", "REQUIRED"]
+
+
+# rule A-3
+def test_a_deletion_that_failed_takes_nothing():
+    assert _standings(about(0), thread(), about(1, GONE, known=2), thread(KEPT, known=2)) == ["REQUIRED", "DELETED"]
+    assert _standings(about(0), thread(), thread(KEPT, known=2), about(1, known=1)) == ["REQUIRED", "LATE"]
+
+
+# rule A-3
+def test_a_row_that_was_never_entered_counts_as_deleted_if_its_id_is_older_than_the_deletion():
+    ledger = _ledger(thread(batch=id_bytes(IDS[1])), thread(GONE, known=1))
+    assert [ledger.checkpoint(spot).name for spot in SPOTS[:3]] == ["DELETED", "UNKNOWN", "UNKNOWN"]
+    assert ledger.checkpoint(Spot(NAMESPACE, b"t1")) is Standing.UNKNOWN
 
 
 def test_a_checkpoint_that_is_stored_again_after_a_deletion_is_required_again():
-    assert _ledger(stored(0), mark(), stored(0, epoch=2)).checkpoint(SPOTS[0]) is Standing.REQUIRED
+    assert _standings(about(0), thread(), thread(GONE, known=2), about(0, known=3), count=1) == ["REQUIRED"]
 
 
-def test_thinning_makes_everything_optional_until_it_is_entered_again():
-    ledger = _ledger(stored(0), stored(1), mark(Kind.THINNED), stored(1, epoch=3))
-    assert [ledger.checkpoint(spot) for spot in SPOTS[:2]] == [Standing.OPTIONAL, Standing.REQUIRED]
-
-
-def test_one_checkpoint_is_deleted():
-    gone = stored(0)._replace(kind=Kind.DELETED)
-    ledger = _ledger(stored(0), wrote(0, b"a", 0), stored(1), gone)
-    assert [ledger.checkpoint(spot) for spot in SPOTS[:2]] == [Standing.DELETED, Standing.REQUIRED]
-    assert _slots(ledger) == {0: {b"a": Standing.DELETED}}
-    assert _ledger(gone).checkpoint(SPOTS[0]) is Standing.DELETED
+# rule A-3
+def test_a_deletion_of_checkpoints_concerns_those_that_it_names():
+    before = [about(0), wrote(0, b"a", 0), about(1), about(0, GOING)]
+    assert _standings(*before) == ["GOING", "REQUIRED"]
+    assert _ledger(*before).going() == [SPOTS[0]]
+    assert _standings(*before, about(0, GONE, known=4)) == ["DELETED", "REQUIRED"]
+    kept = _ledger(*before, about(0, KEPT, known=4))
+    assert kept.checkpoint(SPOTS[0]) is Standing.REQUIRED
+    assert _slots(kept) == {0: {b"a": Standing.REQUIRED}}
+    assert kept.going() == []
+    assert _standings(about(0, GOING), about(0, GONE, known=1), count=1) == ["DELETED"]
 
 
 def test_a_replaced_write_stays_replaced_in_whatever_order_entries_arrive():
@@ -60,13 +91,8 @@ def test_a_replaced_write_stays_replaced_in_whatever_order_entries_arrive():
         assert _slots(_ledger(*entries)) == {-3: {b"a": Standing.REPLACED, b"b": Standing.REQUIRED}}
 
 
-def test_a_replacement_from_before_a_deletion_counts_no_more():
-    replaced = wrote(0, b"b", 0, kind=Kind.REPLACED)  # because `a` stood there, which was deleted then
-    assert _slots(_ledger(wrote(0, b"a", 0), replaced, mark(), wrote(0, b"b", 0, epoch=3)))[0][b"b"] is Standing.REQUIRED
-    assert _slots(_ledger(mark(), replaced, wrote(0, b"b", 0, epoch=1)))[0][b"b"] is Standing.REQUIRED
-
-
-def test_thinning_does_not_bring_back_what_was_replaced():
+def test_an_operator_takes_back_that_a_write_was_replaced():
     replaced = wrote(0, b"a", -3, kind=Kind.REPLACED)
-    ledger = _ledger(wrote(0, b"a", -3), wrote(0, b"b", -3), replaced, mark(Kind.THINNED))
-    assert _slots(ledger)[-3][b"a"] is Standing.REPLACED
+    taken_back = [wrote(0, b"a", -3), wrote(0, b"b", -3), replaced, wrote(0, b"a", -3, known=OWN)]
+    assert _slots(_ledger(*taken_back))[-3][b"a"] is Standing.REQUIRED
+    assert _slots(_ledger(*taken_back, replaced))[-3][b"a"] is Standing.REPLACED

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from encrypted_serde import AuthenticationFailed, ConfigurationError, Key, MalformedEnvelope, WrongLocation
 from encrypted_serde.core import binding
-from encrypted_serde.core.binding import Binding, Place, WriteClaims
-from encrypted_serde.core.claims import decode_claims, encode_claims
+from encrypted_serde.core.binding import Binding, Place, WriteClaims, WriteMaker
+from encrypted_serde.core.claims import decode_claims, encode_claims, task_claims
 from encrypted_serde.core.sealer import Sealer
 
 NAMES = ("a", "b", "ab", "", "value", "write", "__pregel_tasks")
@@ -167,7 +167,7 @@ def test_claims_that_are_not_those_of_a_write_are_malformed(claims):
 )  # fmt: skip
 def test_a_claim_that_cannot_be_encoded_is_a_configuration_error(wrong):
     with pytest.raises(ConfigurationError):
-        binding.write(Place.of("t", ""), "x", CLAIMS._replace(**wrong))
+        Sealer(Key.generate()).seal_bound("bytes", b"", binding.write(Place.of("t", ""), "x", CLAIMS._replace(**wrong)))
 
 
 @given(
@@ -184,10 +184,10 @@ def test_a_claim_that_cannot_be_encoded_is_a_configuration_error(wrong):
     )
 )
 def test_claims_come_back_as_they_were(claims):
-    assert WriteClaims.read(decode_claims(claims.encoded())) == claims
+    assert WriteClaims.read(decode_claims(encode_claims(claims.known()))) == claims
     special = claims._replace(batch=None, size=None, of=None, alone=claims.batch, idx=-claims.idx - 1)
     if claims.idx < (1 << 32) - 1:
-        assert WriteClaims.read(decode_claims(special.encoded())) == special
+        assert WriteClaims.read(decode_claims(encode_claims(special.known()))) == special
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda rest: b"\2\2t\2c\0" + bytes(8) + rest))
@@ -197,6 +197,16 @@ def test_claims_that_are_read_are_the_only_encoding_of_what_they_say(data):
     except MalformedEnvelope:
         return
     assert encode_claims(claims) == data
+
+
+def test_the_writes_of_a_call_are_bound_as_each_by_itself():
+    place, task = Place.of("t", "ns"), task_claims("task", "c1", "~path", "0123456789abcdef")
+    maker = WriteMaker(place, task, 2)
+    for made, alone in (
+        (maker.ordinary("x", 3, 1), binding.write(place, "x", CLAIMS)),
+        (maker.special("x", -3), binding.write(place, "x", SPECIAL)),
+    ):
+        assert (made.location, made.encoded, made.claims) == (alone.location, alone.encoded, alone.claims)
 
 
 def test_a_binding_without_claims_encodes_none():

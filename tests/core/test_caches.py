@@ -18,9 +18,9 @@ from encrypted_serde import (
 )
 from encrypted_serde.core import binding
 from encrypted_serde.core.binding import Place
+from encrypted_serde.core.bounded import LIMIT
 from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
 from encrypted_serde.core.format import Sealed
-from encrypted_serde.core.prepared import CACHED
 from encrypted_serde.core.sealer import Sealer
 
 ACME, OTHER = (EncryptionContext.of({"tenant_id": name}) for name in ("acme", "other"))
@@ -108,7 +108,7 @@ def test_headers_that_somebody_makes_up_fill_no_cache_and_push_out_nothing_that_
     sealer = Sealer(key)
     tag, blob = sealer.seal("bytes", b"1", context=ACME)
     sealed = sealer.seal_bound("bytes", b"1", PLACE, context=ACME)
-    for number in range(CACHED + 50):
+    for number in range(LIMIT + 50):
         made_up = number.to_bytes(32, "big")
         with pytest.raises(UnknownKey):
             sealer.open(tag, blob[:2] + made_up + blob[34:])
@@ -126,10 +126,10 @@ def test_headers_that_somebody_makes_up_fill_no_cache_and_push_out_nothing_that_
 
 def test_caches_are_bounded(key):
     sealer = Sealer(key)
-    for number in range(CACHED + 20):
+    for number in range(LIMIT + 20):
         context = EncryptionContext.of({"tenant_id": str(number)})
         sealer.open(*sealer.seal("bytes", b"1", context=context))
         sealer.open_bound(sealer.seal_bound("bytes", b"1", PLACE, context=context), PLACE)
-    assert len(sealer._aeads) <= CACHED
-    assert len(sealer._writers) <= CACHED
-    assert all(len(each.known) <= CACHED for each in sealer._readers.values())
+    assert len(sealer._aeads) <= LIMIT
+    assert len(sealer._writers) <= LIMIT
+    assert all(len(each.known) <= LIMIT for each in sealer._readers.values())

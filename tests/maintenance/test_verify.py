@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import pytest
 
 from encrypted_serde import ConfigurationError, EncryptedSaver, encryption_context
-from encrypted_serde.maintenance import Failure, Selection, Verification, scan, verify
+from encrypted_serde.anchor import MemoryAnchor
+from encrypted_serde.anchor.client import AnchorClient
+from encrypted_serde.maintenance import Selection, Verification, scan, verify
 from tests.maintenance import sql
 from tests.maintenance.forms import (
     EVERYTHING,
@@ -163,24 +163,15 @@ def test_a_sample_says_that_it_is_none_of_the_rest(place: str) -> None:
     assert "rows that were not selected" in found.not_compared
 
 
-class _Witness:
-    """Knows of a checkpoint that is not there."""
-
-    def __init__(self) -> None:
-        self.seen: list[Mapping[str, Any]] = []
-
-    def saw(self, table: str, row: Mapping[str, Any]) -> None:
-        self.seen.append(row)
-
-    def missing(self) -> Iterator[Failure]:
-        yield Failure("checkpoints", {"thread_id": "gone"}, "Incomplete", "a checkpoint is missing")
-
-
-def test_a_witness_hears_of_every_row_and_says_what_is_missing(place: str) -> None:
+def test_with_an_anchor_it_says_what_is_missing(place: str) -> None:
+    anchor = MemoryAnchor()
     with open_saver(place) as plain:
-        write_threads(EncryptedSaver(plain, NEW_KEY), "one")
-    witness = _Witness()
-    found = verify(place, NEW_KEY, witness=witness)
-    assert len(witness.seen) == found.opened
-    assert (found.incomplete, found.failures[-1].error) == (1, "Incomplete")
-    assert not any("anchor" in line for line in found.not_compared)
+        saver = EncryptedSaver(plain, NEW_KEY, anchor=anchor)
+        write_threads(saver, "one")
+    complete = verify(place, NEW_KEY, anchor=AnchorClient(anchor, NEW_KEY, writes=False))
+    assert (complete.incomplete, complete.failed) == (0, 0)
+    assert not any("anchor" in line for line in complete.not_compared)
+    sql.run(place, "DELETE FROM checkpoints WHERE parent_checkpoint_id IS NULL")
+    found = verify(place, NEW_KEY, anchor=AnchorClient(anchor, NEW_KEY, writes=False))
+    assert found.incomplete > 0
+    assert found.failures[-1].error == "Incomplete"

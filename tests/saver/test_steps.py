@@ -9,7 +9,10 @@ import pytest
 
 from encrypted_serde import encryption_context
 from encrypted_serde.core.context import EncryptionContext, current
-from encrypted_serde.saver.steps import Call, Give, Page, Query, Stream, Work, arun, run
+from encrypted_serde.saver.steps import Call, Page, Query, Stream
+from encrypted_serde.wrapping.steps import Give, Work
+from encrypted_serde.wrapping.steps import astream as arun
+from encrypted_serde.wrapping.steps import stream as run
 
 
 class _Saver:

@@ -29,7 +29,7 @@ CREATE SEQUENCE clock;
 CREATE FUNCTION tick() RETURNS trigger AS $$
 BEGIN NEW.updated_at := timestamptz '2000-01-01' + nextval('clock') * interval '1 second'; RETURN NEW; END;
 $$ LANGUAGE plpgsql;
-CREATE TRIGGER tick BEFORE INSERT OR UPDATE ON store FOR EACH ROW EXECUTE FUNCTION tick();
+CREATE TRIGGER tick BEFORE INSERT OR UPDATE OF value ON store FOR EACH ROW EXECUTE FUNCTION tick();
 """
 
 

@@ -57,7 +57,7 @@ def stored_contexts(saver: InMemorySaver) -> dict[str, set[str]]:
     blobs += [(key[0], (write[2])) for key, writes in saver.writes.items() for write in writes.values()]
     for thread, (type_tag, blob) in blobs:
         if type_tag != "empty":
-            found.setdefault(thread, set()).add(blob[36 : 36 + int.from_bytes(blob[34:36], "big")].decode())
+            found.setdefault(thread, set()).add(blob[-2 - int.from_bytes(blob[-2:], "big") : -2].decode())
     return found
 
 

@@ -219,9 +219,18 @@ def search_tokens() -> list[Vector]:
     return rows
 
 
+def database_keys() -> list[Vector]:
+    names = ("production", "staging", "Grüße \U0001f511", "x" * 1024)
+    made = [(name, KEY.for_database(name)) for name in names]
+    return [
+        {"key_text": KEY.to_text(), "name": name, "secret": _secret(key).hex(), "key_id": key.id.hex()} for name, key in made
+    ]
+
+
 LISTS: dict[str, Callable[[], Any]] = {
     "key_texts": key_texts,
     "key_texts_refused": key_texts_refused,
+    "database_keys": database_keys,
     "sealed": sealed,
     "refused": refused,
     "manifests": manifests,

@@ -329,3 +329,19 @@ def test_what_replays_is_what_is_shown(written: str) -> None:
         replayed = replay(EncryptedSaver(plain, OLD_KEY, searchable_metadata=["user_email"]), "saver-old-key")
     with open_view(written, OLD_KEY) as view:
         assert len([*view.thread(DELTA).history()]) == len(replayed["delta"])
+
+
+def test_the_rest_of_an_incomplete_batch_stays_hidden(written: str) -> None:
+    table, _ = sql.writes_of(written)
+    with open_view(written, OLD_KEY) as view:
+        thread = view.thread(ASKED)
+        spot = next(spot for spot in thread.spots if len(thread.checkpoint(spot.id, spot.namespace).writes) > 2)
+        task = thread.checkpoint(spot.id, spot.namespace).writes[0].task
+    [(channel,)] = sql.run(
+        written, f"SELECT channel FROM {table} WHERE checkpoint_id = ? AND task_id = ? AND idx = 0", spot.id, task
+    )
+    sql.run(written, f"DELETE FROM {table} WHERE checkpoint_id = ? AND task_id = ? AND channel = ?", spot.id, task, channel)
+    with open_view(written, OLD_KEY) as view:
+        writes = [each for each in view.thread(ASKED).checkpoint(spot.id, spot.namespace).writes if each.task == task]
+    assert writes
+    assert {(write.value, write.refused and write.refused.error) for write in writes} == {(None, "Incomplete")}

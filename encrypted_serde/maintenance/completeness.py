@@ -1,0 +1,289 @@
+"""A whole database beside its anchor, thread by thread: what is missing, what was put back, and accepting it.
+
+Rows are read as every other command reads them, so no class of the application is built and no saver package is needed. Every
+thread is fenced: whatever is stored in one is a finding or a failure of that thread.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from ..anchor.client import AnchorClient
+from ..anchor.compare import FoundRow, FoundWrite, Judged, View
+from ..anchor.entries import Entry, Kind, id_bytes, id_text
+from ..anchor.ledger import Ledger, Standing
+from ..anchor.names import Spot
+from ..core.binding import WriteClaims
+from ..core.format import find_sealed
+from ..errors import ConfigurationError
+from .checkpoints import Checkpoints
+from .codec import RowCodec
+from .database import LOOK, VERIFY, Database, Selection, Table, fenced
+from .report import Failure
+from .writes import Writes
+
+PAGE_ROWS = 1000
+
+MISSING = "the checkpoint is missing"
+OPEN = "a deletion of the whole thread began and did not end"
+GOING = "a deletion that names the checkpoint began and did not end"
+THERE = "the checkpoint was deleted on purpose, and is there all the same"
+
+
+class Finding(NamedTuple):
+    """Something in which database and anchor differ.
+
+    Attributes:
+        thread: The thread's id; its token in hexadecimal digits where the database has no row of it.
+        checkpoint_ns: The namespace; None where it concerns the whole thread, or nobody knows the name.
+        checkpoint_id: The checkpoint; None where it concerns the whole thread.
+        what: Says it.
+    """
+
+    thread: str
+    checkpoint_ns: str | None
+    checkpoint_id: str | None
+    what: str
+
+    @property
+    def is_no_loss(self) -> bool:
+        """Whether nothing is missing or older: a deletion did not end, or did not take all."""
+        return self.what in (OPEN, GOING, THERE)
+
+    def failure(self) -> Failure:
+        """Returns it as a report has it."""
+        row = {"thread_id": self.thread, "checkpoint_ns": self.checkpoint_ns, "checkpoint_id": self.checkpoint_id}
+        return Failure("checkpoints", row, "Incomplete", self.what)
+
+
+class Compared(NamedTuple):
+    """One thread beside the anchor.
+
+    Attributes:
+        view: What the anchor says, asked before the rows were read.
+        rows: The rows that opened.
+        missing: What must be there and is not.
+        findings: All of it in words.
+        failures: Rows that do not open.
+    """
+
+    view: View
+    rows: Sequence[Judged]
+    missing: Sequence[Spot]
+    findings: Sequence[Finding]
+    failures: Sequence[Failure]
+
+    @property
+    def required(self) -> int:
+        """How many checkpoints the anchor requires."""
+        return len(self.view.ledger.required())
+
+    @property
+    def unknown(self) -> int:
+        """How many checkpoints and writes the anchor does not require yet: stored before it, or not entered in time."""
+        return sum(judged.to_enter for judged in self.rows)
+
+
+class AnchoredDatabase:
+    """A database and its anchor.
+
+    Args:
+        database: Of a checkpointer that keeps all checkpoints.
+        codec: Opens rows.
+        client: Asks the anchor.
+
+    Raises:
+        ConfigurationError: If the database is none of such a checkpointer.
+    """
+
+    def __init__(self, database: Database, codec: RowCodec, client: AnchorClient) -> None:
+        if database.is_shallow:
+            raise ConfigurationError("a shallow saver overwrites its checkpoints, so an anchor cannot detect a deleted one")
+        self._database, self._codec, self._client = database, codec, client
+        self._checkpoints = _only(database, Checkpoints)
+        self._writes = _only(database, Writes)
+
+    def threads(self) -> Iterator[str]:
+        """Returns the ids of all threads that have a checkpoint."""
+        database = self._database
+        after: tuple[Any, ...] = ()
+        while True:
+            behind = f"AND t.thread_id > {database.thread_mark}" if after else ""
+            found = database.execute(
+                f"SELECT DISTINCT t.thread_id FROM checkpoints AS t WHERE {database.proper_thread} {behind} "  # noqa: S608
+                f"ORDER BY t.thread_id LIMIT {PAGE_ROWS}",
+                after,
+            )
+            yield from (str(thread_id) for (thread_id,) in found)
+            if len(found) < PAGE_ROWS:
+                return
+            after = (found[-1][0],)
+
+    def compare(self, thread_id: str) -> Compared:
+        """Compares one thread. It may be in use meanwhile, so what seems to be missing is looked up once more."""
+        compared = self._compare(thread_id)
+        return self._compare(thread_id) if compared.findings else compared
+
+    def without_rows(self, tokens: Sequence[bytes], found: set[bytes]) -> Iterator[tuple[bytes, Finding]]:
+        """Returns what is missing of threads that the database has no row of. Nobody knows their names.
+
+        Args:
+            tokens: The threads that the anchor knew before the database was asked for its own.
+            found: The tokens of the threads that the database has rows of.
+        """
+        for token in tokens:
+            ledger = None if token in found else Ledger(self._client.anchor.entries(token))
+            for spot in ledger.required() if ledger else ():
+                yield token, Finding(token.hex(), None, id_text(spot.checkpoint), MISSING)
+
+    def findings(self) -> Iterator[Compared | Finding]:
+        """Compares the whole database: every thread that has rows, and then what is missing of others."""
+        tokens, found = self._client.threads(), set()
+        for thread_id in self.threads():
+            found.add(self._client.names.thread(thread_id))
+            yield self.compare(thread_id)
+        for _, finding in self.without_rows(tokens, found):
+            yield finding
+
+    # --- entering
+
+    def enter(self, compared: Compared) -> int:
+        """Enters the rows of a thread that opened and are not required yet. Returns how many that were."""
+        return sum(self._client.enter(compared.view, judged) for judged in compared.rows if judged.is_news)
+
+    def accept(self, thread_id: str, shown: Sequence[Finding]) -> int:
+        """Accepts what was shown of a thread, if it is still so. Touches nothing else, whatever is stored meanwhile.
+
+        Returns:
+            How many of the findings were accepted.
+        """
+        compared = self.compare(thread_id)
+        view, agreed = compared.view, {*shown} & {*compared.findings}
+        entries: list[Entry] = []
+        for spot, finding in zip(compared.missing, compared.findings, strict=False):
+            entries += [view.ended(spot, Kind.GONE)] if finding in agreed else []
+        there = {judged.spot for judged in compared.rows}
+        for judged in compared.rows:
+            if any(finding in agreed for finding in _of_writes(thread_id, judged)):
+                entries += view.accepted(judged)
+        for spot in view.ledger.going():
+            if self._going(view, spot, compared.rows) in agreed:
+                entries.append(view.ended(spot, Kind.KEPT if spot in there else Kind.GONE))
+        if view.ledger.is_open and Finding(thread_id, None, None, OPEN) in agreed:
+            entries.append(view.ended(None, Kind.GONE))
+        self._client.anchor.append(entries)
+        return len(agreed)
+
+    def accept_without_rows(self, token: bytes, shown: Sequence[Finding]) -> int:
+        """Accepts that checkpoints of a thread are gone of which the database has no row."""
+        ledger, lost = Ledger(self._client.anchor.entries(token)), {finding.checkpoint_id for finding in shown}
+        gone = [spot for spot in ledger.required() if id_text(spot.checkpoint) in lost]
+        self._client.anchor.append([Entry(token, *spot, Kind.GONE, known=ledger.newest) for spot in gone])
+        return len(gone)
+
+    # --- deleting
+
+    def end_open(self, compared: Compared) -> None:
+        """Ends deletions of checkpoints of a thread that did not end."""
+        there = {judged.spot for judged in compared.rows}
+        ended = {spot: Kind.KEPT if spot in there else Kind.GONE for spot in compared.view.ledger.going()}
+        self._client.end(compared.view, ended)
+
+    @contextmanager
+    def deletion(self, thread_id: str) -> Iterator[Callable[[Sequence[tuple[str, str]]], None]]:
+        """Yields a function that announces which checkpoints of a thread go, and enters afterwards what became of them.
+
+        If what deletes them fails, those are kept that are there. Their deletion stays open if nobody can say.
+        """
+        names, named = self._client.names, dict[Spot, tuple[str, str]]()
+
+        def announce(places: Sequence[tuple[str, str]]) -> None:
+            spots = {Spot(names.namespace(thread_id, ns), id_bytes(each)): (ns, each) for ns, each in places}
+            named.update(spots)
+            self._client.announce(thread_id, spots)
+
+        has_failed = True
+        try:
+            yield announce
+            has_failed = False
+        finally:
+            if named:
+                there = set(self._ids(thread_id)) if has_failed else set()
+                ended = {spot: Kind.KEPT if place in there else Kind.GONE for spot, place in named.items()}
+                self._client.end(self._client.thread(thread_id), ended)
+
+    def _ids(self, thread_id: str) -> Iterator[tuple[str, str]]:
+        for row in self._database.rows(self._checkpoints, Selection((thread_id,)), LOOK):
+            yield str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"])
+
+    # --- comparing
+
+    def _compare(self, thread_id: str) -> Compared:
+        view = self._client.thread(thread_id)
+        rows, broken, failures = self._rows(thread_id)
+        judged = [view.judge(row) for row in rows]
+        namespaces = {"", *(checkpoint_ns for checkpoint_ns, _ in broken), *(row.checkpoint_ns for row in rows)}
+        names = {view.names.namespace(thread_id, each): each for each in namespaces}
+        seen = {*(one.spot for one in judged), *(view.spot(*each) for each in broken)}
+        missing = view.missing(seen)
+        findings = [Finding(thread_id, names.get(spot.namespace), id_text(spot.checkpoint), MISSING) for spot in missing]
+        for one in judged:
+            findings += _of_writes(thread_id, one)
+            if not one.counts:
+                findings.append(Finding(thread_id, one.row.checkpoint_ns, one.row.checkpoint_id, THERE))
+        findings += [self._going(view, spot, judged) for spot in view.ledger.going()]
+        if view.ledger.is_open:
+            findings.append(Finding(thread_id, None, None, OPEN))
+        return Compared(view, judged, missing, findings, failures)
+
+    def _going(self, view: View, spot: Spot, rows: Sequence[Judged]) -> Finding:
+        name = next((judged.row.checkpoint_ns for judged in rows if judged.spot == spot), None)
+        return Finding(view.thread_id, name, id_text(spot.checkpoint), GOING)
+
+    def _rows(self, thread_id: str) -> tuple[list[FoundRow], set[tuple[str, str]], list[Failure]]:
+        """Returns the rows of a thread that open, the places of those that do not, and why they do not."""
+        selection, failures = Selection((thread_id,)), []
+        ids: list[tuple[str, str]] = []
+        broken: set[tuple[str, str]] = set()
+        for row in self._database.rows(self._checkpoints, selection, VERIFY):
+            opened = fenced(self._checkpoints, row, lambda row=row: self._checkpoints.open(row, self._codec))  # type: ignore[misc]
+            place = (str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"]))
+            if isinstance(opened, Failure):
+                failures.append(opened)
+                broken.add(place)
+            else:
+                ids.append(place)
+        writes: dict[tuple[str, str], list[FoundWrite]] = defaultdict(list)
+        for row in self._database.rows(self._writes, selection, VERIFY):
+            found = fenced(self._writes, row, lambda row=row: self._write(row))  # type: ignore[misc]
+            if isinstance(found, Failure):
+                failures.append(found)
+            elif found is not None:
+                writes[str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"])].append(found)
+        return [FoundRow(*place, writes[place]) for place in ids], broken, failures
+
+    def _write(self, row: Any) -> FoundWrite | None:
+        self._writes.open(row, self._codec)
+        sealed = find_sealed(row.cells[self._writes.value])
+        if sealed is None:
+            return None  # from before the wrapper, and admitted by a switch
+        claims = WriteClaims.read(sealed.claims)
+        return FoundWrite(claims.task_id or "", claims.idx or 0, claims.saved_as)
+
+
+def _of_writes(thread_id: str, judged: Judged) -> list[Finding]:
+    where = (thread_id, judged.row.checkpoint_ns, judged.row.checkpoint_id)
+    found = [Finding(*where, f"{len(judged.missing)} of its writes are missing")] if judged.missing else []
+    if judged.stale:
+        found.append(Finding(*where, f"{len(judged.stale)} of its writes are older ones that were put back"))
+    return found if judged.standing is not Standing.DELETED else []
+
+
+def _only(database: Database, kind: type[Any]) -> Any:
+    found: list[Table] = [table for table in database.tables if isinstance(table, kind)]
+    if not found:
+        raise ConfigurationError("an anchor is for databases of checkpointers, and this is none")
+    return found[0]

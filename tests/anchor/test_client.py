@@ -1,0 +1,224 @@
+"""What is entered when rows are stored, replaced, seen and deleted, and what is required afterwards; and the secret."""
+
+from __future__ import annotations
+
+import pytest
+
+from encrypted_serde import AnchorError, Key, Keyring, SqliteAnchor
+from encrypted_serde.anchor import Kind, MemoryAnchor
+from encrypted_serde.anchor.client import AnchorClient, NewWrites
+from encrypted_serde.anchor.compare import FoundRow, FoundWrite
+from encrypted_serde.anchor.entries import ABOUT_ITSELF
+from encrypted_serde.anchor.ledger import Standing
+from encrypted_serde.core.binding import Place
+from tests.anchor.entries import IDS
+
+HERE = Place.of("thread", "")
+
+
+@pytest.fixture
+def client(anchor, key):
+    return AnchorClient(anchor, key)
+
+
+def _store(client, number, place=HERE):
+    return client.stored([client.begin_checkpoint(place, IDS[number])])
+
+
+def _begin(client, *slots, number=0, settles=True):
+    return client.begin_writes(HERE, NewWrites(IDS[number], "task", slots, settles, settles))
+
+
+def _write(client, batch, *slots, **options):
+    return client.stored(client.writes_entries(_begin(client, *slots, **options), batch))
+
+
+def _judged(client, *found, number=0):
+    writes = [FoundWrite(task, slot, batch) for task, slot, batch in found]
+    view = client.checkpoint(HERE, IDS[number])
+    return view, view.judge(FoundRow("", IDS[number], writes))
+
+
+def _gaps(client, *found, number=0):
+    _, judged = _judged(client, *found, number=number)
+    found = [each.batch for each in judged.stale], [each.batch for each in judged.unknown]
+    return [slot for _, slot in judged.missing], *found
+
+
+def test_every_slot_is_required(client):
+    _write(client, "a", 0, 1)
+    assert _gaps(client, ("task", 0, "a"), ("task", 1, "a")) == ([], [], [])
+    assert _gaps(client, ("task", 0, "a")) == ([1], [], [])
+    assert _gaps(client) == ([0, 1], [], [])
+    assert _gaps(client, ("another", 0, "a"), ("task", 1, "a")) == ([0], [], ["a"])
+
+
+def test_the_first_ordinary_write_stays(client):
+    _write(client, "a", 0)
+    _write(client, "b", 0, 1)
+    assert _gaps(client, ("task", 0, "a"), ("task", 1, "b")) == ([], [], [])
+    assert _gaps(client, ("task", 0, "b"), ("task", 1, "b")) == ([], ["b"], [])
+
+
+def test_the_newest_special_write_counts(client):
+    _write(client, "a", -3)
+    _write(client, "b", -3)
+    assert _gaps(client, ("task", -3, "b")) == ([], [], [])
+    assert _gaps(client, ("task", -3, "a")) == ([], ["a"], [])
+    assert _gaps(client) == ([-3], [], [])
+
+
+def test_another_process_knows_what_it_read(anchor, key):
+    _write(AnchorClient(anchor, key), "a", 0, -3)
+    other = AnchorClient(anchor, key)
+    _write(other, "b", 0, -3)
+    assert _gaps(other, ("task", 0, "a"), ("task", -3, "b")) == ([], [], [])
+    assert _gaps(other, ("task", 0, "b"), ("task", -3, "a")) == ([], ["b", "a"], [])
+
+
+# rule A-5
+@pytest.mark.parametrize("slot", [0, -3])
+def test_of_writes_that_overlapped_either_may_be_there_until_one_is_seen(anchor, key, slot):
+    one, other = AnchorClient(anchor, key), AnchorClient(anchor, key)
+    begun = [_begin(one, slot), _begin(other, slot)]
+    one.stored(one.writes_entries(begun[0], "a"))
+    other.stored(other.writes_entries(begun[1], "b"))
+    for batch in "ab":
+        assert _gaps(one, ("task", slot, batch)) == ([], [], [])
+    other.enter(*_judged(other, ("task", slot, "b")))
+    assert _gaps(one, ("task", slot, "b")) == ([], [], [])
+    assert _gaps(one, ("task", slot, "a")) == ([], ["a"], [])
+
+
+def test_what_may_go_either_way_is_not_decided(client):
+    for slot in (0, -3):
+        _write(client, "a", slot, settles=False)
+        _write(client, "b", slot, settles=False)
+        for batch in "ab":
+            assert _gaps(client, ("task", slot, batch))[1] == []
+
+
+# rule A-5
+def test_a_write_that_was_not_entered_is_unknown_and_then_entered(client):
+    _write(client, "a", 0, -3)
+    view, judged = _judged(client, ("task", 0, "a"), ("task", -3, "b"))
+    assert (judged.missing, judged.stale) == ([], [])
+    assert client.enter(view, judged) == 2  # the checkpoint, and the write
+    assert _gaps(client, ("task", 0, "a"), ("task", -3, "b")) == ([], [], [])
+    assert _gaps(client, ("task", 0, "a"), ("task", -3, "a")) == ([], ["a"], [])
+    assert not _judged(client, ("task", 0, "a"), ("task", -3, "b"))[1].is_news
+
+
+def test_the_newest_checkpoint_is_required(client):
+    assert client.newest(HERE).newest("") is None
+    for number in (0, 2, 1):
+        _store(client, number)
+    assert client.newest(HERE).newest("") == IDS[2]
+    assert len(client.place(HERE).ledger.required()) == 3
+    assert client.newest(Place.of("thread", "child")).newest("child") is None
+    assert client.newest(Place.of("other", "")).newest("") is None
+
+
+# rule A-3
+def test_a_process_that_did_not_see_a_deletion_is_told_when_it_enters_something(client, anchor, key):
+    running = AnchorClient(anchor, key)
+    begun = running.begin_checkpoint(HERE, IDS[1])
+    _store(client, 0)
+    client.announce("thread")
+    client.end(client.thread("thread"), {}, Kind.GONE)
+    assert running.stored([begun]) is True  # stored before the rows were deleted, or after: nobody can say
+    view = client.place(HERE)
+    assert [view.ledger.checkpoint(view.spot("", each)).name for each in IDS[:2]] == ["DELETED", "LATE"]
+    assert _store(running, 2) is False
+    assert client.newest(HERE).newest("") == IDS[2]
+    running.enter(view, view.judge(FoundRow("", IDS[1], [])))
+    assert client.checkpoint(HERE, IDS[1]).newest("") == IDS[1]
+
+
+# --- the secret
+
+
+# rule A-2
+def test_one_place_has_one_name_whatever_becomes_of_the_keys(anchor):
+    first, second, third = Key.generate(), Key.generate(), Key.generate()
+    token = AnchorClient(anchor, first).names.thread("thread")
+    assert AnchorClient(anchor, Keyring(primary=second, decrypt_only=[first])).names.thread("thread") == token
+    assert AnchorClient(anchor, second).names.thread("thread") == token
+    with pytest.raises(AnchorError, match="keyring holds none") as caught:
+        AnchorClient(anchor, third).newest(HERE)
+    assert first.id.hex()[:12] in str(caught.value)
+    assert not caught.value.retryable
+    assert len(anchor.entries(ABOUT_ITSELF)) == 2
+
+
+# rule A-2
+def test_a_client_that_only_reads_neither_draws_nor_seals_anew(anchor):
+    first, second = Key.generate(), Key.generate()
+    with pytest.raises(AnchorError, match="anchor init"):
+        AnchorClient(anchor, first, writes=False).newest(HERE)
+    names = AnchorClient(anchor, first).names
+    reader = AnchorClient(anchor, Keyring(primary=second, decrypt_only=[first]), writes=False)
+    assert reader.names.thread("thread") == names.thread("thread")
+    assert len(anchor.entries(ABOUT_ITSELF)) == 1
+
+
+# rule A-2
+def test_of_two_processes_that_begin_at_once_both_have_the_same_secret(anchor, key):
+    from encrypted_serde.anchor import names
+
+    clients, append = [AnchorClient(anchor, key), AnchorClient(anchor, key)], names._append
+
+    def late(*arguments):
+        names._append = append
+        clients[1].names.thread("thread")  # the other one is faster
+        append(*arguments)
+
+    names._append = late
+    assert clients[0].names.thread("thread") == clients[1].names.thread("thread")
+    assert len(anchor.entries(ABOUT_ITSELF)) == 2
+
+
+# rule A-2
+def test_an_anchor_with_entries_and_no_secret_is_no_new_one(anchor, key):
+    AnchorClient(anchor, key).names.thread("thread")
+    entries = MemoryAnchor()
+    entries.append([each._replace(thread=b"x" * 16) for each in anchor.entries(ABOUT_ITSELF)])
+    with pytest.raises(AnchorError, match="no secret"):
+        AnchorClient(entries, key).newest(HERE)
+
+
+# rule A-2
+def test_an_anchor_has_keys_of_its_own(key, tmp_path):
+    own = Key.generate()
+    SqliteAnchor(tmp_path / "anchor.db").setup()
+    client = AnchorClient(SqliteAnchor(tmp_path / "anchor.db", keys=own), key)
+    _store(client, 0)
+    with pytest.raises(AnchorError, match="keyring holds none"):
+        AnchorClient(SqliteAnchor(tmp_path / "anchor.db"), key).newest(HERE)
+
+
+# rule A-2
+def test_a_provider_that_has_no_key_without_a_tenant_is_told_to_give_the_anchor_keys(anchor):
+    from encrypted_serde import ConfigurationError
+
+    class PerTenant:
+        def encryption_key(self, context):
+            raise ConfigurationError("no tenant_id")
+
+        decryption_key = encryption_key
+
+    with pytest.raises(AnchorError, match="keys= of its own"):
+        AnchorClient(anchor, PerTenant()).newest(HERE)
+
+
+def test_nothing_of_an_entry_can_be_read(client, anchor):
+    _store(client, 0)
+    _write(client, "a", 0)
+    for token in anchor.threads():
+        for entry in anchor.entries(token):
+            assert b"thread" not in b"".join(entry[:3])
+            assert entry.task != b"task"
+
+
+def test_a_standing_that_is_higher_counts():
+    assert Standing.REQUIRED > Standing.LATE > Standing.GOING > Standing.REPLACED > Standing.DELETED > Standing.UNKNOWN

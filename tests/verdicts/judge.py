@@ -1,0 +1,178 @@
+"""The one assertion: all readers say the same of a row, and re-encryption makes nothing good.
+
+What is compared, and what is not, on purpose:
+
+* ``raw``: an inner saver may fail over a row before the wrapper sees it. Then every reader refuses it, in whatever class.
+* The fast way to a delta channel's history authenticates each write and not the chain (docs/saver.md): it may accept where
+  rows were refused, and must accept where none was.
+* `verify` also says that a parent is missing from the middle of a thread; a saver that is asked for one row cannot.
+* Rows that belong to no checkpoint are read by maintenance alone.
+* A task whose writes are not complete counts as not run; the history of a delta channel cannot do without them, and is refused.
+* Of two things wrong with a row each reader names the one it comes to first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.verdicts import readers
+from tests.verdicts.readers import Failed, Readings, Verdict, key_of
+from tests.verdicts.rows import Place, Rows, place_of
+from tests.verdicts.stores import Store
+
+NOT_COMPLETE = "writes of a task are missing"
+CUT = "Incomplete"
+"""What `verify` says where a parent is missing from the middle of a thread."""
+
+
+def judge(store: Store, edited: Rows, *, ways: tuple[str, ...] = ("copy", "scan", "rotate", "decrypt")) -> Iterator[str]:
+    """Reads the edited rows in every way, and says where two readers differ.
+
+    Args:
+        store: Where they are read. What was in it is replaced.
+        edited: The rows.
+        ways: Which of the expensive ways to go.
+    """
+    store.store(edited)
+    seen = readers.read(store, edited)
+    failed = Failed({}) if store.address is None else readers.verified(store)
+    yield from _saver(edited, seen, failed)
+    if "copy" in ways and store.home.copies:
+        copies = readers.copied(store, edited)
+        yield from _threads("copy_thread", seen, copies)
+        store.store(edited)
+    if store.address is None:
+        return
+    yield from _verify(edited, seen, failed)
+    if "scan" in ways:
+        readers.scanned(store)
+    if "rotate" in ways:
+        yield from _rotate(store, edited, seen, failed)
+        store.store(edited)
+    if "decrypt" in ways:
+        yield from _decrypt(store, edited, seen, failed)
+
+
+def _saver(edited: Rows, seen: Readings, failed: Failed) -> Iterator[str]:
+    for place, one in seen.one.items():
+        if not _same(one, seen.listed[place]):
+            yield f"get_tuple and list of {place}: {_says(one)}, {_says(seen.listed[place])}"
+    for space, newest in seen.newest.items():
+        place = max(place for place in seen.one if place[:2] == space)
+        if newest.refused != seen.one[place].refused:
+            yield f"the newest of {space}: {_says(newest)}, by its id {_says(seen.one[place])}"
+    yield from _threads("list", seen, seen.threads)
+    for place, slow in seen.verified.items():
+        yield from _history(edited, seen, failed, place, slow)
+
+
+def _history(edited: Rows, seen: Readings, failed: Failed, place: Place, slow: Verdict) -> Iterator[str]:
+    fast = seen.fast.get(place, slow)
+    rows = _classes(seen, lambda other: other[:2] == place[:2])
+    classes = rows | {failed.rows[key][0] for key in _in_namespace(edited, place) if key in failed.rows}
+    for way, found in (("delta history", fast), ("verified delta history", slow)):
+        is_known = found.refused in classes or (rows and not failed.rows) or found.said.startswith(NOT_COMPLETE)
+        if found.refused and not is_known:
+            yield f"{way} of {place}: {_says(found)}, the rows of its namespace {classes or 'accepted'}"
+    if not rows and not fast.refused and not slow.refused and fast.found != slow.found:
+        yield f"delta history of {place}: {fast.found!r:.200}, verified {slow.found!r:.200}"
+    if seen.one[place].refused and not slow.refused:
+        yield f"verified delta history of {place} accepted, get_tuple {_says(seen.one[place])}"
+
+
+def _in_namespace(edited: Rows, place: Place) -> Iterator[Any]:
+    for table, rows in edited.tables.items():
+        yield from (key_of(table, row) for row in rows if (row["thread_id"], row["checkpoint_ns"]) == place[:2])
+
+
+def _threads(reader: str, seen: Readings, threads: dict[str, Verdict]) -> Iterator[str]:
+    for thread, whole in threads.items():
+        classes = _classes(seen, lambda place, t=thread: place.thread_id == t)
+        if bool(whole.refused) != bool(classes) or (whole.refused and whole.refused not in classes):
+            yield f"{reader} of thread {thread!r}: {_says(whole)}, its rows {classes or 'accepted'}"
+
+
+def _classes(seen: Readings, wanted: Any) -> set[str]:
+    return {one.refused for place, one in seen.one.items() if one.refused and wanted(place)}
+
+
+def _verify(edited: Rows, seen: Readings, failed: Failed) -> Iterator[str]:
+    for place, one in seen.one.items():
+        found = dict(failed.rows[key] for key in _belonging(edited, place) if key in failed.rows)
+        if _is_cut(edited, place):
+            found.pop(CUT, None)
+        if bool(found) != bool(one.refused) or (one.refused not in ("", "raw") and one.refused not in found):
+            yield f"verify of {place}: {found or 'accepted'}, get_tuple {_says(one)}"
+
+
+def _belonging(edited: Rows, place: Place) -> Iterator[Any]:
+    """Returns the keys of all rows that a saver reads for a checkpoint."""
+    row = edited.at(place)
+    yield key_of("checkpoints", row)
+    yield from (key_of("writes", write) for write in edited.writes if place_of(write) == place)
+    versions = row["document"].get("channel_versions") if isinstance(row["document"], dict) else None
+    for value in edited.values or ():
+        is_named = isinstance(versions, dict) and versions.get(value["channel"]) == value["version"]
+        if is_named and (value["thread_id"], value["checkpoint_ns"]) == place[:2]:
+            yield key_of("values", value)
+
+
+def _is_cut(edited: Rows, place: Place) -> bool:
+    parent = edited.at(place)["parent_checkpoint_id"]
+    return bool(parent) and not any(place_of(row) == place._replace(checkpoint_id=parent) for row in edited.checkpoints)
+
+
+# --- re-encryption
+
+
+def _rotate(store: Store, edited: Rows, seen: Readings, failed: Failed) -> Iterator[str]:
+    done = readers.rotated(store)
+    yield from _untouched("reencrypt", store, edited, failed, done)
+    after = readers.one_by_one(store.saver(rotated=True), edited)
+    for place, before in seen.one.items():
+        if bool(before.refused) != bool(after[place].refused) or before.found != after[place].found:
+            yield f"{place} before reencrypt: {_says(before)}, afterwards {_says(after[place])}"
+
+
+def _decrypt(store: Store, edited: Rows, seen: Readings, failed: Failed) -> Iterator[str]:
+    done = readers.decrypted(store)
+    yield from _untouched("reencrypt to plaintext", store, edited, failed, done)
+    after = readers.one_by_one(store.home.inner(), edited)
+    for place, before in seen.one.items():
+        if not before.refused:
+            found = after[place]
+            if found.found != before.found:
+                yield f"{place} before reencrypt to plaintext: {before.found!r:.300}, afterwards {found!r:.300}"
+
+
+def _untouched(command: str, store: Store, edited: Rows, failed: Failed, done: Failed) -> Iterator[str]:
+    """Every row that `verify` refuses is refused here, in the same class, and left as it was."""
+    for key, (error, reason) in failed.rows.items():
+        if error != CUT and done.rows.get(key, ("accepted",))[0] != error:
+            yield f"{command} of {key}: {done.rows.get(key, 'accepted')}, verify {error}: {reason}"
+    before, after = _by_key(edited), _by_key(store.load())
+    for key in before.keys() | after.keys():
+        changed = repr(before.get(key)) != repr(after.get(key))
+        if changed and (key in done.rows or failed.rows.get(key, (CUT,))[0] != CUT):
+            yield f"{command} changed {key}, which verify refuses: {failed.rows.get(key)}, {done.rows.get(key)}"
+
+
+def _by_key(found: Rows) -> dict[Any, Any]:
+    return {key_of(table, row): _comparable(row) for table, rows in found.tables.items() for row in rows}
+
+
+def _comparable(row: Any) -> Any:
+    if isinstance(row, dict):
+        return {str(name): _comparable(row[name]) for name in sorted(row, key=str)}
+    if isinstance(row, (list, tuple)):
+        return [_comparable(part) for part in row]
+    return row
+
+
+def _same(one: Verdict, other: Verdict) -> bool:
+    return one.refused == other.refused and one.found == other.found
+
+
+def _says(one: Verdict) -> str:
+    return f"{one.refused} ({one.said[:160]})" if one.refused else "accepted"
