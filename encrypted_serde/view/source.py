@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,7 +25,9 @@ from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.stored_item import DICTIONARY, NAMED
 from .model import Refused, Spot
 from .stored import Head, StoredItem, StoredValue, StoredWrite, arranged
-from .values import Fields, Value, of_plain, read_value
+from .values import Fields, Scalar, Value, of_plain, read_value
+
+_PSEUDONYM = re.compile("[a-z2-7]{26}")
 
 
 class Source:
@@ -195,6 +198,17 @@ class Source:
             f"AND t.prefix NOT LIKE {self._mark} GROUP BY t.prefix ORDER BY t.prefix LIMIT {limit}"
         )
         return [(str(prefix), int(count)) for prefix, count in self._execute(sql, (after, own, f"{own}.%"))]
+
+    def labels(self, pseudonyms: Collection[str]) -> dict[str, str]:
+        """Returns the labels that pseudonyms stand for, by the store's sealed dictionary; others are left out."""
+        wanted = sorted(name for name in pseudonyms if _PSEUDONYM.fullmatch(name))
+        found = {}
+        for start in range(0, len(wanted), 500):
+            for item in self.items(DICTIONARY[0], wanted[start : start + 500]):
+                label = item.value.get("label") if isinstance(item.value, Fields) else None
+                if isinstance(label, Scalar) and isinstance(label.value, str):
+                    found[item.place[1]] = label.value
+        return found
 
     def keys(self, prefix: str, after: str, limit: int) -> list[str]:
         """Returns the keys of a namespace, as the database has them."""
