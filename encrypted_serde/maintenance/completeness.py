@@ -165,13 +165,12 @@ class AnchoredDatabase:
         entries: list[Entry] = []
         for spot, finding in zip(compared.missing, compared.findings, strict=False):
             entries += [view.ended(spot, Kind.GONE)] if finding in agreed else []
-        there = {judged.spot for judged in compared.rows}
+        going = {spot for spot in view.ledger.going() if self._going(view, spot, compared.rows) in agreed}
         for judged in compared.rows:
-            if any(finding in agreed for finding in _of_writes(thread_id, judged)):
+            if judged.spot in going or any(finding in agreed for finding in _of_writes(thread_id, judged)):
                 entries += view.accepted(judged)
-        for spot in view.ledger.going():
-            if self._going(view, spot, compared.rows) in agreed:
-                entries.append(view.ended(spot, Kind.KEPT if spot in there else Kind.GONE))
+        there = {judged.spot for judged in compared.rows}
+        entries += [view.ended(spot, Kind.KEPT if spot in there else Kind.GONE) for spot in going]
         if view.ledger.is_open and Finding(thread_id, None, None, UNENDED) in agreed:
             entries.append(view.ended(None, Kind.GONE))
         self._client.anchor.append(entries)

@@ -42,7 +42,27 @@ STEPS: dict[str, dict[str, str]] = {
 
 _OFTEN = [*STEPS, "put_several", "write", "write", "attack", "attack", "attack"]
 
-LIVES: dict[str, list[Step]] = {}
+LIVES: dict[str, list[Step]] = {
+    "a backup is accepted while a deletion is open, and lacks a write of what the deletion names": [
+        ("put_several", {"process": 2, "thread": 10, "namespace": 8, "parent": 0, "run": 1}),
+        ("back_up", {}),
+        ("write", {"process": 1, "thread": 0, "row": 13, "task": 11, "channels": 7, "fuse": None}),
+        ("prune", {"process": 14, "thread": 6, "fuse": 2}),
+        ("restore", {"backup": 9}),
+    ],
+    "a row that was never entered is put back after its thread was deleted": [
+        ("put", {"process": 10, "thread": 11, "namespace": 4, "parent": 5, "run": 14, "fuse": 1}),
+        ("delete_thread", {"process": 15, "thread": 7, "fuse": None}),
+        ("attack", {"edits": [(12, 1, 7), (3, 9, 11), (1, 13, 1)], "undoes": True, "reader": 8, "thread": 13, "limit": 7}),
+    ],
+    "a checkpoint whose parent a run had written, which was deleted": [
+        ("put_several", {"process": 6, "thread": 7, "namespace": 0, "parent": 14, "run": 10}),
+        ("put_several", {"process": 7, "thread": 9, "namespace": 0, "parent": 2, "run": 3}),
+        ("put_several", {"process": 12, "thread": 3, "namespace": 9, "parent": 12, "run": 2}),
+        ("delete_for_runs", {"process": 3, "run": 0, "fuse": None}),
+        ("attack", {"reader": 8, "thread": 9, "limit": 0, "edits": [(5, 12, 3)], "undoes": True}),
+    ],
+}
 """Lives in which something was wrong once, by what it was."""
 
 
