@@ -18,14 +18,14 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .audit import AuditListener, BatchSealing, Sealing, make_sealer, tell_refused
 from .core import binding
-from .core.context import NO_CONTEXT, EncryptionContext, current
+from .core.context import NO_CONTEXT, EncryptionContext, check_names, check_reading, current
 from .core.encoding import lp, lps, utf8
 from .core.keys import Key, KeyProvider
 from .core.waiting import aside
 from .errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused
 from .serializer import EncryptedSerializer
 from .wrapping import serialize
-from .wrapping.offload import LARGE, is_large
+from .wrapping.offload import LARGE, is_about_a_row, is_large
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ class EncryptedCache(BaseCache[Any]):
         inner: The cache to wrap. It goes on to work as it did; what is written through the wrapper it cannot read.
         keys: A `Key`, a `KeyProvider` such as `Keyring`, or a `Sealer`.
         serde: How values become bytes before they are sealed; what the inner cache uses by default.
-        required_context: Names that the encryption context must have, or nothing is written or read: ``("tenant_id",)``.
+        required_context: Names that the encryption context must have, or nothing is cached: ``("tenant_id",)``.
+        require_context_to_read: Refuse to read where no encryption context is set.
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
 
     Raises:
@@ -61,6 +62,7 @@ class EncryptedCache(BaseCache[Any]):
         *,
         serde: SerializerProtocol | None = None,
         required_context: Iterable[str] = (),
+        require_context_to_read: bool = False,
         audit: AuditListener | None = None,
     ) -> None:
         if not isinstance(inner, BaseCache) or isinstance(inner, EncryptedCache):
@@ -69,7 +71,9 @@ class EncryptedCache(BaseCache[Any]):
         super().__init__(serde=chosen.inner if isinstance(chosen, EncryptedSerializer) else chosen)
         self.inner = inner
         self._gated: Any = _view(inner)
-        self._sealer = make_sealer(keys, required_context=required_context, audit=audit)
+        self._sealer = make_sealer(
+            keys, required_context=required_context, require_context_to_read=require_context_to_read, audit=audit
+        )
 
     def __repr__(self) -> str:
         return f"<EncryptedCache of {type(self.inner).__name__}, {self._sealer.cipher}, {type(self._sealer.keys).__name__}>"
@@ -80,21 +84,44 @@ class EncryptedCache(BaseCache[Any]):
         """Gets the cached values for keys; what does not open is left out, as what is not there.
 
         Raises:
-            ConfigurationError: If the encryption context lacks a required name.
+            WrongContext: If there is no encryption context, and one is required to read.
         """
+        self._check_reading()
         asked, context = self._asked(keys)
-        return self._open(asked, self._gated.get(list(asked.values())), context)
+        places = list(asked.values())
+        try:
+            found = self._gated.get(places)
+        except Exception as error:  # noqa: BLE001  # see `_raise_unless_row`
+            self._raise_unless_row(error)
+            found = {}
+            for place in places:
+                try:
+                    found |= self._gated.get([place])
+                except Exception as wrong:  # noqa: BLE001
+                    self._unreadable(wrong)
+        return self._open(asked, found, context)
 
     async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """Gets the cached values for keys, as `get` does. What takes long works in a thread."""
+        self._check_reading()
         asked, context = await self._off_loop(self._asked, keys)
-        found = await self._gated.aget(list(asked.values()))
+        places = list(asked.values())
+        try:
+            found = await self._gated.aget(places)
+        except Exception as error:  # noqa: BLE001
+            self._raise_unless_row(error)
+            found = {}
+            for place in places:
+                try:
+                    found |= await self._gated.aget([place])
+                except Exception as wrong:  # noqa: BLE001
+                    self._unreadable(wrong)
         large = sum(len(value) for value in found.values() if isinstance(value, bytes)) >= LARGE
         opened: dict[FullKey, Any] = await self._off_loop(self._open, asked, found, context, large=large)
         return opened
 
     def _asked(self, keys: Sequence[FullKey]) -> tuple[dict[FullKey, FullKey], EncryptionContext]:
-        context = self._context()
+        context = current.get() or NO_CONTEXT
         try:
             secret = _secret(self._sealer.keys.encryption_key(context.pairs), context.encoded)
         except EncryptedSerdeError as error:
@@ -103,6 +130,15 @@ class EncryptedCache(BaseCache[Any]):
         return {
             (tuple(namespace), key): (tuple(namespace), _hashed(secret, namespace, key)) for namespace, key in keys
         }, context
+
+    def _raise_unless_row(self, error: Exception) -> None:
+        """Raises again what a cache raises for another reason than a row that is not what it wrote."""
+        if not is_about_a_row(error):
+            raise error
+
+    def _unreadable(self, error: Exception) -> None:
+        self._raise_unless_row(error)
+        self._missed(MalformedEnvelope(f"the inner cache cannot read a row ({type(error).__name__})"))
 
     def _open(
         self, asked: Mapping[FullKey, FullKey], found: Mapping[FullKey, Any], context: EncryptionContext
@@ -123,7 +159,7 @@ class EncryptedCache(BaseCache[Any]):
         inner_type, plaintext, _ = self._sealer.open_bound(stored, binding.entry(namespace, key), context=context)
         try:
             return serialize.loads(self.serde, inner_type, plaintext)
-        except (ValueError, LookupError, TypeError, AttributeError, ImportError, NotImplementedError) as error:
+        except Exception as error:  # noqa: BLE001  # a class that is gone, or has other fields now, raises what it likes
             raise MalformedEnvelope(f"a cache entry does not deserialize any more ({type(error).__name__})") from None
 
     def _missed(self, error: EncryptedSerdeError) -> None:
@@ -147,6 +183,7 @@ class EncryptedCache(BaseCache[Any]):
         await self._gated.aset(await self._off_loop(self._seal, pairs, large=large))
 
     def _seal(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> dict[FullKey, tuple[Any, int | None]]:
+        check_names(self._sealer.required_context, current.get() or NO_CONTEXT)
         asked, context = self._asked(list(pairs))
         try:
             batch = self._sealer.batch(len(asked), context=context)
@@ -173,11 +210,8 @@ class EncryptedCache(BaseCache[Any]):
         """Deletes entries, as `clear` does."""
         await self.inner.aclear(namespaces)
 
-    def _context(self) -> EncryptionContext:
-        context = current.get() or NO_CONTEXT
-        if missing := self._sealer.required_context - context.pairs.keys():
-            raise ConfigurationError(f"nothing is cached without {', '.join(sorted(missing))} in the encryption_context")
-        return context
+    def _check_reading(self) -> None:
+        check_reading(self._sealer.require_context_to_read, current.get())
 
     async def _off_loop(self, work: Callable[..., Any], *arguments: Any, large: bool = False) -> Any:
         return await aside(large or self._sealer.may_block, work, *arguments)

@@ -396,6 +396,7 @@ const hasZstd = typeof zlib.zstdDecompressSync === "function";
 const LISTS = {
   key_texts: ({ text: string }) => ({ secret: parseKeyText(string).toString("hex"), key_id: keyId(parseKeyText(string)).toString("hex") }),
   key_texts_refused: ({ text: string }) => parseKeyText(string),
+  database_keys: (row) => keyId(derive(parseKeyText(row.key_text), "database", Buffer.from(row.name))).toString("hex"),
   sealed: openVector,
   refused: refusal,
   manifests: manifest,

@@ -81,6 +81,11 @@ def test_key_texts_are_read(results: dict[str, Any]) -> None:
     assert results["key_texts_refused"] == [None] * len(VECTORS["key_texts_refused"])
 
 
+# rule F-4
+def test_the_keys_of_databases_are_derived(results: dict[str, Any]) -> None:
+    assert results["database_keys"] == [row["key_id"] for row in VECTORS["database_keys"]]
+
+
 # rules F-18, F-19
 def test_sealed_text_is_told_from_what_only_looks_alike(results: dict[str, Any]) -> None:
     assert results["not_sealed"] == {name: [None] * len(rows) for name, rows in VECTORS["not_sealed"].items()}

@@ -21,7 +21,7 @@ from ..core.waiting import aside
 from ..errors import ConfigurationError, WrongContext
 from ..wrapping.admission import Admission
 from .codec import Codec, HandlerError
-from .served import named, served_metadata
+from .served import is_in_memory, named, served_metadata
 from .startup import PROBE, TOKEN, Surface, handler_calls, is_probe, surfaces
 from .trust import (
     REFUSED,
@@ -175,8 +175,8 @@ class _Handlers:
         async def opened() -> dict[str, Any] | DecryptResult[dict[str, Any]]:
             return await self._call(lambda: self._codec.open_json(data, self._reader(ctx), place))
 
-        # langgraph dev opens a run's row in the worker, and forgets a run whose row did not open.
-        return await (patiently(opened) if ctx.model == "run" else opened())
+        # langgraph dev opens the row of a run to start it. One that does not open is forgotten; from 0.18 on the server stops.
+        return await (patiently(opened, by_itself=is_in_memory()) if ctx.model == "run" else opened())
 
     async def encrypt_blob(self, ctx: RequestContext, data: bytes) -> bytes:
         handler_calls["encrypt.blob"] += 1

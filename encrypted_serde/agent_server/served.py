@@ -43,6 +43,11 @@ def served_metadata() -> Mapping[str, Any] | None:
     return carried.get() if carried else None
 
 
+def is_in_memory() -> bool:
+    """Says whether this is the server that keeps its rows in memory, ``langgraph dev``."""
+    return "langgraph_runtime_inmem.ops" in sys.modules
+
+
 def served_user() -> str | None:
     """Returns the identity of the user whose request or run is served; None where there is none."""
     authenticated = _loaded("langgraph_api.utils", "AuthContext")

@@ -153,10 +153,14 @@ _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds that a run waits for a key before it asks again: a minute in all."""
 
 
-async def patiently(work: Callable[[], Awaitable[_T]]) -> _T:
+async def patiently(work: Callable[[], Awaitable[_T]], *, by_itself: bool = False) -> _T:
     """Does something that needs a key; within a run, does it again for a minute where the key service is away.
 
     A client can be asked to come again, and is, at once. A run cannot: it would fail, and its work be lost.
+
+    Args:
+        work: What to do.
+        by_itself: Whether it waits as well where the server serves neither request nor run.
 
     Raises:
         KeyServiceError: If the key cannot be had.
@@ -165,7 +169,7 @@ async def patiently(work: Callable[[], Awaitable[_T]]) -> _T:
         try:
             return await work()
         except KeyServiceError as error:
-            if not error.retryable or answer.get() is not None or not served_metadata():
+            if not error.retryable or answer.get() is not None or not (by_itself or served_metadata()):
                 raise
         await asyncio.sleep(pause)
     return await work()

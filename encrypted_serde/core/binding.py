@@ -181,7 +181,12 @@ def manifest(place: Place, checkpoint_id: str) -> Binding:
 
 def item(namespace: Sequence[str], key: str) -> Binding:
     """An item of a store. The number of labels is part of its place, since the key is the last field."""
-    return Binding(_ITEM + lps((*namespace, key)))
+    return Binding(_item_namespace(tuple(namespace)) + lp(utf8(key)))
+
+
+@lru_cache(maxsize=1024)
+def _item_namespace(namespace: tuple[str, ...]) -> bytes:
+    return _ITEM + lps(namespace)
 
 
 def entry(namespace: Sequence[str], key: str) -> Binding:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import ConfigurationError, MalformedEnvelope
+from ..errors import ConfigurationError, MalformedEnvelope, WrongContext
 from .around import F, around
 from .encoding import decode_pairs, encode_pairs, utf8
 
@@ -124,6 +124,22 @@ def check_names(required: frozenset[str], context: EncryptionContext) -> None:
             f"the encryption context lacks {', '.join(missing)} (required_context) and has {has}; "
             f"wrap the call in `with encryption_context({', '.join(f'{name}=...' for name in missing)}):`"
         )
+
+
+def check_reading(is_required: bool, context: EncryptionContext | None) -> None:
+    """Refuses to read where no context is set, if one is required (``require_context_to_read``).
+
+    Raises:
+        WrongContext: If it is.
+    """
+    if is_required and context is None:
+        raise WrongContext(NO_READER)
+
+
+NO_READER = (
+    "nothing is read where no encryption context is set (require_context_to_read); wrap the call in "
+    "`with encryption_context(...):`, which may be empty for what was stored without one"
+)
 
 
 def may_read(stored: EncryptionContext, expected: EncryptionContext | None, accepted: frozenset[bytes]) -> bool:

@@ -110,42 +110,45 @@ class Reader:
 
     Attributes:
         head: Theirs.
+        tail: What stands behind their tag.
         aead: Opens them, once there is a key.
         associated_data: Theirs.
-        tail_size: Bytes behind their tag.
         is_proven: Whether one of them was authentic.
     """
 
-    __slots__ = ("aead", "associated_data", "head", "is_proven", "tail_size")
+    __slots__ = ("aead", "associated_data", "head", "is_proven", "tail")
 
     def __init__(self, head: Head, tail: bytes) -> None:
-        self.head = head
+        self.head, self.tail = head, tail
         self.aead: Aead | None = None
         self.associated_data = associated_data(head.authenticated, b"", tail)
-        self.tail_size = len(tail)
         self.is_proven = False
 
 
 class Readers:
-    """The readers of one type tag, by front, nonce prefix and tail.
+    """The readers of one type tag.
 
-    A tail states its own length at its end, and the others have fixed ones, so bytes that equal known ones are these and
-    nothing else. The next value need not be parsed to find its reader.
+    A tail states its own length at its end, and front and nonce have fixed ones, so bytes that begin and end as known ones do
+    have their front, nonce prefix and tail, and nothing else. They need not be parsed to find their reader.
 
     Attributes:
-        known: The readers.
-        usual: How long the tail of the last value was.
+        known: Readers by front and nonce prefix: the last one, where contexts share them (a cipher without a prefix).
         nonce: Where the fresh part of the nonce begins.
         ciphertext: Where the ciphertext begins.
     """
 
-    __slots__ = ("ciphertext", "known", "nonce", "usual")
+    __slots__ = ("_whole", "ciphertext", "known", "nonce")
 
     def __init__(self, cipher: Cipher) -> None:
         self.known: Bounded[bytes, Reader] = Bounded()
-        self.usual = 2
+        self._whole: Bounded[bytes, Reader] = Bounded()
         self.nonce = FRONT + cipher.NONCE_PREFIX
         self.ciphertext = self.nonce + cipher.NONCE_REST
+
+    def note(self, blob: bytes, reader: Reader) -> None:
+        """Remembers a reader of which a value was authentic."""
+        start = blob[: self.nonce]
+        self.known[start] = self._whole[start + reader.tail] = reader
 
     def find(self, type_tag: str, blob: bytes) -> Reader:
         """Finds the reader of a value by parsing it, or makes one. That one has no key yet, and is not remembered.
@@ -158,9 +161,11 @@ class Readers:
         if sealed.is_bound:
             _ = sealed.claims  # malformed ones are said to be so first
             raise WrongLocation("a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong")
-        tail = blob[sealed.end :]
-        self.usual = len(tail)
-        return self.known.get(blob[: self.nonce] + tail) or Reader(sealed.head, tail)
+        start, tail = blob[: self.nonce], blob[sealed.end :]
+        if (reader := self._whole.get(start + tail)) is None:
+            return Reader(sealed.head, tail)
+        self.known[start] = reader
+        return reader
 
 
 def seal_large(start: bytes, aead: Aead, nonce: bytes, plaintext: bytes, data: bytes, tail: bytes) -> bytes:

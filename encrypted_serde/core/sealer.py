@@ -51,6 +51,7 @@ from .ciphers import DEFAULT, TAG_SIZE, Aead, get_cipher
 from .compression import check_compression, compress, decompress
 from .context import (
     NO_CONTEXT,
+    NO_READER,
     EncryptionContext,
     check_accepted_contexts,
     check_names,
@@ -190,12 +191,14 @@ class Sealer:
             AuthenticationFailed: If anything was changed.
         """
         readers = self._readers.get(type_tag) or self._readers_of(type_tag)
-        reader = readers.known.get(blob[: readers.nonce] + blob[-readers.usual :]) or readers.find(type_tag, blob)
-        head, aead, end = reader.head, reader.aead, len(blob) - reader.tail_size
+        reader = readers.known.get(blob[: readers.nonce])
+        if reader is None or not blob.endswith(reader.tail):
+            reader = readers.find(type_tag, blob)
+        head, aead, end = reader.head, reader.aead, len(blob) - len(reader.tail)
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:
-                raise WrongContext(_NO_READER)
+                raise WrongContext(NO_READER)
         elif expected.encoded != head.context.encoded:
             self._check_context(head.context, expected)
         if aead is None or self._asks_again:
@@ -209,7 +212,7 @@ class Sealer:
             raise _refusal(body) from None
         if not reader.is_proven:  # only now: what was not authentic takes no place in the cache
             reader.is_proven = True
-            readers.known[blob[: readers.nonce] + blob[end:]] = reader
+            readers.note(blob, reader)
         return head.inner_type, decompress(plaintext) if head.flags & FLAG_ZSTD else plaintext
 
     # --- values that belong to one place
@@ -231,7 +234,7 @@ class Sealer:
             KeyServiceError: If the key cannot be had.
         """
         resolved = (current.get() or NO_CONTEXT) if context is None else context
-        return Batch(self, "", [], resolved).seal(inner_type, plaintext, binding)
+        return Batch(self, b"", resolved).seal(inner_type, plaintext, binding)
 
     def batch(self, count: int, *, context: EncryptionContext | None = None) -> Batch:
         """Prepares to seal about so many bound values, drawing nonces for them at once.
@@ -241,11 +244,8 @@ class Sealer:
                 draws its own.
             context: The encryption context; the ambient `encryption_context` of this moment when None.
         """
-        size = self._nonce_size
-        random = random_bytes(_BATCH_ID_SIZE + size * min(count, (AT_ONCE - _BATCH_ID_SIZE) // size))
-        nonces = [random[start : start + size] for start in range(_BATCH_ID_SIZE, len(random), size)]
-        resolved = (current.get() or NO_CONTEXT) if context is None else context
-        return Batch(self, random[:_BATCH_ID_SIZE].hex(), nonces, resolved)
+        random = random_bytes(min(_BATCH_ID_SIZE + self._nonce_size * count, AT_ONCE))
+        return Batch(self, random, (current.get() or NO_CONTEXT) if context is None else context)
 
     def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
         """Opens what `seal_bound` gave.
@@ -272,7 +272,7 @@ class Sealer:
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:
-                raise WrongContext(_NO_READER)
+                raise WrongContext(NO_READER)
         elif expected.encoded != head.context.encoded:
             self._check_context(head.context, expected)
         rest = nonce + head.cipher.NONCE_PREFIX
@@ -337,24 +337,27 @@ class Batch:
     """Seals the bound values of one call of a saver; made by `Sealer.batch`. Its nonces are used once each, and only by it.
 
     Attributes:
-        id: 16 random hexadecimal digits, for values that must be found together.
         context: The encryption context that all its values are sealed under.
     """
 
-    __slots__ = ("_nonces", "_process", "_sealer", "_writer", "context", "id")
+    __slots__ = ("_nonces", "_process", "_random", "_sealer", "_writer", "context")
 
-    def __init__(self, sealer: Sealer, name: str, nonces: list[bytes], context: EncryptionContext) -> None:
-        self.id = name
-        self._process = os.getpid()
-        self._sealer = sealer
-        self._nonces = nonces
+    def __init__(self, sealer: Sealer, random: bytes, context: EncryptionContext) -> None:
+        self.context, self._sealer = context, sealer
         self._writer: Writer | None = None
-        self.context = context
+        self._process = os.getpid()
+        self._random, size = random, sealer._nonce_size
+        self._nonces = [*range(_BATCH_ID_SIZE, len(random) - size + 1, size)]  # where each begins
+
+    @property
+    def id(self) -> str:
+        """16 random hexadecimal digits, for values that must be found together."""
+        return self._random[:_BATCH_ID_SIZE].hex()
 
     def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
         """Seals one value as `Sealer.seal_bound` does, under the key of the first. Threads may share a batch."""
         sealer = self._sealer
-        if binding.encoded is None:
+        if (claims := binding.encoded) is None:
             raise ConfigurationError("a value is sealed with all the claims of its place; some are missing")
         if (writer := self._writer) is None:
             writer = self._writer = sealer._writer(self.context)
@@ -365,26 +368,21 @@ class Batch:
         flags = FLAG_BOUND
         if sealer._compress and (packed := compress(plaintext)) is not None:
             plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
-        tail = pl(binding.encoded) + writer.tail
+        tail = pl(claims) + writer.tail
         data = associated_data(tag.starts[flags], binding.location, tail)
-        nonce = self._nonce()
+        try:
+            start = self._nonces.pop()  # atomic: no nonce is handed out twice
+        except IndexError:
+            start = 0
+        if start and os.getpid() == self._process:  # a fork shares nonces that were drawn before it
+            nonce = self._random[start : start + sealer._nonce_size]
+        else:
+            nonce = random_bytes(sealer._nonce_size)
         if len(plaintext) < _LARGE:
             return b"".join((tag.bound[flags], prefix, nonce, aead.encrypt(nonce, plaintext, data), tail))
         return seal_large(tag.bound[flags] + prefix, aead, nonce, plaintext, data, tail)
 
-    def _nonce(self) -> bytes:
-        if self._nonces and os.getpid() == self._process:  # a fork shares nonces that were drawn before it
-            try:
-                return self._nonces.pop()  # atomic: no nonce is handed out twice
-            except IndexError:
-                pass
-        return random_bytes(self._sealer._nonce_size)
 
-
-_NO_READER = (
-    "nothing is read where no encryption context is set (require_context_to_read); wrap the call in "
-    "`with encryption_context(...):`, which may be empty for what was stored without one"
-)
 _REFUSED = (InvalidTag, ValueError, OverflowError)
 """How an AEAD refuses: a nonce cut short is a ValueError, 2 GiB and more an OverflowError."""
 

@@ -30,7 +30,7 @@ class _Copy(NamedTuple):
         metadata: Opened.
         versions: Of all channels that have a value: all are new to the thread that is copied to.
         tasks: Its pending writes.
-        context: What to write under: what it had; the caller's, for a row from before the wrapper.
+        context: What to write under: what it had; for a row from before the wrapper that of ``context=``, or the ambient one.
     """
 
     config: RunnableConfig
@@ -74,8 +74,8 @@ def _store(writer: WiredSaver, copied: _Copy) -> Steps[None]:
 
 
 def _open(saver: WiredSaver, target_thread_id: str, expected: EncryptionContext | None, found: CheckpointTuple) -> _Copy:
-    sealed = find_sealed((found.metadata or {}).get(KEY))
     opened = saver._opener.checkpoint(found, expected)
+    sealed = find_sealed((found.metadata or {}).get(KEY))
     place = {"thread_id": target_thread_id, "checkpoint_ns": found.config["configurable"].get("checkpoint_ns", "")}
     parent = {"checkpoint_id": found.parent_config["configurable"]["checkpoint_id"]} if found.parent_config else {}
     checkpoint = opened.checkpoint
@@ -86,5 +86,5 @@ def _open(saver: WiredSaver, target_thread_id: str, expected: EncryptionContext 
         metadata=opened.metadata,
         versions={name: v for name, v in checkpoint["channel_versions"].items() if name in checkpoint["channel_values"]},
         tasks=saver._opener.tasks(found, expected),
-        context=None if sealed is None else sealed.head.context,
+        context=expected if sealed is None else sealed.head.context,
     )

@@ -6,7 +6,6 @@ about the rest of its place (which some ways of reading know). The claims stand 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
@@ -114,8 +113,12 @@ class RowSealer:
         replace each other one by one in the database, and stand alone.
         """
         batch = self._wiring.sealer.batch(len(writes), context=at.context)
-        ordinary = Counter([channel for channel, _ in writes if channel not in WRITES_IDX_MAP])
-        task = task_claims(task_id, cast("str", at.checkpoint_id), task_path, batch.id)
+        call = batch.id
+        ordinary: dict[str, int] = {}
+        for channel, _ in writes:
+            if channel not in WRITES_IDX_MAP:
+                ordinary[channel] = ordinary.get(channel, 0) + 1
+        task = task_claims(task_id, cast("str", at.checkpoint_id), task_path, call)
         maker = WriteMaker(at.place, task, sum(ordinary.values()))
         sealed = []
         for position, (channel, value) in enumerate(writes):
@@ -124,7 +127,7 @@ class RowSealer:
             else:
                 handed = self._handed(batch, channel, value, maker.special, channel, special)
             sealed.append((channel, handed))
-        return sealed, batch.id
+        return sealed, call
 
     def _versions_as_read(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         versions = checkpoint["channel_versions"]
@@ -168,14 +171,16 @@ class RowSealer:
             if is_searchable(value := private.get(name)):
                 key = wiring.sealer.keys.encryption_key(batch.context.pairs)
                 readable[name] = search_token(key, name, batch.context, value)
-        versions = self._versions_as_read(checkpoint)
+        digested: Mapping[str, Any] = checkpoint
+        if wiring.traits.text_versions:
+            digested = {**checkpoint, "channel_versions": self._versions_as_read(checkpoint)}
         manifest = Manifest(
-            checkpoint_id=checkpoint["id"],
-            parent_id=at.checkpoint_id,
-            values=listed.values,
-            nones=listed.nones,
-            private=dumps_as_json_would(wiring.serde, private, "the metadata"),
-            digest=digest({**checkpoint, "channel_versions": versions}, readable),
+            checkpoint["id"],
+            at.checkpoint_id,
+            listed.values,
+            listed.nones,
+            dumps_as_json_would(wiring.serde, private, "the metadata"),
+            digest(digested, readable),
         )
         sealed = batch.seal("msgpack", manifest.pack(), binding.manifest(at.place, checkpoint["id"]))
         return {**readable, KEY: sealed_text(sealed)}

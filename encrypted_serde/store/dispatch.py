@@ -15,9 +15,7 @@ from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, Op, PutOp, 
 from langgraph.store.base.batch import AsyncBatchedBaseStore
 
 from ..errors import MalformedEnvelope
-
-_ON_A_ROW = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-"""What a store raises when a row is not what it wrote. Whatever else it raises is about the database, and goes through."""
+from ..wrapping.offload import is_about_a_row
 
 
 class Ask(NamedTuple):
@@ -39,7 +37,7 @@ class Ask(NamedTuple):
         """
         try:
             return _ask(self.inner, self.ops)
-        except _ON_A_ROW as error:
+        except Exception as error:
             if not self._is_about_a_row(error):
                 raise
             failed = error
@@ -55,7 +53,7 @@ class Ask(NamedTuple):
         """
         try:
             return await _aask(self.inner, self.ops)
-        except _ON_A_ROW as error:
+        except Exception as error:
             if not self._is_about_a_row(error):
                 raise
             failed = error
@@ -64,10 +62,9 @@ class Ask(NamedTuple):
         return [each for op in self.ops for each in await Ask(self.inner, [op]).later()]
 
     def _is_about_a_row(self, error: Exception) -> bool:
-        # A store that makes a ValueError of an error of its database says what it was made of. An embedder's failure, or that
-        # of a write, is the caller's to see as it is.
-        queries = any(isinstance(op, SearchOp) and op.query for op in self.ops)
-        return error.__cause__ is None and not queries and not any(isinstance(op, PutOp) for op in self.ops)
+        # An embedder's failure, or that of a write, is the caller's to see as it is.
+        is_more = any(isinstance(op, PutOp) or (isinstance(op, SearchOp) and op.query) for op in self.ops)
+        return not is_more and is_about_a_row(error)
 
 
 def _unreadable(op: Op, failed: Exception) -> MalformedEnvelope:

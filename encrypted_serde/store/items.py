@@ -64,7 +64,7 @@ class Items:
         tenancy: Knows the keys of tokens and marks.
 
     Attributes:
-        passed_over: How many rows of other namespaces the inner store returned by mistake.
+        passed_over: How many rows searches left out: of another ``namespace``, returned by mistake; by ``KeyErased``.
     """
 
     def __init__(self, sealer: Sealing, values: Objects, admission: Admission, fields: Fields, tenancy: Tenancy) -> None:
@@ -142,7 +142,7 @@ class Items:
 
     def pass_over(self, place: Place) -> None:
         """Counts a row of another namespace, which the inner store returned by mistake. Logs the first, audits all."""
-        if not self.passed_over:
+        if not self.passed_over["namespace"]:
             logger.warning("the inner store answers a search with rows of other namespaces; they are passed over")
         self.passed_over["namespace"] += 1
         error = WrongLocation("the inner store answered a search with an item of another namespace")

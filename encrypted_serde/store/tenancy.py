@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from ..audit import Sealing
-from ..core.context import NO_CONTEXT, EncryptionContext, check_names, current, may_read, parse_context
+from ..core.context import NO_CONTEXT, EncryptionContext, check_names, check_reading, current, may_read, parse_context
 from ..core.keys import Key, SearchKeyProvider
-from ..errors import WrongContext
 from ..wrapping.stored_item import context_mark
 
 ContextSource = Mapping[str, str] | Callable[[], Mapping[str, str] | None]
@@ -35,7 +34,8 @@ class Tenancy:
         self._required = sealer.required_context
         self._required_to_read = sealer.require_context_to_read
         self._accepted = sealer.accepted_contexts
-        self.has_marks = isinstance(sealer.keys, SearchKeyProvider)
+        self._search_keys = sealer.keys.search_keys if isinstance(sealer.keys, SearchKeyProvider) else None
+        self.has_marks = self._search_keys is not None
 
     def now(self) -> EncryptionContext | None:
         """Returns the context of the request that is being made; None if there is none."""
@@ -61,11 +61,7 @@ class Tenancy:
         Raises:
             WrongContext: If there is none: a search without a tenant would return the items of all.
         """
-        if context is None and self._required_to_read:
-            raise WrongContext(
-                "nothing is read where no encryption context is set (require_context_to_read); wrap the call in "
-                "`with encryption_context(...):`, which may be empty for what was stored without one"
-            )
+        check_reading(self._required_to_read, context)
 
     def reads(self, stored: EncryptionContext, expected: EncryptionContext | None) -> bool:
         """Says whether a request may read what is sealed under a context. Without a context of its own it may read all."""
@@ -78,8 +74,8 @@ class Tenancy:
 
     def keys(self, context: EncryptionContext) -> Sequence[Key]:
         """Returns every key that names and tokens of a context may have been made with, the one to write with first."""
-        if isinstance(self._provider, SearchKeyProvider):
-            return self._provider.search_keys(context.pairs)
+        if self._search_keys is not None:
+            return self._search_keys(context.pairs)
         return [self._provider.encryption_key(context.pairs)]
 
     def mark(self, context: EncryptionContext) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from ..wrapping.upstream import DELTA_COUNTERS
 from .model import Refused, Spot
-from .source import Head, Source, StoredValue
+from .source import Source
+from .stored import Head, StoredValue
 from .values import NONE, Fields, Object, Scalar, Value
 from .values import Sequence as SequenceValue
 

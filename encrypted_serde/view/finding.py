@@ -10,7 +10,8 @@ from typing import Any
 
 from .execution import is_internal
 from .model import Occurrence, Refused
-from .source import Head, Source, StoredItem, StoredValue, StoredWrite
+from .source import Source
+from .stored import Head, StoredItem, StoredValue, StoredWrite
 from .values import Value, texts
 
 _AROUND = 60  # characters of an excerpt on either side

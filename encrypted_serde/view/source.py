@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.binding import version_text
+from ..core.binding import WriteClaims, version_text
 from ..core.encoding import take_field
 from ..core.keys import Key, KeyProvider
-from ..core.opaque import opaque
 from ..maintenance.blobs import Blobs
 from ..maintenance.checkpoints import Checkpoint as OpenedCheckpoint
 from ..maintenance.checkpoints import Checkpoints
-from ..maintenance.codec import Opened, RowCodec, Switches
+from ..maintenance.codec import RowCodec, Switches
 from ..maintenance.database import OPEN, Database, Paging, Row, Selection, Table, fenced
 from ..maintenance.items import OpenedItem, StoreItems
 from ..maintenance.opening import open_database
@@ -25,74 +24,10 @@ from ..rows.manifest import KEY as MANIFEST
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.stored_item import DICTIONARY, NAMED
 from .model import Refused, Spot
-from .values import Fields, Value, of_plain, read_value
+from .stored import Head, StoredItem, StoredValue, StoredWrite, arranged
+from .values import Fields, Scalar, Value, of_plain, read_value
 
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A checkpoint, verified, without the values that stand in rows of their own.
-
-    Attributes:
-        document: The checkpoint, without its values.
-        metadata: Its metadata, all of it.
-        inside: Channel values that its row holds.
-        elsewhere: Channels whose values are stored in rows of their own.
-        form: How its manifest is sealed: key id, cipher, context.
-        admitted: Whether it has none, and a switch let it through.
-    """
-
-    document: Mapping[str, Any]
-    metadata: Fields
-    inside: Mapping[str, StoredValue]
-    elsewhere: frozenset[str]
-    form: Any
-    admitted: bool
-
-    def __repr__(self) -> str:
-        return opaque(self)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredValue:
-    """A value, opened."""
-
-    inner_type: str
-    data: bytes
-    is_delta: bool = False
-
-    def __repr__(self) -> str:
-        return opaque(self)
-
-    @classmethod
-    def of(cls, opened: Opened) -> StoredValue:
-        """Takes what `maintenance` opened."""
-        return cls(opened.inner_type, opened.data, opened.is_delta)
-
-    def read(self) -> Value:
-        """Returns what it holds."""
-        return read_value(self.inner_type, self.data)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredWrite:
-    """A pending write, opened or refused."""
-
-    checkpoint_id: str
-    task: str
-    path: str
-    number: int
-    channel: str
-    value: StoredValue | Refused
-
-
-@dataclass(frozen=True, slots=True)
-class StoredItem:
-    """An item, opened or refused."""
-
-    place: tuple[str, str]
-    names: tuple[str, ...] | None
-    value: Value | Refused
-    context: Mapping[str, str] | None
+_PSEUDONYM = re.compile("[a-z2-7]{26}")
 
 
 class Source:
@@ -132,6 +67,11 @@ class Source:
             f"{'HAVING ' + ' AND '.join(having) if having else ''} ORDER BY 3 DESC, 1 DESC LIMIT {limit}"
         )
         return [(str(name), int(count), str(newest)) for name, count, newest in self._execute(sql, parameters)]
+
+    def thread_ids(self) -> list[str]:
+        """Returns the ids of all threads."""
+        sql = f"SELECT DISTINCT t.thread_id FROM checkpoints AS t WHERE {self._database.proper_thread}"  # noqa: S608
+        return [str(name) for (name,) in self._execute(sql, ())]
 
     def count_threads(self, like: Mapping[str, str]) -> int:
         """Returns how many threads there are."""
@@ -234,22 +174,17 @@ class Source:
             spot = by_key.get((str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"])))
             if spot is not None:
                 found.setdefault(spot, []).append(self._write(table, row))
-        for writes in found.values():
-            writes.sort(key=lambda write: (write.path, write.task, write.number))
-        return found
+        return {spot: arranged(writes, is_part=bool(channels)) for spot, writes in found.items()}
 
     def _write(self, table: Writes, row: Row) -> StoredWrite:
         opened, cells = self._open(table, row), row.cells
-        claims = {} if isinstance(opened, Refused) else opened.claims
-        number = cells["idx"] if isinstance(cells["idx"], int) else 0
-        return StoredWrite(
-            str(cells["checkpoint_id"]),
-            claims.get("task_id", str(cells["task_id"])),
-            claims.get("task_path", str(cells["task_path"])),
-            int(claims.get("idx", number)),
-            str(cells["channel"]),
-            opened if isinstance(opened, Refused) else StoredValue.of(opened),
-        )
+        if isinstance(opened, Refused) or not opened.form.bound:
+            number = cells["idx"] if isinstance(cells["idx"], int) else 0
+            claims = WriteClaims(str(cells["task_id"]), task_path=str(cells["task_path"]), idx=number)
+        else:
+            claims = WriteClaims.read(opened.claims)
+        value = opened if isinstance(opened, Refused) else StoredValue.of(opened)
+        return StoredWrite(str(cells["checkpoint_id"]), claims, str(cells["channel"]), value)
 
     # --- items
 
@@ -257,11 +192,23 @@ class Source:
         """Returns namespaces as the database has them, and how many items each has."""
         if self._find(StoreItems) is None:
             return []
+        own = DICTIONARY[0]  # the labels of pseudonyms, and below it the store's records of keys
         sql = (
             f"SELECT t.prefix, count(*) FROM store AS t WHERE t.prefix > {self._mark} AND t.prefix <> {self._mark} "  # noqa: S608
-            f"GROUP BY t.prefix ORDER BY t.prefix LIMIT {limit}"
+            f"AND t.prefix NOT LIKE {self._mark} GROUP BY t.prefix ORDER BY t.prefix LIMIT {limit}"
         )
-        return [(str(prefix), int(count)) for prefix, count in self._execute(sql, (after, ".".join(DICTIONARY)))]
+        return [(str(prefix), int(count)) for prefix, count in self._execute(sql, (after, own, f"{own}.%"))]
+
+    def labels(self, pseudonyms: Collection[str]) -> dict[str, str]:
+        """Returns the labels that pseudonyms stand for, by the store's sealed dictionary; others are left out."""
+        wanted = sorted(name for name in pseudonyms if _PSEUDONYM.fullmatch(name))
+        found = {}
+        for start in range(0, len(wanted), 500):
+            for item in self.items(DICTIONARY[0], wanted[start : start + 500]):
+                label = item.value.get("label") if isinstance(item.value, Fields) else None
+                if isinstance(label, Scalar) and isinstance(label.value, str):
+                    found[item.place[1]] = label.value
+        return found
 
     def keys(self, prefix: str, after: str, limit: int) -> list[str]:
         """Returns the keys of a namespace, as the database has them."""
@@ -298,7 +245,7 @@ class Source:
     def _parts(self, table: Table, row: Row) -> Iterator[tuple[str, Any]]:
         cells = row.cells
         if isinstance(table, StoreItems):
-            if cells["prefix"] != ".".join(DICTIONARY):
+            if str(cells["prefix"]).split(".")[0] != DICTIONARY[0]:
                 yield "item", self._item(table, row)
             return
         thread, namespace = str(cells["thread_id"]), str(cells["checkpoint_ns"])

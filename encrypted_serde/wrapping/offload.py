@@ -47,6 +47,20 @@ def size_guess(value: Any, depth: int = 3) -> int:
     return sum(sample) * len(parts) // len(sample)
 
 
+def is_about_a_row(error: Exception) -> bool:
+    """Says whether an inner store or cache failed on a row that is not what it wrote, and not on its database.
+
+    A store that makes a ValueError of an error of its database says what it was made of. SQLite reports text that is no UTF-8
+    as an OperationalError, with the text in its message.
+    """
+    if isinstance(error, _ON_A_ROW):
+        return error.__cause__ is None
+    return "decode to UTF-8" in str(error)
+
+
+_ON_A_ROW = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+
 def is_heavy(found: CheckpointTuple) -> bool:
     """Says whether a row takes long to open."""
     values = [*(write[2] for write in found.pending_writes or ())]

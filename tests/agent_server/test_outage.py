@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import httpx
 import pytest
+from langgraph_sdk.errors import APIStatusError
 from moto.server import ThreadedMotoServer
 
 from tests.agent_server.rows import context_header
@@ -60,6 +61,20 @@ def server(request: pytest.FixtureRequest, kms: Kms, tmp_path_factory: pytest.Te
         yield running
 
 
+async def ended(client: Any, thread: str, run: str) -> str:
+    """Waits for a run, and comes again where it is told to: that there was no key is remembered for a moment."""
+    status = "pending"
+    async with asyncio.timeout(90):
+        while status in ("pending", "running"):
+            await asyncio.sleep(0.2)
+            try:
+                status = (await client.runs.get(thread, run))["status"]
+            except APIStatusError as error:
+                if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                    raise
+    return status
+
+
 async def test_an_outage_is_503_with_retry_after_and_afterwards_everything_goes_on(server: AgentServer, kms: Kms) -> None:
     async with client_of(server, "header", "acme") as acme, client_of(server, "header", "globex") as globex:
         threads = [(await client.threads.create(metadata={"note": "before"}))["thread_id"] for client in (acme, globex)]
@@ -68,7 +83,7 @@ async def test_an_outage_is_503_with_retry_after_and_afterwards_everything_goes_
 
         # One run is in the middle of its node when it goes away, another waits; both need their keys again before it is back.
         runs = [
-            asyncio.ensure_future(client.runs.wait(thread, "agent", input=said("meanwhile")))
+            (client, thread, (await client.runs.create(thread, "agent", input=said("meanwhile")))["run_id"])
             for client, thread in ((acme, threads[0]), (globex, threads[1]))
         ]
         async with asyncio.timeout(60):
@@ -89,12 +104,12 @@ async def test_an_outage_is_503_with_retry_after_and_afterwards_everything_goes_
         assert await answer(new.threads.create(metadata={"note": "a tenant that was never seen"})) == 503
         kms.start()
 
-        async with asyncio.timeout(90):
-            logs = [values["log"] for values in await asyncio.gather(*runs)]
+        for client, thread, run in runs:
+            assert await ended(client, thread, run) == "success"
+        logs = [(await client.threads.get_state(thread))["values"]["log"] for client, thread, _ in runs]
         assert logs == [["before", "BEFORE", "meanwhile", "MEANWHILE"], ["meanwhile", "MEANWHILE"]]
         for log, client, thread in zip(logs, (acme, globex), threads, strict=True):
             assert (await client.threads.get(thread))["metadata"]["note"] == "before"
-            assert (await client.threads.get_state(thread))["values"]["log"] == log
             assert (await client.runs.wait(thread, "agent", input=said("after")))["log"] == [*log, "after", "AFTER"]
             assert len(await client.threads.get_history(thread)) >= 6
         assert await answer(new.threads.create(metadata={"note": "now it has a key"})) == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -27,6 +28,7 @@ from encrypted_serde import (
     Key,
     Keyring,
     KeyServiceError,
+    WrongContext,
     encryption_context,
 )
 from encrypted_serde.audit import AuditEvent
@@ -198,9 +200,62 @@ def test_tenants_share_nothing(inner: BaseCache[Any], key: Key) -> None:
         cache.set({AT: ("globex", None)})
     with encryption_context(tenant_id="acme"):
         assert cache.get([AT]) == {AT: "acme"}
-    for forgotten in (lambda: cache.get([AT]), lambda: cache.set({AT: (1, None)})):
-        with pytest.raises(ConfigurationError, match="tenant_id"):
-            forgotten()
+    with pytest.raises(ConfigurationError, match="tenant_id"):
+        cache.set({AT: (1, None)})
+    assert cache.get([AT]) == {}
+
+
+async def test_reading_can_require_a_context(inner: BaseCache[Any], key: Key) -> None:
+    cache = EncryptedCache(inner, key, require_context_to_read=True)
+    with pytest.raises(WrongContext, match="require_context_to_read"):
+        cache.get([AT])
+    with pytest.raises(WrongContext, match="require_context_to_read"):
+        await cache.aget([AT])
+    with encryption_context():
+        assert cache.get([AT]) == {}
+
+
+HOSTILE_ROWS = {
+    "an expiry that is no time": "expiry = 'soon'",
+    "text that is no UTF-8": "val = CAST(x'ff' AS TEXT)",
+    "no type": "encoding = x'00'",
+    "a number": "val = 5",
+    "another type": "encoding = 'msgpack'",
+}
+
+
+@pytest.mark.parametrize("row", HOSTILE_ROWS)
+async def test_a_row_that_no_cache_wrote_is_a_miss_and_the_others_are_found(row: str, key: Key) -> None:
+    events: list[AuditEvent] = []
+    inner: SqliteCache[Any] = SqliteCache(path=":memory:")
+    cache = EncryptedCache(inner, key, audit=events.append)
+    cache.set({AT: (1, None)})
+    inner._conn.execute(f"UPDATE cache SET {HOSTILE_ROWS[row]}")
+    cache.set({OTHER: (2, None)})
+    events.clear()
+    assert cache.get([AT, OTHER]) == {OTHER: 2}
+    assert await cache.aget([AT, OTHER]) == {OTHER: 2}
+    assert [event.action for event in events].count("refuse") == 2
+
+
+def test_a_value_whose_class_raises_what_it_likes_is_a_miss(inner: BaseCache[Any], key: Key) -> None:
+    class Serde:
+        def dumps_typed(self, value: Any) -> tuple[str, bytes]:
+            return "bytes", b"x"
+
+        def loads_typed(self, data: tuple[str, bytes]) -> Any:
+            raise RecursionError
+
+    cache = EncryptedCache(inner, key, serde=Serde())
+    cache.set({AT: (1, None)})
+    assert cache.get([AT]) == {}
+
+
+def test_a_database_that_fails_is_no_miss(key: Key) -> None:
+    inner: SqliteCache[Any] = SqliteCache(path=":memory:")
+    inner._conn.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        EncryptedCache(inner, key).get([AT])
 
 
 class Remote:

@@ -106,6 +106,8 @@ def _step(step: Step, now: Now, worlds: tuple[World, World], is_last: bool) -> t
         world.build = _builder(world, script)
         own = world.graph = world.build(now.graph)
         answers.append(outcome(lambda world=world: act(world), world))
+        if "_put_checkpoint_fut" in world.complaint:  # LangGraph was stopped before it had stored its first checkpoint
+            raise _Race
         world.turn = step.seed // 2 % 2
         own.checkpointer, world.graph = world.saver, own
         threads = now.threads if is_last else [now.thread]
@@ -124,7 +126,7 @@ def _builder(world: World, script: Script) -> Callable[[Graph], Any]:
 
 
 class _Race(Exception):
-    """Of parallel tasks one failed: what the others had stored by then is a matter of luck, in the plain saver, too."""
+    """A run failed in the middle: what other tasks had stored by then is a matter of luck, in the plain saver, too."""
 
 
 def _is_a_race(plain: World, now: Now, answer: Any) -> bool:

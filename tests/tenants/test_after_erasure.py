@@ -91,6 +91,25 @@ async def test_an_asynchronous_list_passes_over_them_too(tmp_path: Path, wrapper
             assert [found async for found in saver.alist(None)] == []
 
 
+async def test_a_search_passes_over_items_under_destroyed_keys(wrapper: CountingWrapper) -> None:
+    keys = TenantKeyring(InMemoryStore(), wrapper)
+    store = EncryptedStore(InMemoryStore(), keys)
+    with encryption_context(ACME):
+        for number in range(5):
+            store.put(("n",), f"old {number}", {"kind": "note", "number": number})
+        keys.erase(ACME)
+        for number in range(5):
+            store.put(("n",), f"new {number}", {"kind": "note", "number": number})
+        for asked in ({}, {"filter": {"kind": "note"}}):
+            assert {item.key for item in store.search(("n",), **asked)} == {f"new {number}" for number in range(5)}
+            assert {item.key for item in await store.asearch(("n",), **asked)} == {f"new {number}" for number in range(5)}
+        pages = [item.key for offset in range(0, 6, 2) for item in store.search(("n",), limit=2, offset=offset)]
+        assert sorted(pages) == [f"new {number}" for number in range(5)]
+        assert store.passed_over["KeyErased"] >= 5
+        with pytest.raises(KeyErased):
+            store.get(("n",), "old 0")
+
+
 def test_one_row_alone_is_still_refused(app: Application) -> None:
     app.put(ACME, "old")
     app.keys.erase(ACME)

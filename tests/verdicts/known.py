@@ -10,10 +10,6 @@ KNOWN: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         _SQL,
         ("an old row under a newer id", "a newer row under an old id", "another checkpoint id"),
     ),
-    "copy_thread looks into metadata before it is known to be a mapping": (
-        ("memory", "sqlite", "postgres"),
-        ("the metadata is 5", "the metadata is 'text'"),
-    ),
     "a list instead of metadata has two names": (_SQL, ("the metadata is []",)),
     "bound bytes under the type of unbound ones have two names": (
         _SQL,

@@ -284,12 +284,19 @@ def test_items_are_shown_under_the_names_of_the_application(tmp_path: Any, pseud
         store.put(("users", "42"), "profile", {"name": "Ann", "tags": ["a", "b"]})
     with open_view(place, OLD_KEY) as view:
         assert (view.has_threads, view.has_items) == (False, True)
-        [(namespace, count)] = view.namespaces()
-        [item] = view.items(namespace)
+        [namespace] = view.namespaces()
+        [item] = view.items(namespace.place)
+        assert view.items("users.42") == [item]
+        assert view.item("users.42", "profile") == item
+        with pytest.raises(NotFound):
+            view.item("users.42", "another")
+        assert view.items("users.43") == []
         assert view.item(*item.place) == item
         assert view.threads().lines == ()
         [found] = view.find("ANN").occurrences
-    assert (count, item.namespace, item.key) == (1, ("users", "42"), "profile")
+    assert (namespace.labels, namespace.items) == (("users", "42"), 1)
+    assert (namespace.place == "users.42") is not pseudonymous
+    assert (item.namespace, item.key) == (("users", "42"), "profile")
     assert as_json(item.value) == {"name": "Ann", "tags": ["a", "b"]}
     assert dict(found.place) == {"namespace": "users.42", "key": "profile"}
 
@@ -329,3 +336,19 @@ def test_what_replays_is_what_is_shown(written: str) -> None:
         replayed = replay(EncryptedSaver(plain, OLD_KEY, searchable_metadata=["user_email"]), "saver-old-key")
     with open_view(written, OLD_KEY) as view:
         assert len([*view.thread(DELTA).history()]) == len(replayed["delta"])
+
+
+def test_the_rest_of_an_incomplete_batch_stays_hidden(written: str) -> None:
+    table, _ = sql.writes_of(written)
+    with open_view(written, OLD_KEY) as view:
+        thread = view.thread(ASKED)
+        spot = next(spot for spot in thread.spots if len(thread.checkpoint(spot.id, spot.namespace).writes) > 2)
+        task = thread.checkpoint(spot.id, spot.namespace).writes[0].task
+    [(channel,)] = sql.run(
+        written, f"SELECT channel FROM {table} WHERE checkpoint_id = ? AND task_id = ? AND idx = 0", spot.id, task
+    )
+    sql.run(written, f"DELETE FROM {table} WHERE checkpoint_id = ? AND task_id = ? AND channel = ?", spot.id, task, channel)
+    with open_view(written, OLD_KEY) as view:
+        writes = [each for each in view.thread(ASKED).checkpoint(spot.id, spot.namespace).writes if each.task == task]
+    assert writes
+    assert {(write.value, write.refused and write.refused.error) for write in writes} == {(None, "Incomplete")}
