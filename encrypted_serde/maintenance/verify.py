@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ..anchor.client import AnchorClient
 from ..core.keys import Key, KeyProvider
+from ..rows.stored import NONE
 from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase, Finding
 from .database import OPEN, READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced
 from .items import StoreItems
 from .opening import open_database
-from .report import NONE, Failure, Report
+from .report import Failure, Report
 
 
 @dataclass
