@@ -311,7 +311,7 @@ def _head_of(opened: OpenedCheckpoint) -> Head:
     parts = opened.parts
     document = {name: part for name, part in parts.document.items() if name not in ("channel_values", "pending_sends")}
     values = {name: StoredValue.of(value) for name, value in opened.values.items()}
-    return Head(document, _metadata(opened), values, frozenset(parts.elsewhere), opened.manifest_form, opened.manifest is None)
+    return Head(document, _metadata(opened), values, frozenset(parts.apart), opened.manifest_form, opened.manifest is None)
 
 
 def _metadata(opened: OpenedCheckpoint) -> Fields:
