@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import webbrowser
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -69,7 +70,8 @@ def view(
         print("encrypted-serde: others on the network can see these pages go by: they are not encrypted", file=sys.stderr)
     if not no_browser:
         webbrowser.open(server.address)
-    server.run()
+    with suppress(KeyboardInterrupt):  # how it is stopped
+        server.run()
 
 
 def _server() -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.store.base import BaseStore, GetOp, Op, Result, TTLConfig
+from langgraph.store.base import BaseStore, GetOp, Op, PutOp, Result, TTLConfig
 
 from ..audit import AuditListener, Sealing, make_sealer
 from ..core.keys import Key, KeyProvider, SearchKeyProvider
@@ -165,6 +165,9 @@ class EncryptedStore(BaseStore):
             get = self._planner.get(ops[0])  # by far the most frequent, and it needs no more than this
             get.take(Ask(self.inner, get.asks()).now())
             return [get.result()]
+        if len(ops) == 1 and isinstance(ops[0], PutOp) and self._planner.puts_at_once:
+            Ask(self.inner, self._planner.put(ops[0])).now()
+            return [None]
         return cast("list[Result]", run(self._planner.steps(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
