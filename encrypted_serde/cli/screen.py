@@ -20,6 +20,7 @@ from ..view import (
     Item,
     Message,
     Missing,
+    Namespace,
     Object,
     Refused,
     Scalar,
@@ -35,7 +36,7 @@ from ..view.lanes import Row, lay_out
 from ..view.masking import NOTICE
 from ..view.messages import as_message
 from ..view.printable import one_line
-from ..view.text import MAX_PARTS, MAX_TEXT, cut, pairs_text, short, text_size, time_text
+from ..view.text import MAX_PARTS, MAX_TEXT, cut, pairs_text, short, text_size, time_text, trimmed
 
 _WIDTH = 160  # columns, where nobody looks
 _INLINE = 72
@@ -68,10 +69,10 @@ def show_threads(page: ThreadPage, to: Console) -> None:
             _verified(line),
         )
     to.print(table)
-    total = f"{page.total:,} threads" if page.total is not None else f"{len(page.lines):,} threads on this page"
     if page.gone:
         to.print(f"missing: {page.gone:,} threads that the anchor requires", style="bold red")
-    to.print(f"{total}{'; more: --after with the last thread' if page.after else ''}", style="dim")
+    more = "; more with --limit" if page.after else ""
+    to.print(f"{len(page.lines):,} threads{'' if page.total is None else f' of {page.total:,}'}{more}", style="dim")
 
 
 def _verified(line: ThreadLine) -> Text:
@@ -142,10 +143,10 @@ def show_items(items: Iterable[Item], to: Console) -> None:
         _value(item.value, item.refused, to, "  ")
 
 
-def show_namespaces(found: Iterable[tuple[str, int]], to: Console) -> None:
+def show_namespaces(found: Iterable[Namespace], to: Console) -> None:
     """Prints the namespaces of a store."""
-    for namespace, count in found:
-        to.print(Text.assemble((one_line(namespace), "bold"), f"  {count:,} items"))
+    for each in found:
+        to.print(Text.assemble((one_line(".".join(each.labels)), "bold"), f"  {each.items:,} items"))
 
 
 def show_findings(found: Findings, to: Console) -> None:
@@ -233,7 +234,7 @@ def show_changes(changes: Iterable[Change], to: Console) -> None:
         to.print(Text(f"{sign} {one_line(' / '.join(change.path))}", style=f"bold {style}"))
         for value, color in ((change.before, "red"), (change.after, "green")):
             if value is not None:
-                to.print(Text(_indented(_whole(value), "    "), style=color))
+                to.print(Text(_indented(_whole(trimmed(value)), "    "), style=color))
 
 
 def show_masked(view: View, to: Console) -> None:
@@ -259,7 +260,7 @@ def _value(value: Value | None, refused: Refused | None, to: Console, indent: st
 
 
 def _lines(value: Value, to: Console, indent: str) -> None:
-    to.print(Text(_indented(_whole(value), indent)))
+    to.print(Text(_indented(_whole(trimmed(value)), indent)))
 
 
 def _whole(value: Value, depth: int = 0) -> str:

@@ -40,6 +40,7 @@ def show(
         str | None, typer.Option("--store", metavar="NAMESPACE", help="Items of a store: users.42. Empty: its namespaces.")
     ] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="One item of it.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="So many threads, or items, at most.")] = 50,
     keys: Keys = None,
     database_name: DatabaseName = None,
     context: Contexts = None,
@@ -76,7 +77,7 @@ def show(
         raise typer.BadParameter("name its namespace with --store", param_hint="--key")
     looking = Looking(keys, database_name, context, anchor, actor, reason, audit, mask, allow_plaintext, allow_unbound)
     with failures(), looking.open(database) as view:
-        shown = _Shown(view, as_json)
+        shown = _Shown(view, as_json, limit)
         if store is not None:
             shown.store(store, key)
         elif thread is None:
@@ -150,12 +151,12 @@ def _write_new(path: Path, document: str) -> None:
 class _Shown:
     """Prints what a look returned, and knows whether something was refused."""
 
-    def __init__(self, view: View, as_json: bool) -> None:
-        self._view, self._as_json = view, as_json
+    def __init__(self, view: View, as_json: bool, limit: int) -> None:
+        self._view, self._as_json, self._limit = view, as_json, limit
         self.refused = False
 
     def threads(self) -> None:
-        page = self._view.threads()
+        page = self._view.threads(limit=self._limit)
         require_right_keys([line.refused for line in page.lines])
         self.refused = not page.lines or bool(page.gone) or any(line.refused or line.missing for line in page.lines)
         self._print(page, "show_threads")
@@ -182,9 +183,9 @@ class _Shown:
 
     def store(self, namespace: str, key: str | None) -> None:
         if not namespace:
-            self._print(self._view.namespaces(), "show_namespaces")
+            self._print(self._view.namespaces(limit=self._limit), "show_namespaces")
             return
-        items = self._view.items(namespace) if key is None else [self._view.item(namespace, key)]
+        items = self._view.items(namespace, limit=self._limit) if key is None else [self._view.item(namespace, key)]
         require_right_keys([item.refused for item in items])
         self.refused = not items or any(item.refused for item in items)
         self._print(items, "show_items")

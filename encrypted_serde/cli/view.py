@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import webbrowser
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -55,6 +56,8 @@ def view(
     with failures():
         with looking.open(database) as opened:
             require_right_keys([line.refused for line in opened.threads(limit=5).lines])
+            namespaces = [] if opened.has_threads else opened.namespaces(limit=1)
+            require_right_keys([item.refused for each in namespaces for item in opened.items(each.place, limit=5)])
             facts = {
                 "label": opened.label,
                 "server": opened.server,
@@ -69,7 +72,8 @@ def view(
         print("encrypted-serde: others on the network can see these pages go by: they are not encrypted", file=sys.stderr)
     if not no_browser:
         webbrowser.open(server.address)
-    server.run()
+    with suppress(KeyboardInterrupt):  # how it is stopped
+        server.run()
 
 
 def _server() -> Any:

@@ -18,7 +18,6 @@ from .encoding import lp, lps, utf8
 
 _VALUE, _DELTA, _WRITE, _MANIFEST = lp(b"value"), lp(b"delta"), lp(b"write"), lp(b"manifest")
 _ITEM, _ENTRY, _JSON = lp(b"item"), lp(b"entry"), lp(b"json")
-_TASKS = "__pregel_tasks"
 
 
 class Binding(NamedTuple):
@@ -167,11 +166,6 @@ class WriteMaker:
     def special(self, channel: str, idx: int) -> Binding:
         """A special write."""
         return Binding(self._location + lp(utf8(channel)), NO_CLAIMS, special_claims(self._task, idx))
-
-
-def send(place: Place, checkpoint_id: str | None = None, idx: int | None = None, size: int | None = None) -> Binding:
-    """A pending send inside a checkpoint of a format below 4. Claims: the checkpoint, its position, and how many there are."""
-    return write(place, _TASKS, WriteClaims(checkpoint_id=checkpoint_id, idx=idx, size=size))
 
 
 def manifest(place: Place, checkpoint_id: str) -> Binding:

@@ -111,15 +111,16 @@ class Reader:
     Attributes:
         head: Theirs.
         tail: What stands behind their tag.
+        body: Where ciphertext and tag are.
         aead: Opens them, once there is a key.
         associated_data: Theirs.
         is_proven: Whether one of them was authentic.
     """
 
-    __slots__ = ("aead", "associated_data", "head", "is_proven", "tail")
+    __slots__ = ("aead", "associated_data", "body", "head", "is_proven", "tail")
 
-    def __init__(self, head: Head, tail: bytes) -> None:
-        self.head, self.tail = head, tail
+    def __init__(self, head: Head, ciphertext: int, tail: bytes) -> None:
+        self.head, self.tail, self.body = head, tail, slice(ciphertext, -len(tail))
         self.aead: Aead | None = None
         self.associated_data = associated_data(head.authenticated, b"", tail)
         self.is_proven = False
@@ -133,21 +134,21 @@ class Readers:
 
     Attributes:
         known: Readers by front and nonce prefix: the last one, where contexts share them (a cipher without a prefix).
-        nonce: Where the fresh part of the nonce begins.
-        ciphertext: Where the ciphertext begins.
+        start: Where front and nonce prefix are.
+        nonce: Where the fresh part of the nonce is.
     """
 
-    __slots__ = ("_whole", "ciphertext", "known", "nonce")
+    __slots__ = ("_whole", "known", "nonce", "start")
 
     def __init__(self, cipher: Cipher) -> None:
         self.known: Bounded[bytes, Reader] = Bounded()
         self._whole: Bounded[bytes, Reader] = Bounded()
-        self.nonce = FRONT + cipher.NONCE_PREFIX
-        self.ciphertext = self.nonce + cipher.NONCE_REST
+        self.start = slice(FRONT + cipher.NONCE_PREFIX)
+        self.nonce = slice(self.start.stop, self.start.stop + cipher.NONCE_REST)
 
     def note(self, blob: bytes, reader: Reader) -> None:
         """Remembers a reader of which a value was authentic."""
-        start = blob[: self.nonce]
+        start = blob[self.start]
         self.known[start] = self._whole[start + reader.tail] = reader
 
     def find(self, type_tag: str, blob: bytes) -> Reader:
@@ -161,9 +162,9 @@ class Readers:
         if sealed.is_bound:
             _ = sealed.claims  # malformed ones are said to be so first
             raise WrongLocation("a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong")
-        start, tail = blob[: self.nonce], blob[sealed.end :]
+        start, tail = blob[self.start], blob[sealed.end :]
         if (reader := self._whole.get(start + tail)) is None:
-            return Reader(sealed.head, tail)
+            return Reader(sealed.head, self.nonce.stop, tail)
         self.known[start] = reader
         return reader
 

@@ -19,6 +19,9 @@ from ..core.format import sealed_text
 from ..core.keys import Key, SearchKeyProvider
 from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
+from ..rows.parts import Opened
+from ..rows.stored import PLAINTEXT, Form, Stored, find_part
+from ..rows.write import MetadataKeys
 from ..wrapping.inert import unpack
 from ..wrapping.json_form import json_form
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
@@ -37,11 +40,10 @@ from ..wrapping.stored_item import (
     path_name,
     path_of,
 )
-from .checkpoints import parse_json
-from .classify import Found, find_part
-from .codec import ITEM, ITEM_VALUE, Opened, RowCodec
-from .database import Column, Database, MetadataKeys, Row, Table
-from .report import PLAINTEXT, Form, Seen, Unconvertible
+from .codec import ITEM, ITEM_VALUE, RowCodec
+from .database import Column, Database, Row, Table
+from .json_columns import parse_json
+from .report import Seen, Unconvertible
 
 _INTEGERS = range(-(1 << 63), 1 << 64)  # beyond these SqliteStore reads floats
 
@@ -185,7 +187,7 @@ class SqliteItems(StoreItems):
 # --- what is stored in a row ---------------------------------------------------------------------------------------------
 
 
-def _find(stored: dict[str, Any]) -> Found:
+def _find(stored: dict[str, Any]) -> Stored:
     sealed = stored.get(KEY)
     found = find_part(sealed) if isinstance(sealed, str) else None
     # A user's own "es1" is part of a plaintext item.

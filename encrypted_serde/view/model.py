@@ -222,6 +222,21 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace of a store.
+
+    Attributes:
+        labels: Its labels; under pseudonyms those of the store's sealed dictionary, where that opens.
+        place: As the database has it: labels joined by dots.
+        items: How many items it has.
+    """
+
+    labels: tuple[str, ...]
+    place: str
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """An item of a store.
 

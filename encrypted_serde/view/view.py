@@ -23,6 +23,7 @@ from .looking import Looker
 from .masking import Mask
 from .model import (
     Item,
+    Namespace,
     Occurrence,
     Refused,
     ThreadLine,
@@ -34,6 +35,8 @@ from .thread import PAGE, NotFound, Thread, time_of
 
 CHECKED = 5
 """So many checkpoints of a thread are verified for a list of threads."""
+
+UNREADABLE = Refused("MalformedEnvelope", "the names in the row are none that a saver writes")
 
 _SCANNED = 2000  # threads looked through for one page of one context
 
@@ -201,7 +204,7 @@ class View:
         spots = self.source.spots(name, checked)
         heads = self.source.heads(name, spots)
         outcomes = [heads.get(spot) for spot in spots]
-        refused = next((each for each in outcomes if isinstance(each, Refused)), None)
+        refused = next((each or UNREADABLE for each in outcomes if not isinstance(each, Head)), None if spots else UNREADABLE)
         first = outcomes[0] if outcomes else None
         context = first.form.context if isinstance(first, Head) else None
         return ThreadLine(
@@ -218,35 +221,68 @@ class View:
 
     # --- items
 
-    def namespaces(self, *, after: str = "", limit: int = PAGE) -> list[tuple[str, int]]:
-        """Returns the namespaces of a store, as the database has them, and the number of their items."""
-        self.looker.look({"list": "namespaces"})
-        return self.source.prefixes(after, limit)
-
-    def items(self, namespace: str, *, after: str = "", limit: int = PAGE) -> list[Item]:
-        """Returns items of a namespace, in the order of their keys, opened.
+    def namespaces(self, *, after: str = "", limit: int = PAGE) -> list[Namespace]:
+        """Returns the namespaces of a store.
 
         Args:
-            namespace: As the database has it: labels joined by dots.
+            after: `Namespace.place` of the last one before.
+            limit: So many at most.
+        """
+        self.looker.look({"list": "namespaces"})
+        return self._namespaces(after, limit)
+
+    def _namespaces(self, after: str, limit: int) -> list[Namespace]:
+        found = [(place, count, place.split(".")) for place, count in self.source.prefixes(after, limit)]
+        names = self.source.labels({label for *_, labels in found for label in labels})
+        return [Namespace(tuple(names.get(label, label) for label in labels), place, count) for place, count, labels in found]
+
+    def _place_of(self, namespace: str) -> str:
+        """Returns what the database calls a namespace."""
+        after, found = "", [Namespace((), namespace, 0)] if self.source.keys(namespace, "", 1) else self._namespaces("", PAGE)
+        while found:
+            for each in found:
+                if namespace in (each.place, ".".join(each.labels)):
+                    return each.place
+            after = found[-1].place
+            found = self._namespaces(after, PAGE)
+        return namespace
+
+    def items(self, namespace: str, *, after: str = "", limit: int = PAGE) -> list[Item]:
+        """Returns items of a namespace, opened, in the order of the keys that the database has.
+
+        Args:
+            namespace: Its labels, joined by dots; or as the database has it.
             after: The key, as the database has it, of the last item before.
             limit: So many at most.
         """
         self.looker.look({"namespace": namespace})
-        return [self._item(item) for item in self.source.items(namespace, self.source.keys(namespace, after, limit))]
+        return self._items(self._place_of(namespace), after, limit)
+
+    def _items(self, place: str, after: str, limit: int) -> list[Item]:
+        return [self._item(item) for item in self.source.items(place, self.source.keys(place, after, limit))]
 
     def item(self, namespace: str, key: str) -> Item:
-        """Returns an item, named as the database does.
+        """Returns an item, by the names of the application or of the database.
 
         Raises:
             NotFound: If there is none.
         """
-        found = self.source.items(namespace, [key])
-        if not found:
-            self.looker.look({"namespace": namespace, "key": key}, Refused("NotFound", ""))
+        place = self._place_of(namespace)
+        item = next(iter(map(self._item, self.source.items(place, [key]))), None) or self._by_key(place, key)
+        self.looker.look({"namespace": namespace, "key": key}, Refused("NotFound", "") if item is None else item.refused)
+        if item is None:
             raise NotFound("the database has no such item")
-        item = self._item(found[0])
-        self.looker.look({"namespace": namespace, "key": key}, item.refused, item.context)
         return item
+
+    def _by_key(self, place: str, key: str) -> Item | None:
+        after, found = "", self._items(place, "", PAGE)
+        while found:
+            for item in found:
+                if item.key == key:
+                    return item
+            after = found[-1].place[1]
+            found = self._items(place, after, PAGE)
+        return None
 
     # --- everything
 
