@@ -347,13 +347,23 @@ def _memory(kind: str, name: str, work: stores.Work, at: float) -> Comparison:
     return Comparison("stores", f"{kind}: {name}", stores.OURS, stores.PLAIN, samples, Target(at))
 
 
+def _pages(kind: str) -> Comparison:
+    @contextmanager
+    def samples(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+        with stores.page_samples(places, effort, kind) as pair:
+            yield pair
+
+    return Comparison("stores", f"{kind}: 4 000 items in pages", stores.TENANT, stores.NOBODY, samples, Target(1.5))
+
+
 STORES = [
-    *(
-        _memory(kind, name, work, at)
-        for kind, at in (("Postgres", 1.10), ("Sqlite", 1.25))
-        for name, work in (("put 2 kB", stores.PUT), ("get 2 kB", stores.GET))
-    ),
-    _memory("Postgres", "search 100 000 of 0.3 kB", stores.SEARCH, 1.15),
+    _memory("Postgres", "put 2 kB", stores.PUT, 1.15),
+    _memory("Postgres", "get 2 kB", stores.GET, 1.15),
+    _memory("Sqlite", "put 2 kB", stores.PUT, 1.15),
+    _memory("Sqlite", "get 2 kB", stores.GET, 1.6),
+    _pages("Postgres"),
+    _pages("Sqlite"),
+    _memory("Postgres", "search 100 000 of 0.3 kB", stores.SEARCH, 1.10),
     _memory("Postgres", "search 100 000 of 2 kB", stores.SEARCH_LARGE, 1.15),
     _memory("Postgres", "list 1000 namespaces, pseudonyms", stores.LIST, 3.0),
     _memory("Sqlite", "list 1000 namespaces, pseudonyms", stores.LIST, 3.0),

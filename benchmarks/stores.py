@@ -73,6 +73,35 @@ SEARCH_LARGE = replace(SEARCH, words=270)
 LIST = Work(lambda store: store.list_namespaces(limit=1000), 10_000, 1000, {"pseudonymous_names": True})
 
 
+PAGED = 4000
+_PAGE = 100
+TENANT, NOBODY = "under a tenant", "without one"
+
+
+def read_in_pages(store: BaseStore) -> int:
+    """Reads a namespace page by page with ``offset=``, as deepagents lists files."""
+    count = 0
+    while page := store.search(_namespace(0), limit=_PAGE, offset=count):
+        count += len(page)
+    return count
+
+
+@contextmanager
+def page_samples(places: Places, effort: Effort, kind: str) -> Iterator[tuple[Sample, Sample]]:
+    """Gives samples that read 4 000 items in pages: those of a tenant, and those of nobody."""
+    work = Work(read_in_pages, PAGED, words=35)
+    with ExitStack() as stack:
+        samples = []
+        for context in ({"tenant_id": "acme"}, {}):
+            inner = stack.enter_context(any_store(kind, stack.enter_context(places.place(kind))))
+            store = EncryptedStore(inner, _KEY, context=context or None)
+            work.fill(store)
+            if kind == "Postgres":
+                inner.conn.execute("VACUUM ANALYZE store")
+            samples.append(call_sample(lambda store=store: work.call(store), 1))
+        yield samples[0], samples[1]
+
+
 @contextmanager
 def store_samples(places: Places, effort: Effort, kind: str, work: Work) -> Iterator[tuple[Sample, Sample]]:
     """Gives the samples of our store and of the plain one, both filled alike."""

@@ -199,13 +199,10 @@ function parseClaims(data) {
     claims.task_path = utf8(cursor.take(parseNumber(cursor)));
     claims[kind === 2 ? "batch" : "alone"] = cursor.take(8).toString("hex");
     claims.idx = kind === 2 ? parseNumber(cursor) : -parseNumber(cursor);
-  } else if (kind === 4) {
-    claims.checkpoint_id = parseName(cursor);
-    claims.idx = parseNumber(cursor);
   } else {
     malformed();
   }
-  if (kind !== 3) claims.size = parseNumber(cursor);
+  if (kind === 2) claims.size = parseNumber(cursor);
   if (kind === 2) claims.of = parseNumber(cursor);
   if (cursor.data.length || (kind === 3 && claims.idx === 0)) malformed();
   return claims;
@@ -302,10 +299,6 @@ function parseMsgpack(cursor) {
 
 function normalForm(checkpoint, readableMetadata) {
   const { channel_values: _values, pending_sends: _sends, ...covered } = checkpoint;
-  if (covered.v < 4) {
-    const { __pregel_tasks: _tasks, ...versions } = covered.channel_versions;
-    covered.channel_versions = versions;
-  }
   return canonical([covered, readableMetadata]);
 }
 

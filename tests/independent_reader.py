@@ -191,12 +191,8 @@ def parse_claims(data: bytes) -> dict[str, str | int]:
             claims["task_path"] = cursor.take(parse_number(cursor)).decode()
             claims["batch" if kind == b"\2" else "alone"] = cursor.take(8).hex()
             claims["idx"] = parse_number(cursor) if kind == b"\2" else -parse_number(cursor)
-        elif kind == b"\4":
-            claims["checkpoint_id"], claims["idx"] = parse_name(cursor), parse_number(cursor)
-        if kind in (b"\2", b"\4"):
-            claims["size"] = parse_number(cursor)
         if kind == b"\2":
-            claims["of"] = parse_number(cursor)
+            claims["size"], claims["of"] = parse_number(cursor), parse_number(cursor)
     except UnicodeDecodeError:
         raise Refused("MalformedEnvelope") from None
     if not claims or cursor.data or (kind == b"\3" and claims["idx"] == 0):
@@ -305,9 +301,6 @@ def normal_form(checkpoint: Mapping[str, Any], readable_metadata: Mapping[str, A
         if type(exact) is not int:
             raise Refused("MalformedEnvelope")
     covered = {name: value for name, value in checkpoint.items() if name not in ("channel_values", "pending_sends")}
-    if covered["v"] < 4:
-        versions = covered["channel_versions"].items()
-        covered["channel_versions"] = {channel: version for channel, version in versions if channel != "__pregel_tasks"}
     return canonical_msgpack([covered, readable_metadata])
 
 

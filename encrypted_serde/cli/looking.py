@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -40,6 +41,7 @@ class Looking(NamedTuple):
     keys: str | None = None
     database_name: str | None = None
     context: list[str] | None = None
+    anchor: str | None = None
     actor: str | None = None
     reason: str | None = None
     audit: Path | None = None
@@ -61,17 +63,26 @@ class Looking(NamedTuple):
         from ..view import AuditFile, open_view
 
         context: Mapping[str, str] | None = context_of(self.context) if self.context else None
-        return open_view(
-            database,
-            self.provider(),
-            context=context,
-            actor=self.actor,
-            reason=self.reason,
-            audit=None if self.audit is None else AuditFile(self.audit, parse_address(database).label),
-            mask=_masks(self.mask or []),
-            allow_plaintext=self.plaintext,
-            allow_unbound=self.unbound,
-        )
+        with ExitStack() as stack:
+            anchor = None
+            if self.anchor is not None:
+                from .anchor import open_anchor
+
+                anchor = stack.enter_context(closing(open_anchor(self.anchor)))
+            view = open_view(
+                database,
+                self.provider(),
+                context=context,
+                actor=self.actor,
+                reason=self.reason,
+                audit=None if self.audit is None else AuditFile(self.audit, parse_address(database).label),
+                mask=_masks(self.mask or []),
+                anchor=anchor,
+                allow_plaintext=self.plaintext,
+                allow_unbound=self.unbound,
+            )
+            view.close_with(stack.pop_all())
+        return view
 
 
 def _masks(given: list[str]) -> list[str]:

@@ -19,10 +19,13 @@ from ..view import (
     HistoryPage,
     Item,
     Message,
+    Missing,
+    Namespace,
     Object,
     Refused,
     Scalar,
     Sequence,
+    ThreadLine,
     ThreadPage,
     Value,
     View,
@@ -33,7 +36,7 @@ from ..view.lanes import Row, lay_out
 from ..view.masking import NOTICE
 from ..view.messages import as_message
 from ..view.printable import one_line
-from ..view.text import MAX_PARTS, MAX_TEXT, cut, pairs_text, short, text_size, time_text
+from ..view.text import MAX_PARTS, MAX_TEXT, cut, pairs_text, short, text_size, time_text, trimmed
 
 _WIDTH = 160  # columns, where nobody looks
 _INLINE = 72
@@ -63,23 +66,35 @@ def show_threads(page: ThreadPage, to: Console) -> None:
             f"{line.checkpoints:,}",
             time_text(line.time),
             Text(pairs_text(line.context)),
-            _verified(line.checkpoints, line.checked, line.refused),
+            _verified(line),
         )
     to.print(table)
-    total = f"{page.total:,} threads" if page.total is not None else f"{len(page.lines):,} threads on this page"
-    to.print(f"{total}{'; more: --after with the last thread' if page.after else ''}", style="dim")
+    if page.gone:
+        to.print(f"missing: {page.gone:,} threads that the anchor requires", style="bold red")
+    more = "; more with --limit" if page.after else ""
+    to.print(f"{len(page.lines):,} threads{'' if page.total is None else f' of {page.total:,}'}{more}", style="dim")
 
 
-def _verified(total: int, checked: int, refused: Refused | None) -> Text:
-    if refused is not None:
-        return Text(f"refused: {one_line(str(refused))}", style="bold red")
-    return Text("all open" if checked >= total else f"the newest {checked} open", style="green")
+def _verified(line: ThreadLine) -> Text:
+    if line.missing:
+        return Text(f"{line.missing:,} checkpoints are missing", style="bold red")
+    if line.refused is not None:
+        return Text(f"refused: {one_line(str(line.refused))}", style="bold red")
+    return Text("all open" if line.checked >= line.checkpoints else f"the newest {line.checked} open", style="green")
+
+
+def show_missing(missing: Iterable[Missing], to: Console) -> None:
+    """Prints what an anchor requires and the database does not have."""
+    for each in missing:
+        where = "" if not each.namespace else f" in {each.namespace}"
+        to.print(Text(f"missing: checkpoint {one_line(each.id + where)}, which the anchor requires", style="bold red"))
 
 
 def show_history(page: HistoryPage, to: Console) -> None:
     """Prints a line for each checkpoint, with forks drawn."""
     rows = lay_out(page.spots)[page.start : page.start + len(page.lines)]
     width = min(_LANES, max((row.width for row in rows), default=1))
+    show_missing(page.missing, to)
     parents = {(spot.namespace, spot.parent) for spot in page.spots}
     for row, line in zip(rows, page.lines, strict=True):
         waits = (line.spot.namespace, line.spot.id) not in parents
@@ -113,6 +128,8 @@ def _history_parts(line: HistoryLine, waits: bool) -> Iterator[Text]:
     if line.next:
         yield Text(f"\u2192 {one_line(', '.join(line.next))}  ")
     yield Text(one_line(", ".join(line.updated)), style="dim")
+    if line.is_entered is False:
+        yield Text("  not in the anchor yet", style="yellow")
     if line.interrupts:
         yield Text("  waits at an interrupt" if waits else "  was interrupted", style="bold yellow")
     if line.errors:
@@ -126,10 +143,10 @@ def show_items(items: Iterable[Item], to: Console) -> None:
         _value(item.value, item.refused, to, "  ")
 
 
-def show_namespaces(found: Iterable[tuple[str, int]], to: Console) -> None:
+def show_namespaces(found: Iterable[Namespace], to: Console) -> None:
     """Prints the namespaces of a store."""
-    for namespace, count in found:
-        to.print(Text.assemble((one_line(namespace), "bold"), f"  {count:,} items"))
+    for each in found:
+        to.print(Text.assemble((one_line(".".join(each.labels)), "bold"), f"  {each.items:,} items"))
 
 
 def show_findings(found: Findings, to: Console) -> None:
@@ -217,7 +234,7 @@ def show_changes(changes: Iterable[Change], to: Console) -> None:
         to.print(Text(f"{sign} {one_line(' / '.join(change.path))}", style=f"bold {style}"))
         for value, color in ((change.before, "red"), (change.after, "green")):
             if value is not None:
-                to.print(Text(_indented(_whole(value), "    "), style=color))
+                to.print(Text(_indented(_whole(trimmed(value)), "    "), style=color))
 
 
 def show_masked(view: View, to: Console) -> None:
@@ -243,7 +260,7 @@ def _value(value: Value | None, refused: Refused | None, to: Console, indent: st
 
 
 def _lines(value: Value, to: Console, indent: str) -> None:
-    to.print(Text(_indented(_whole(value), indent)))
+    to.print(Text(_indented(_whole(trimmed(value)), indent)))
 
 
 def _whole(value: Value, depth: int = 0) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from .exits import EXIT_FOUND, failures, writable
 from .looking import Actor, AuditTo, Looking, Masks, Reason, require_right_keys
-from .options import Contexts, Database, DatabaseName, Keys, Plaintext, Unbound
+from .options import AnchorAt, Contexts, Database, DatabaseName, Keys, Plaintext, Unbound
 
 if TYPE_CHECKING:
     from ..view import Thread, View
@@ -40,9 +40,11 @@ def show(
         str | None, typer.Option("--store", metavar="NAMESPACE", help="Items of a store: users.42. Empty: its namespaces.")
     ] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="One item of it.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="So many threads, or items, at most.")] = 50,
     keys: Keys = None,
     database_name: DatabaseName = None,
     context: Contexts = None,
+    anchor: AnchorAt = None,
     actor: Actor = None,
     reason: Reason = None,
     audit: AuditTo = None,
@@ -73,9 +75,9 @@ def show(
         raise typer.BadParameter("name a thread with --thread", param_hint="--checkpoint, --history, --writes, --diff")
     if key is not None and not store:
         raise typer.BadParameter("name its namespace with --store", param_hint="--key")
-    looking = Looking(keys, database_name, context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
+    looking = Looking(keys, database_name, context, anchor, actor, reason, audit, mask, allow_plaintext, allow_unbound)
     with failures(), looking.open(database) as view:
-        shown = _Shown(view, as_json)
+        shown = _Shown(view, as_json, limit)
         if store is not None:
             shown.store(store, key)
         elif thread is None:
@@ -100,6 +102,7 @@ def find(
     keys: Keys = None,
     database_name: DatabaseName = None,
     context: Contexts = None,
+    anchor: AnchorAt = None,
     actor: Actor = None,
     reason: Reason = None,
     audit: AuditTo = None,
@@ -119,7 +122,7 @@ def find(
     Exit codes: 0 found, 1 the database, a key or an option failed, 2 wrong usage, 3 it is nowhere, or rows were not searched
     because they do not open.
     """
-    looking = Looking(keys, database_name, context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
+    looking = Looking(keys, database_name, context, anchor, actor, reason, audit, mask, allow_plaintext, allow_unbound)
     with failures(), looking.open(database) as view:
         found = view.find(typer.get_text_stream("stdin").read().strip() if text == "-" else text)
         from ..view import to_document
@@ -148,27 +151,29 @@ def _write_new(path: Path, document: str) -> None:
 class _Shown:
     """Prints what a look returned, and knows whether something was refused."""
 
-    def __init__(self, view: View, as_json: bool) -> None:
-        self._view, self._as_json = view, as_json
+    def __init__(self, view: View, as_json: bool, limit: int) -> None:
+        self._view, self._as_json, self._limit = view, as_json, limit
         self.refused = False
 
     def threads(self) -> None:
-        page = self._view.threads()
+        page = self._view.threads(limit=self._limit)
         require_right_keys([line.refused for line in page.lines])
-        self.refused = not page.lines or any(line.refused for line in page.lines)
+        self.refused = not page.lines or bool(page.gone) or any(line.refused or line.missing for line in page.lines)
         self._print(page, "show_threads")
 
     def history(self, thread: Thread) -> None:
         page = thread.page(0, len(thread.spots))
         require_right_keys([line.refused for line in page.lines])
-        self.refused = any(line.refused for line in page.lines)
+        self.refused = bool(page.missing) or any(line.refused for line in page.lines)
         self._print(page, "show_history")
 
     def checkpoint(self, thread: Thread, checkpoint_id: str | None, all_writes: bool) -> None:
         found = thread.checkpoint(checkpoint_id)
         require_right_keys([found.line.refused])
-        channels, writes = found.channels, found.writes
-        self.refused = any((found.line.refused, *(each.refused for each in channels), *(each.refused for each in writes)))
+        refused = [*(each.refused for each in found.channels), *(each.refused for each in found.writes)]
+        self.refused = bool(thread.missing or found.line.refused) or any(refused)
+        if thread.missing and not self._as_json:
+            self._print(thread.missing, "show_missing")
         self._print(found, "show_checkpoint", all_writes=all_writes)
 
     def diff(self, thread: Thread, before: str, after: str) -> None:
@@ -178,9 +183,9 @@ class _Shown:
 
     def store(self, namespace: str, key: str | None) -> None:
         if not namespace:
-            self._print(self._view.namespaces(), "show_namespaces")
+            self._print(self._view.namespaces(limit=self._limit), "show_namespaces")
             return
-        items = self._view.items(namespace) if key is None else [self._view.item(namespace, key)]
+        items = self._view.items(namespace, limit=self._limit) if key is None else [self._view.item(namespace, key)]
         require_right_keys([item.refused for item in items])
         self.refused = not items or any(item.refused for item in items)
         self._print(items, "show_items")

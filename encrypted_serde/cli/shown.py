@@ -17,7 +17,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from ..maintenance.database import Progress, ProgressListener
-from ..maintenance.report import PLAINTEXT, SEALED, UNVOUCHED, Line, Report, is_current
+from ..maintenance.report import Line, Report, is_current
+from ..rows.stored import PLAINTEXT, SEALED, UNVOUCHED
 from .exits import EXIT_FOUND, EXIT_INTERRUPTED, failures
 
 _SHOWN_GROUPS = 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import webbrowser
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from ..core.keys import Keyring
 from ..errors import ConfigurationError
 from .exits import failures
 from .looking import Actor, AuditTo, Looking, Masks, Reason, require_right_keys
-from .options import Contexts, Database, DatabaseName, Keys, Plaintext, Unbound
+from .options import AnchorAt, Contexts, Database, DatabaseName, Keys, Plaintext, Unbound
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +31,7 @@ def view(
     keys: Keys = None,
     database_name: DatabaseName = None,
     context: Contexts = None,
+    anchor: AnchorAt = None,
     actor: Actor = None,
     reason: Reason = None,
     audit: AuditTo = None,
@@ -50,10 +52,12 @@ def view(
 
     Exit codes: 0 stopped, 1 the database, a key, the port or an option failed, 2 wrong usage.
     """
-    looking = Looking(keys, database_name, context, actor, reason, audit, mask, allow_plaintext, allow_unbound)
+    looking = Looking(keys, database_name, context, anchor, actor, reason, audit, mask, allow_plaintext, allow_unbound)
     with failures():
         with looking.open(database) as opened:
             require_right_keys([line.refused for line in opened.threads(limit=5).lines])
+            namespaces = [] if opened.has_threads else opened.namespaces(limit=1)
+            require_right_keys([item.refused for each in namespaces for item in opened.items(each.place, limit=5)])
             facts = {
                 "label": opened.label,
                 "server": opened.server,
@@ -68,7 +72,8 @@ def view(
         print("encrypted-serde: others on the network can see these pages go by: they are not encrypted", file=sys.stderr)
     if not no_browser:
         webbrowser.open(server.address)
-    server.run()
+    with suppress(KeyboardInterrupt):  # how it is stopped
+        server.run()
 
 
 def _server() -> Any:

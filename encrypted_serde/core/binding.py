@@ -18,7 +18,6 @@ from .encoding import lp, lps, utf8
 
 _VALUE, _DELTA, _WRITE, _MANIFEST = lp(b"value"), lp(b"delta"), lp(b"write"), lp(b"manifest")
 _ITEM, _ENTRY, _JSON = lp(b"item"), lp(b"entry"), lp(b"json")
-_TASKS = "__pregel_tasks"
 
 
 class Binding(NamedTuple):
@@ -169,11 +168,6 @@ class WriteMaker:
         return Binding(self._location + lp(utf8(channel)), NO_CLAIMS, special_claims(self._task, idx))
 
 
-def send(place: Place, checkpoint_id: str | None = None, idx: int | None = None, size: int | None = None) -> Binding:
-    """A pending send inside a checkpoint of a format below 4. Claims: the checkpoint, its position, and how many there are."""
-    return write(place, _TASKS, WriteClaims(checkpoint_id=checkpoint_id, idx=idx, size=size))
-
-
 def manifest(place: Place, checkpoint_id: str) -> Binding:
     """The manifest of a checkpoint."""
     return Binding(_MANIFEST + place.encoded + lp(utf8(checkpoint_id)))
@@ -181,7 +175,12 @@ def manifest(place: Place, checkpoint_id: str) -> Binding:
 
 def item(namespace: Sequence[str], key: str) -> Binding:
     """An item of a store. The number of labels is part of its place, since the key is the last field."""
-    return Binding(_ITEM + lps((*namespace, key)))
+    return Binding(_item_namespace(tuple(namespace)) + lp(utf8(key)))
+
+
+@lru_cache(maxsize=1024)
+def _item_namespace(namespace: tuple[str, ...]) -> bytes:
+    return _ITEM + lps(namespace)
 
 
 def entry(namespace: Sequence[str], key: str) -> Binding:

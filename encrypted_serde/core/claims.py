@@ -145,7 +145,6 @@ _KINDS: dict[bytes, dict[str, _Part]] = {
     b"\1": {"version": _VERSION},
     b"\2": {**_TASK, "batch": _DIGITS, "idx": _NUMBER, "size": _NUMBER, "of": _NUMBER},
     b"\3": {**_TASK, "alone": _DIGITS, "idx": _BELOW_ZERO},
-    b"\4": {"checkpoint_id": _NAME, "idx": _NUMBER, "size": _NUMBER},
 }
 _BY_NAMES = {frozenset(parts): (kind, parts) for kind, parts in _KINDS.items()}
 

@@ -126,7 +126,7 @@ def field_before(data: bytes, end: int, floor: int) -> tuple[int, int]:
         MalformedEnvelope: If it would begin before the floor.
     """
     stop = end - 2
-    if stop < max(floor, 0):
+    if stop < floor or stop < 0:
         raise MalformedEnvelope("the data begins inside the length of a field")
     start = stop - (data[stop] << 8 | data[stop + 1])
     if start < floor:

@@ -130,14 +130,16 @@ class Sealed:
 
     def __init__(self, head: Head, data: bytes, start: int, missing: int = 0) -> None:
         self.head, self.data, self.start, self._missing = head, data, start, missing
-        self.nonce = start + FRONT
-        self.end = len(data) - 2 - len(head.context.encoded)
-        self.encoded_claims = b""
+        self.nonce = nonce = start + FRONT
+        end = len(data) - 2 - len(head.context.encoded)
         if head.flags & FLAG_BOUND:
-            self.end, stop = field_before(data, self.end, self.nonce - missing)
-            self.encoded_claims = data[max(self.end, 0) : stop]
-        if self.end + missing - self.nonce < head.least:
+            end, stop = field_before(data, end, nonce - missing)
+            self.encoded_claims = data[max(end, 0) : stop]
+        else:
+            self.encoded_claims = b""
+        if end + missing - nonce < head.least:
             raise MalformedEnvelope("the value ends inside its nonce or tag")
+        self.end = end
 
     @classmethod
     def of_blob(cls, type_tag: str, blob: bytes, size: int = 0) -> Sealed:
@@ -257,9 +259,10 @@ def _parse(data: bytes, size: int = 0) -> Sealed | None:
     start = 6 + (data[4] << 8 | data[5]) if len(data) > 6 else 0
     if not 6 < start <= 6 + _LONGEST_TAG:
         return None
-    nonce = start + FRONT
+    nonce, stop = start + FRONT, len(data) - 2
     try:
-        first, stop = field_before(data, len(data), nonce)
+        if (first := stop - (data[stop] << 8 | data[stop + 1])) < nonce:
+            raise MalformedEnvelope("the value ends inside its front, or a length in its tail is too large")
         head = _sealed_head(data[:nonce], data[first:stop])
     except _NotSealed:
         return None

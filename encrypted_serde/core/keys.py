@@ -184,7 +184,7 @@ class Key:
         The info is ``LP("encrypted-serde/1") LP(purpose) LP(field)...``, so no two purposes or fields ever share a key.
 
         Args:
-            purpose: ``key-id``, ``data-key``, ``search``, ``name``, ``wrap``, ``database`` or ``generation``.
+            purpose: ``key-id``, ``data-key``, ``search``, ``name``, ``mark``, ``wrap``, ``database`` or ``generation``.
             *fields: What the derived key is for; at most 65535 bytes each.
         """
         info = PROTOCOL + lp(purpose.encode("ascii")) + b"".join([lp(field) for field in fields])

@@ -110,42 +110,46 @@ class Reader:
 
     Attributes:
         head: Theirs.
+        tail: What stands behind their tag.
+        body: Where ciphertext and tag are.
         aead: Opens them, once there is a key.
         associated_data: Theirs.
-        tail_size: Bytes behind their tag.
         is_proven: Whether one of them was authentic.
     """
 
-    __slots__ = ("aead", "associated_data", "head", "is_proven", "tail_size")
+    __slots__ = ("aead", "associated_data", "body", "head", "is_proven", "tail")
 
-    def __init__(self, head: Head, tail: bytes) -> None:
-        self.head = head
+    def __init__(self, head: Head, ciphertext: int, tail: bytes) -> None:
+        self.head, self.tail, self.body = head, tail, slice(ciphertext, -len(tail))
         self.aead: Aead | None = None
         self.associated_data = associated_data(head.authenticated, b"", tail)
-        self.tail_size = len(tail)
         self.is_proven = False
 
 
 class Readers:
-    """The readers of one type tag, by front, nonce prefix and tail.
+    """The readers of one type tag.
 
-    A tail states its own length at its end, and the others have fixed ones, so bytes that equal known ones are these and
-    nothing else. The next value need not be parsed to find its reader.
+    A tail states its own length at its end, and front and nonce have fixed ones, so bytes that begin and end as known ones do
+    have their front, nonce prefix and tail, and nothing else. They need not be parsed to find their reader.
 
     Attributes:
-        known: The readers.
-        usual: How long the tail of the last value was.
-        nonce: Where the fresh part of the nonce begins.
-        ciphertext: Where the ciphertext begins.
+        known: Readers by front and nonce prefix: the last one, where contexts share them (a cipher without a prefix).
+        start: Where front and nonce prefix are.
+        nonce: Where the fresh part of the nonce is.
     """
 
-    __slots__ = ("ciphertext", "known", "nonce", "usual")
+    __slots__ = ("_whole", "known", "nonce", "start")
 
     def __init__(self, cipher: Cipher) -> None:
         self.known: Bounded[bytes, Reader] = Bounded()
-        self.usual = 2
-        self.nonce = FRONT + cipher.NONCE_PREFIX
-        self.ciphertext = self.nonce + cipher.NONCE_REST
+        self._whole: Bounded[bytes, Reader] = Bounded()
+        self.start = slice(FRONT + cipher.NONCE_PREFIX)
+        self.nonce = slice(self.start.stop, self.start.stop + cipher.NONCE_REST)
+
+    def note(self, blob: bytes, reader: Reader) -> None:
+        """Remembers a reader of which a value was authentic."""
+        start = blob[self.start]
+        self.known[start] = self._whole[start + reader.tail] = reader
 
     def find(self, type_tag: str, blob: bytes) -> Reader:
         """Finds the reader of a value by parsing it, or makes one. That one has no key yet, and is not remembered.
@@ -158,9 +162,11 @@ class Readers:
         if sealed.is_bound:
             _ = sealed.claims  # malformed ones are said to be so first
             raise WrongLocation("a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong")
-        tail = blob[sealed.end :]
-        self.usual = len(tail)
-        return self.known.get(blob[: self.nonce] + tail) or Reader(sealed.head, tail)
+        start, tail = blob[self.start], blob[sealed.end :]
+        if (reader := self._whole.get(start + tail)) is None:
+            return Reader(sealed.head, self.nonce.stop, tail)
+        self.known[start] = reader
+        return reader
 
 
 def seal_large(start: bytes, aead: Aead, nonce: bytes, plaintext: bytes, data: bytes, tail: bytes) -> bytes:

@@ -191,8 +191,10 @@ class Sealer:
             AuthenticationFailed: If anything was changed.
         """
         readers = self._readers.get(type_tag) or self._readers_of(type_tag)
-        reader = readers.known.get(blob[: readers.nonce] + blob[-readers.usual :]) or readers.find(type_tag, blob)
-        head, aead, end = reader.head, reader.aead, len(blob) - reader.tail_size
+        reader = readers.known.get(blob[readers.start])
+        if reader is None or not blob.endswith(reader.tail):
+            reader = readers.find(type_tag, blob)
+        head, aead = reader.head, reader.aead
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:
@@ -202,15 +204,15 @@ class Sealer:
         if aead is None or self._asks_again:
             key = self._key(head)
             if aead is None:
-                aead = reader.aead = make_aead(key, head.cipher, head.context, blob[FRONT : readers.nonce])
-        body = blob[readers.ciphertext : end] if len(blob) < _LARGE else memoryview(blob)[readers.ciphertext : end]
+                aead = reader.aead = make_aead(key, head.cipher, head.context, blob[readers.start][FRONT:])
+        body = blob[reader.body] if len(blob) < _LARGE else memoryview(blob)[reader.body]
         try:
-            plaintext = aead.decrypt(blob[readers.nonce : readers.ciphertext], body, reader.associated_data)
+            plaintext = aead.decrypt(blob[readers.nonce], body, reader.associated_data)
         except _REFUSED:
             raise _refusal(body) from None
         if not reader.is_proven:  # only now: what was not authentic takes no place in the cache
             reader.is_proven = True
-            readers.known[blob[: readers.nonce] + blob[end:]] = reader
+            readers.note(blob, reader)
         return head.inner_type, decompress(plaintext) if head.flags & FLAG_ZSTD else plaintext
 
     # --- values that belong to one place
@@ -231,8 +233,7 @@ class Sealer:
                 large, or the context lacks a required name.
             KeyServiceError: If the key cannot be had.
         """
-        resolved = (current.get() or NO_CONTEXT) if context is None else context
-        return Batch(self, "", [], resolved).seal(inner_type, plaintext, binding)
+        return self._seal_bound(self._writer(context), random_bytes(self._nonce_size), inner_type, plaintext, binding)
 
     def batch(self, count: int, *, context: EncryptionContext | None = None) -> Batch:
         """Prepares to seal about so many bound values, drawing nonces for them at once.
@@ -242,11 +243,22 @@ class Sealer:
                 draws its own.
             context: The encryption context; the ambient `encryption_context` of this moment when None.
         """
-        size = self._nonce_size
-        random = random_bytes(_BATCH_ID_SIZE + size * min(count, (AT_ONCE - _BATCH_ID_SIZE) // size))
-        nonces = [random[start : start + size] for start in range(_BATCH_ID_SIZE, len(random), size)]
-        resolved = (current.get() or NO_CONTEXT) if context is None else context
-        return Batch(self, random[:_BATCH_ID_SIZE].hex(), nonces, resolved)
+        random = random_bytes(min(_BATCH_ID_SIZE + self._nonce_size * count, AT_ONCE))
+        return Batch(self, random, (current.get() or NO_CONTEXT) if context is None else context)
+
+    def _seal_bound(self, writer: Writer, nonce: bytes, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
+        if binding.encoded is None:
+            raise ConfigurationError("a value is sealed with all the claims of its place; some are missing")
+        tag = writer.tags.get(inner_type) or writer.add_tag(inner_type)
+        aead, prefix, _ = writer.state
+        flags = FLAG_BOUND
+        if self._compress and (packed := compress(plaintext)) is not None:
+            plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
+        tail = pl(binding.encoded) + writer.tail
+        data = associated_data(tag.starts[flags], binding.location, tail)
+        if len(plaintext) < _LARGE:
+            return b"".join((tag.bound[flags], prefix, nonce, aead.encrypt(nonce, plaintext, data), tail))
+        return seal_large(tag.bound[flags] + prefix, aead, nonce, plaintext, data, tail)
 
     def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
         """Opens what `seal_bound` gave.
@@ -267,7 +279,7 @@ class Sealer:
         head, stored, nonce, end = sealed.head, sealed.data, sealed.nonce, sealed.end
         # Claims that are, byte for byte, what we would write need not be parsed.
         is_same = sealed.encoded_claims == binding.encoded
-        claims = binding.claims if is_same else sealed.claims
+        claims = (is_same and binding.given) or sealed.claims
         if not head.flags & FLAG_BOUND:
             raise WrongLocation("a value that is not bound to a place stands where only bound ones belong")
         expected = current.get() if context is None else context
@@ -338,48 +350,39 @@ class Batch:
     """Seals the bound values of one call of a saver; made by `Sealer.batch`. Its nonces are used once each, and only by it.
 
     Attributes:
-        id: 16 random hexadecimal digits, for values that must be found together.
         context: The encryption context that all its values are sealed under.
     """
 
-    __slots__ = ("_nonces", "_process", "_sealer", "_writer", "context", "id")
+    __slots__ = ("_nonces", "_process", "_random", "_sealer", "_writer", "context")
 
-    def __init__(self, sealer: Sealer, name: str, nonces: list[bytes], context: EncryptionContext) -> None:
-        self.id = name
-        self._process = os.getpid()
-        self._sealer = sealer
-        self._nonces = nonces
+    def __init__(self, sealer: Sealer, random: bytes, context: EncryptionContext) -> None:
+        self.context, self._sealer = context, sealer
         self._writer: Writer | None = None
-        self.context = context
+        self._process = os.getpid()
+        self._random, size = random, sealer._nonce_size
+        self._nonces = [*range(_BATCH_ID_SIZE, len(random) - size + 1, size)]  # where each begins
+
+    @property
+    def id(self) -> str:
+        """16 random hexadecimal digits, for values that must be found together."""
+        return self._random[:_BATCH_ID_SIZE].hex()
 
     def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
         """Seals one value as `Sealer.seal_bound` does, under the key of the first. Threads may share a batch."""
         sealer = self._sealer
-        if binding.encoded is None:
-            raise ConfigurationError("a value is sealed with all the claims of its place; some are missing")
         if (writer := self._writer) is None:
             writer = self._writer = sealer._writer(self.context)
         elif not next(writer.budget, False):
             writer.renew()
-        tag = writer.tags.get(inner_type) or writer.add_tag(inner_type)
-        aead, prefix, _ = writer.state
-        flags = FLAG_BOUND
-        if sealer._compress and (packed := compress(plaintext)) is not None:
-            plaintext, flags = packed, FLAG_BOUND | FLAG_ZSTD
-        tail = pl(binding.encoded) + writer.tail
-        data = associated_data(tag.starts[flags], binding.location, tail)
-        nonce = self._nonce()
-        if len(plaintext) < _LARGE:
-            return b"".join((tag.bound[flags], prefix, nonce, aead.encrypt(nonce, plaintext, data), tail))
-        return seal_large(tag.bound[flags] + prefix, aead, nonce, plaintext, data, tail)
-
-    def _nonce(self) -> bytes:
-        if self._nonces and os.getpid() == self._process:  # a fork shares nonces that were drawn before it
-            try:
-                return self._nonces.pop()  # atomic: no nonce is handed out twice
-            except IndexError:
-                pass
-        return random_bytes(self._sealer._nonce_size)
+        try:
+            start = self._nonces.pop()  # atomic: no nonce is handed out twice
+        except IndexError:
+            start = 0
+        if start and os.getpid() == self._process:  # a fork shares nonces that were drawn before it
+            nonce = self._random[start : start + sealer._nonce_size]
+        else:
+            nonce = random_bytes(sealer._nonce_size)
+        return sealer._seal_bound(writer, nonce, inner_type, plaintext, binding)
 
 
 _REFUSED = (InvalidTag, ValueError, OverflowError)

@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from ..core.binding import Place
+from ..rows.parts import Opened, channel
+from ..rows.stored import find_typed
+from ..rows.write import MetadataKeys
 from ..wrapping.inert import Inert, pack
 from ..wrapping.upstream import DELTA_SNAPSHOT
-from .checkpoints import JsonCheckpoints
-from .classify import find_typed
-from .codec import SAVER, Blocked, Opened, RowCodec, channel, out_of_snapshot
-from .database import Column, Database, MetadataKeys, Row, Table
+from .codec import SAVER, Blocked, RowCodec, out_of_snapshot
+from .database import Column, Database, Row, Table
+from .json_checkpoints import JsonCheckpoints
 from .report import Seen
 
 _MAYBE_TEXT, _BYTES = (str, type(None)), (bytes, type(None))

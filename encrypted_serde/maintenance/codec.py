@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from ..core import binding
-from ..core.binding import Binding, Place
+from ..core.binding import Binding
 from ..core.ciphers import DEFAULT, get_cipher
-from ..core.claims import NO_CLAIMS, Claims
 from ..core.compression import check_compression
 from ..core.context import NO_CONTEXT, EncryptionContext, what_differs
 from ..core.keys import Key, KeyProvider, Keyring, as_key_provider, current_key_id
 from ..core.opaque import opaque
 from ..core.sealer import Sealer
 from ..errors import ConfigurationError, WrongContext
+from ..rows.parts import Opened
+from ..rows.stored import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Stored
 from ..wrapping.admission import Admission
 from ..wrapping.inert import Inert, pack, unpack
 from ..wrapping.stored_item import RESERVED
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .asked_keys import AskedKeys
-from .classify import Found
-from .report import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Seen, Unconvertible
+from .report import Seen, Unconvertible
 
 SAVER = "saver"
 SERDE = "serde"
@@ -110,32 +109,6 @@ class Target(NamedTuple):
     fields: ItemFields = ItemFields()
 
 
-class Opened(NamedTuple):
-    """A value, opened.
-
-    Attributes:
-        inner_type: Format of the plaintext.
-        data: The plaintext.
-        form: How it was stored.
-        claims: Of a bound value.
-        is_delta: Whether it stands in the snapshot of a delta channel; the plaintext is without it.
-    """
-
-    inner_type: str
-    data: bytes
-    form: Form
-    claims: Claims = NO_CLAIMS
-    is_delta: bool = False
-
-    def __repr__(self) -> str:
-        return opaque(self)
-
-    @property
-    def is_none(self) -> bool:
-        """Whether it is None."""
-        return self.inner_type == "null" and not self.is_delta
-
-
 class RowCodec:
     """Knows the keys, what is admitted, and the form that is asked for.
 
@@ -177,6 +150,7 @@ class RowCodec:
         self._show_contexts = show_contexts
         self._expected = None if expected is None else EncryptionContext.of(expected)
         to_saver = target.form == SAVER
+        self.allows_plaintext = switches.plaintext
         self.admission = Admission(
             self._opener,
             plaintext=switches.plaintext or target.form == PLAINTEXT,  # what stays plaintext is vouched for by nobody
@@ -229,18 +203,9 @@ class RowCodec:
 
     # --- opening
 
-    def open(self, found: Found, bind: Callable[[bool], Binding], *, is_proven: bool = False) -> Opened:
-        """Opens a value.
-
-        Args:
-            found: As it stands there.
-            bind: Gives its place, for a value alone or in the snapshot of a delta channel.
-            is_proven: Whether its row carries proof that we sealed it: then no switch helps a value that we did not.
-
-        Raises:
-            EncryptedSerdeError: If it does not open, or nobody vouches for it and no switch is on for its kind.
-        """
-        if found.error is not None:
+    def open(self, found: Stored, bind: Callable[[bool], Binding], *, is_proven: bool = False) -> Opened:
+        """Opens a value, as `rows.verify.Reader` says. Each value may have its own context, unless one is expected."""
+        if found.error is not None and "+" not in found.type_tag:  # what it is refused for is the admission's to say
             raise found.error
         context = found.form.context
         if self._expected is not None and context is not None and context.encoded != self._expected.encoded:
@@ -250,10 +215,10 @@ class RowCodec:
             return Opened(inner_type, data, found.form, claims, found.is_delta)
         if found.form.kind == NONE:
             return Opened("null", b"", found.form)
-        admitted = self.admission.open(found.type_tag, found.data, context=context)
+        admitted = self.admission.open(found.type_tag, found.data, context=context, is_proven=is_proven)
         if is_proven or self.form == SAVER:
             self.admission.settle(admitted, len(found.data), is_proven=is_proven)
-        return Opened(admitted.inner_type, admitted.plaintext, found.form, is_delta=found.is_delta)
+        return Opened(admitted.inner_type, admitted.plaintext, found.form, is_delta=found.is_delta, kind=admitted.kind)
 
     def _wrong_context(self, stored: EncryptionContext) -> WrongContext:
         expected = NO_CONTEXT if self._expected is None else self._expected
@@ -288,11 +253,6 @@ class RowCodec:
             sealer = Sealer(self.keys, cipher=cipher, compression="zstd" if zstd else None)
             self._sealers[cipher, zstd] = sealer
         return sealer, context if form.context is None else form.context
-
-
-def channel(place: Place, name: str, version: object) -> Callable[[bool], Binding]:
-    """Gives the place of a channel's value, alone or in a snapshot."""
-    return lambda is_delta: (binding.delta if is_delta else binding.value)(place, name, version)
 
 
 def out_of_snapshot(opened: Opened) -> Opened:

@@ -20,10 +20,8 @@ from .report import DatabaseFailed, Failure, Seen
 
 if TYPE_CHECKING:
     from ..core.keys import Key
+    from ..rows.write import MetadataKeys
     from .codec import RowCodec
-
-HEAD = 512
-"""So many first bytes of a value are enough to recognise it: what says that it is sealed, and under which key."""
 
 TAIL = 24 << 10
 """So many last bytes hold the longest context, also where it stands as text."""
@@ -131,10 +129,6 @@ class Row:
 
     def __init__(self, cells: dict[str, Any], place: tuple[Any, ...], size: int) -> None:
         self.cells, self.place, self.size = cells, place, size
-
-
-MetadataKeys = tuple[Collection[str], Collection[str]]
-"""Metadata keys that stay readable, and those that get a search token."""
 
 
 class Table(ABC):
@@ -381,6 +375,8 @@ class Database(ABC):
     def has_metadata(self, key: str, alias: str = "t") -> str:
         """Gives SQL that says whether a checkpoint has a metadata key."""
 
+    takes_parts: ClassVar[bool] = False  # whether other parts of a JSON checkpoint than its values can be set
+    prunes: ClassVar[bool] = False  # whether its savers may leave a checkpoint without its parent
     random: ClassVar[str]
     false: ClassVar[str] = "false"
     thread_mark: ClassVar[str] = "%s"

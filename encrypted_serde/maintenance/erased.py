@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ..core.context import NO_CONTEXT
 from ..core.keys import Key, KeyProvider, as_key_provider
+from ..rows.stored import SEALED
 from .asked_keys import AskedKeys
 from .database import LOOK, Database, Paging, Progress, ProgressListener, Row, Selection, Table, fenced
 from .items import StoreItems
 from .opening import open_database
-from .report import SEALED, Failure, Report
+from .report import Failure, Report
 from .vectors import Vectors
 
 PAGE_ROWS = 100

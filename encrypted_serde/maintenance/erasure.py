@@ -11,10 +11,11 @@ from typing import Protocol, runtime_checkable
 from ..core.context import NO_CONTEXT, EncryptionContext
 from ..core.keys import KEY_SIZE, Key, KeyProvider, as_key_provider
 from ..errors import ConfigurationError, KeyErased, UnknownKey
+from ..rows.stored import PLAINTEXT, SEALED
 from .database import Database, ProgressListener, Row, Selection, Table
 from .items import StoreItems
 from .opening import open_database
-from .report import MAX_CONTEXTS, PLAINTEXT, SEALED, Report, Seen
+from .report import MAX_CONTEXTS, Report, Seen
 from .scan import Scanning, scan_opened
 from .vectors import Vectors
 

@@ -21,12 +21,14 @@ from ..core.binding import version_text
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError
 from ..rows.manifest import ALWAYS_READABLE, KEY
+from ..rows.parts import check_document
 from ..wrapping.upstream import DELTA_COUNTERS
 from .blobs import Blobs
-from .checkpoints import Checkpoints, check_document, parse_json
+from .checkpoints import Checkpoints
 from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase
 from .database import DATED, Database, Progress, ProgressListener, Selection, Table, first_id
+from .json_columns import parse_json
 from .opening import open_database
 from .report import FAILURES_KEPT, Failure, HiddenMetadata, Report
 from .writes import Writes

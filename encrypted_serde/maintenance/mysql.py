@@ -14,10 +14,11 @@ import pymysql
 
 from ..core.format import SEALED_MAGIC
 from ..errors import ConfigurationError
+from ..rows.stored import HEAD
 from .address import Address
 from .blobs import Blobs
-from .checkpoints import JsonCheckpoints
-from .database import HEAD, SEALED_HEAD, TAIL, Column, Database, Table
+from .database import SEALED_HEAD, TAIL, Column, Database, Table
+from .json_checkpoints import JsonCheckpoints
 from .writes import Writes
 
 CONNECT_TIMEOUT = 30
@@ -165,7 +166,7 @@ class MysqlDatabase(Database):
     def assignment(self, table: Table, column: str) -> str:
         """Gives SQL that sets a column; of a checkpoint nothing but its values changes."""
         if isinstance(table, JsonCheckpoints) and column == "checkpoint":
-            return "checkpoint = JSON_SET(checkpoint, '$.channel_values', JSON_EXTRACT(%s, '$'))"
+            return "checkpoint = JSON_SET(checkpoint, '$.channel_values', JSON_EXTRACT(%s, '$.channel_values'))"
         return f"{self.quoted(column)} = %s"
 
 

@@ -16,12 +16,13 @@ from ..core.format import SEALED_MAGIC, sealed_text_prefixes
 from ..core.keys import Key
 from ..errors import ConfigurationError
 from ..rows.manifest import ALWAYS_READABLE, KEY
+from ..rows.stored import HEAD
 from .address import Address
 from .blobs import Blobs
-from .checkpoints import JsonCheckpoints
 from .codec import SAVER
-from .database import HEAD, SEALED_HEAD, TAIL, Database, Selection, Table
+from .database import SEALED_HEAD, TAIL, Database, Selection, Table
 from .items import StoreItems
+from .json_checkpoints import JsonCheckpoints
 from .report import DatabaseFailed
 from .writes import Writes
 
@@ -36,6 +37,8 @@ class PostgresDatabase(Database):
 
     TABLES = (Writes, JsonCheckpoints, Blobs, StoreItems)
     errors = psycopg.Error
+    prunes = True
+    takes_parts = True
     random = "random()"
     types = """(SELECT jsonb_object_agg(b.channel, CASE WHEN {bound} THEN 'bound' ELSE b.type END)::text FROM jsonb_each_text(
         CASE WHEN jsonb_typeof(t.checkpoint -> 'channel_versions') = 'object' THEN t.checkpoint -> 'channel_versions' END) AS v
@@ -151,9 +154,9 @@ class PostgresDatabase(Database):
         return int(number) if number >= 0 else None
 
     def assignment(self, table: Table, column: str) -> str:
-        """Gives SQL that sets a column; of a checkpoint nothing but its values changes."""
+        """Gives SQL that sets a column; of a checkpoint the parts that are given."""
         if isinstance(table, JsonCheckpoints):
-            new = "jsonb_set(checkpoint, '{channel_values}', %s::jsonb)" if column == "checkpoint" else "%s::jsonb"
+            new = "checkpoint || %s::jsonb" if column == "checkpoint" else "%s::jsonb"
             return f"{column} = {new}"
         if isinstance(table, StoreItems):
             return f"{column} = %s::jsonb"

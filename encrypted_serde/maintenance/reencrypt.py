@@ -15,12 +15,16 @@ from typing import Any
 
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError
+from ..rows.stored import PLAINTEXT
+from ..rows.write import MetadataKeys
 from .blobs import Blobs
+from .checkpoints import Checkpoints
 from .codec import SAVER, Blocked, ContextOf, ItemFields, RowCodec, Switches, Target
-from .database import OPEN, Database, MetadataKeys, Paging, Progress, ProgressListener, Row, Selection, Table, fenced
+from .database import OPEN, Database, Paging, Progress, ProgressListener, Row, Selection, Table, fenced
 from .opening import open_database
-from .report import PLAINTEXT, Failure, Report, Seen, Tally
+from .report import Failure, Report, Seen, Tally
 from .scan import Scanning, scan_opened
+from .writes import Writes
 
 PAGE_ROWS = 100
 """Rows of a page, unless `reencrypt` is told otherwise: few, so that nobody waits for long."""
@@ -153,7 +157,7 @@ def reencrypt(
         report.database, report.server = opened.label, opened.server
         if not dry_run:
             opened.check_writable()
-        run = _Run(opened, codec, report, selection, (readable_metadata, searchable_metadata))
+        run = _Run(opened, codec, report, selection, MetadataKeys(readable_metadata, searchable_metadata))
         run.to_the_end(page_rows, rate, progress)
     report.admitted = dict(codec.admission.admitted)
     report.compared = ["what was rewritten opened in its place", "how every value is stored in the end, by types and headers"]
@@ -183,8 +187,9 @@ class _Run:
             report.start_again()
             self._blocked = 0
             # Pending writes first, then checkpoints, then values: nothing stands beside a manifest that it does not vouch for,
-            # and a value is bound only once every checkpoint that refers to it has one. The other way round for leaving.
-            for table in self._database.tables if self._codec.form == SAVER else reversed(self._database.tables):
+            # and a value is bound only once every checkpoint that refers to it has one. Checkpoints first for leaving: what
+            # stands beside a manifest is judged by it.
+            for table in self._database.tables if self._codec.form == SAVER else self._leaving():
                 if isinstance(table, Blobs):
                     table.forget()
                 paging = Paging(table, self._selection, OPEN, size=page_rows, lock=not report.dry_run)
@@ -205,6 +210,9 @@ class _Run:
                 if report.left <= report.failed and number:
                     break
                 time.sleep(_PAUSE)
+
+    def _leaving(self) -> list[Table]:
+        return sorted(self._database.tables, key=lambda table: (not isinstance(table, Checkpoints), isinstance(table, Writes)))
 
     def _not_done(self, table: Table) -> tuple[str, tuple[Any, ...]]:
         key = self._codec.only_key
@@ -244,7 +252,7 @@ class _Run:
 
     def _recoded(self, table: Table, row: Row) -> tuple[Any, ...] | None:
         """Gives the new columns of a row; None if it may stay as it is."""
-        found = [*table.look(row, self._metadata_keys[0])]
+        found = [*table.look(row, self._metadata_keys.readable)]
         is_done = all(self._codec.is_done(seen) for seen in found)
         if is_done and not any(self._codec.may_shrink(seen) for seen in found):
             return table.mended(row, self._codec, self._metadata_keys)
@@ -256,7 +264,7 @@ class _Run:
         scanned = Report("scan", tally=Tally())
         report.left = 0
         how = Scanning(visit=self._count_left)
-        scan_opened(self._database, scanned, self._selection, self._metadata_keys[0], how)
+        scan_opened(self._database, scanned, self._selection, self._metadata_keys.readable, how)
         report.tally, report.rows, report.bytes = scanned.tally, scanned.rows, scanned.bytes
 
     def _count_left(self, table: Table, row: Row, found: list[Seen]) -> None:

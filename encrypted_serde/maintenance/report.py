@@ -20,6 +20,7 @@ from .. import __version__
 from ..core.context import EncryptionContext
 from ..core.format import VERSION
 from ..errors import EncryptedSerdeError
+from ..rows.stored import LEGACY, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form
 
 SCHEMA = "encrypted-serde/report/1"
 FAILURES_KEPT = 1000
@@ -31,8 +32,6 @@ MAX_LINES = 10_000
 MAX_CONTEXTS = 100_000
 """Up to so many contexts are counted exactly."""
 
-PLAINTEXT, LEGACY, SEALED, NONE = "plaintext", "legacy", "sealed", "none"
-UNVOUCHED, UNDECODABLE = "no manifest", "undecodable"
 PROBLEMS = ("plaintext", "legacy", "old-key", "unbound", "undecodable")
 """What `Tally.problems` counts, and ``scan --fail-on`` accepts."""
 
@@ -47,27 +46,6 @@ class Unconvertible(EncryptedSerdeError):
 
 class HiddenMetadata(EncryptedSerdeError):
     """Metadata are sealed that LangGraph reads in the database: filters do not find the row, and retention cannot judge it."""
-
-
-class Form(NamedTuple):
-    """How one value is stored, as its type and header say. Nothing of it is authenticated.
-
-    Attributes:
-        kind: `PLAINTEXT`, `LEGACY` (langgraph's own ``+aes``), `SEALED`, `NONE` (a stored None), `UNVOUCHED` (a checkpoint
-            without a manifest, whose readable part nobody vouches for) or `UNDECODABLE`.
-        cipher: Of sealed values.
-        key_id: Of sealed values.
-        bound: Whether it belongs to one place.
-        compressed: Whether its plaintext is compressed.
-        context: Of sealed values.
-    """
-
-    kind: str
-    cipher: str = ""
-    key_id: bytes = b""
-    bound: bool = False
-    compressed: bool = False
-    context: EncryptionContext | None = None
 
 
 class Seen(NamedTuple):

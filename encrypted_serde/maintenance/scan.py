@@ -10,10 +10,11 @@ from typing import Any
 
 from ..core.keys import KeyProvider, current_key_id
 from ..errors import EncryptedSerdeError
+from ..rows.stored import NONE, PLAINTEXT, UNDECODABLE, Form
 from ..wrapping.inert import Inert
 from .database import LOOK, READ_ROWS, Database, Progress, ProgressListener, Row, Selection, Table, fenced
 from .opening import open_database
-from .report import NONE, PLAINTEXT, UNDECODABLE, Failure, Form, Report, Seen, Tally
+from .report import Failure, Report, Seen, Tally
 
 SAMPLE_CHARACTERS = 60
 """How much of a value a sample shows."""

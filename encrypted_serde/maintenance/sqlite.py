@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core.format import SEALED_MAGIC
+from ..rows.stored import HEAD
 from .address import Address
-from .checkpoints import PackedCheckpoints
-from .database import HEAD, PAGE_BYTES, SEALED_HEAD, TAIL, Database, Paging, Row, Table, part_of
+from .database import PAGE_BYTES, SEALED_HEAD, TAIL, Database, Paging, Row, Table, part_of
 from .items import SqliteItems
+from .packed_checkpoints import PackedCheckpoints
 from .report import DatabaseFailed
 from .writes import SqliteWrites
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP
 
 from ..core import binding
-from ..core.binding import Place, WriteClaims
+from ..core.binding import Binding, Place, WriteClaims
 from ..core.encoding import lps
+from ..errors import WrongLocation
 from ..rows.manifest import KEY
-from .classify import Found, find_typed
-from .codec import SAVER, Opened, RowCodec
-from .database import OPEN, Column, Database, MetadataKeys, Paging, Row, Selection, Table
-from .report import NONE, PLAINTEXT, Form, Seen
+from ..rows.parts import Opened, bound_to
+from ..rows.stored import NONE, PLAINTEXT, Form, find_typed
+from ..rows.verify import open_write
+from ..rows.write import MetadataKeys
+from ..wrapping.upstream import NULL_TASK, TASKS
+from .codec import SAVER, Blocked, RowCodec
+from .database import OPEN, Column, Database, Paging, Row, Selection, Table
+from .report import Seen, Unconvertible
 
 _TEXT, _MAYBE_TEXT, _BYTES = (str,), (str, type(None)), (bytes, type(None))
 _BATCH_DIGITS = 16
@@ -42,7 +48,7 @@ class Writes(Table):
             Column("channel"),
             Column("type", _MAYBE_TEXT),
             Column(self.value, _BYTES, is_large=True),
-            Column("is_vouched", (int, bool), sql=f"({self.unbound('t')} AND {self._has_manifest()})", reading=OPEN),
+            Column("has_manifest", (int, bool), sql=self._has_manifest(), reading=OPEN),
         )
         self._task: tuple[Any, ...] = ()
         self._ordinary: dict[str, int] = {}
@@ -60,29 +66,89 @@ class Writes(Table):
 
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the value is stored."""
-        found = self._found(row)
+        cells = self.checked(row)
+        found = find_typed(cells["type"], cells[self.value] or b"", row.size)
+        if found.form.kind == NONE:  # EncryptedSaver seals a None that is written
+            found = found._replace(form=Form(PLAINTEXT))
         yield Seen(f"{self.name}.{self.value}", "pending write", found.form, row.size, found.data)
 
     def open(self, row: Row, codec: RowCodec) -> Opened:
         """Opens the value."""
         cells = self.checked(row)
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
-        where = binding.write(place, cells["channel"], _claims(cells))
-        found = self._found(row)
+        known = WriteClaims(cells["task_id"], cells["checkpoint_id"])
+        bind = partial(_as_write, place, cells["channel"], known)
         # Beside a manifest nothing but bound writes is read, under every switch.
-        return codec.open(found, lambda _: where, is_proven=codec.form == SAVER and bool(cells["is_vouched"]))
+        found = find_typed(cells["type"], cells[self.value] or b"", row.size)
+        opened = open_write(found, bind, codec, is_proven=bool(cells["has_manifest"]))
+        if opened.form.bound and WriteClaims.read(opened.claims).idx != cells["idx"]:
+            self._require_alone(cells, WriteClaims.read(opened.claims))
+        return opened
+
+    def _require_alone(self, cells: dict[str, Any], claims: WriteClaims) -> None:
+        """Refuses a write that is stored twice. The position that is sealed counts, and not the one of its row.
+
+        Raises:
+            WrongLocation: If it is.
+        """
+        names = (*self.key[:4], "idx")
+        paging = Paging(self, Selection(), OPEN)
+        same = " AND ".join(f"t.{name} = {self.database.mark}" for name in names[:4])
+        paging.condition = (f"{same} AND t.idx <> {self.database.mark}", tuple(cells[name] for name in names))
+        while not paging.finished:
+            for other in self.database.fetch(paging):
+                found = find_typed(other.cells["type"], other.cells[self.value] or b"", other.size)
+                if found.sealed is not None and found.is_bound and found.sealed.claims.get("idx") == claims.idx:
+                    raise WrongLocation(f"write {claims.idx} of task {claims.task_id} is stored twice")
+
+    def sends(self, place: tuple[Any, ...], codec: RowCodec) -> list[Opened]:
+        """Opens the sends among the writes of a checkpoint, in their order."""
+        paging = Paging(self, Selection(), OPEN)
+        names = ("thread_id", self.database.namespace, "checkpoint_id")
+        same = " AND ".join(f"t.{name} = {self.database.mark}" for name in names)
+        paging.condition = (f"{same} AND t.channel = {self.database.mark}", (*place, TASKS))
+        rows: list[Row] = []
+        while not paging.finished:
+            rows += self.database.fetch(paging)
+        rows.sort(key=lambda row: (row.cells["task_path"], row.cells["task_id"], row.cells["idx"]))
+        return [self.open(row, codec) for row in rows]
 
     def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
         """Gives type and value in the form that is asked for."""
         opened, cells = self.open(row, codec), row.cells
         context = codec.context_of(cells["thread_id"])
         if codec.form != SAVER:
+            self._require_usable(opened, row, codec)
             return codec.unbound(opened, context)
-        claims = _claims(cells)
+        claims = WriteClaims(task_id=cells["task_id"], checkpoint_id=cells["checkpoint_id"], idx=cells["idx"])
         if not opened.form.bound:
             claims = self._with_batch(claims, row)
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
         return "bytes", codec.seal(opened, binding.write(place, cells["channel"], claims), context)
+
+    def mended(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
+        """Refuses a write that is not sealed beside a manifest, where nothing would be changed about it."""
+        if codec.form != SAVER and row.cells["has_manifest"] and not codec.dry_run:
+            self.open(row, codec)
+        return None
+
+    def _require_usable(self, opened: Opened, row: Row, codec: RowCodec) -> None:
+        """Refuses to give back a write that a saver without `EncryptedSaver` would take otherwise than it.
+
+        Raises:
+            Blocked: If its checkpoint is still sealed.
+            Unconvertible: If it is stored at another position, or writes of its task are missing: the saver counts those that
+                are left as absent.
+        """
+        if not opened.form.bound:
+            return
+        if row.cells["has_manifest"] and not codec.dry_run:
+            raise Blocked("the checkpoint of this write is still sealed, and could not be opened")
+        claims = WriteClaims.read(opened.claims)
+        if claims.idx != row.cells["idx"]:
+            raise Unconvertible("the write is stored at another position than it was written at")
+        if claims.size and row.cells["task_id"] != NULL_TASK and sum(self._ordinary_of(row).values()) < claims.size:
+            raise Unconvertible("writes of its task are missing, so that it counts as absent; delete it")
 
     def are_pending(self, place: tuple[Any, ...], codec: RowCodec, metadata_keys: MetadataKeys) -> bool:
         """Says whether a checkpoint has writes that are not bound; in a dry run, that would not be bound either.
@@ -102,12 +168,6 @@ class Writes(Table):
                     return True
         return False
 
-    def _found(self, row: Row) -> Found:
-        cells = self.checked(row)
-        found = find_typed(cells["type"], cells[self.value] or b"", row.size)
-        # EncryptedSaver seals a None that is written.
-        return found._replace(form=Form(PLAINTEXT)) if found.form.kind == NONE else found
-
     def _with_batch(self, claims: WriteClaims, row: Row) -> WriteClaims:
         """Adds the batch of a write from before `EncryptedSaver`: the ordinary writes that its task has now.
 
@@ -120,7 +180,16 @@ class Writes(Table):
         claims = claims._replace(task_path=cells["task_path"])
         if cells["channel"] in WRITES_IDX_MAP:
             return claims._replace(alone=call)
-        task = tuple(cells[name] for name in self.key[:4])
+        ordinary = self._ordinary_of(row)
+        return claims._replace(
+            batch=call,
+            size=sum(ordinary.values()),
+            of=ordinary.get(cells["channel"], 1),
+        )
+
+    def _ordinary_of(self, row: Row) -> dict[str, int]:
+        """Counts the ordinary writes of a task, by channel."""
+        task = tuple(row.cells[name] for name in self.key[:4])
         if task != self._task:  # the writes of a task come one after the other
             same = " AND ".join(f"{name} = {self.database.mark}" for name in self.key[:4])
             found = self.database.execute(
@@ -129,15 +198,11 @@ class Writes(Table):
                 task,
             )
             self._task, self._ordinary = task, {name: int(number) for name, number in found}
-        return claims._replace(
-            batch=call,
-            size=sum(self._ordinary.values()),
-            of=self._ordinary.get(cells["channel"], 1),
-        )
+        return self._ordinary
 
 
-def _claims(cells: dict[str, Any]) -> WriteClaims:
-    return WriteClaims(task_id=cells["task_id"], checkpoint_id=cells["checkpoint_id"], idx=cells["idx"])
+def _as_write(place: Place, name: str, known: WriteClaims, _: bool) -> Binding:
+    return bound_to(binding.write, place, name, known)
 
 
 class SqliteWrites(Writes):

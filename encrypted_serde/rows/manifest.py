@@ -26,7 +26,7 @@ import ormsgpack
 
 from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
-from ..wrapping.upstream import DELTA_COUNTERS, TASKS
+from ..wrapping.upstream import DELTA_COUNTERS
 
 KEY = "es1"
 """The metadata key under which the manifest stands."""
@@ -191,8 +191,7 @@ def digest(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bytes:
     """Hashes what stands readable in a row: SHA-256 of msgpack of ``[checkpoint, metadata]``, first 16 bytes.
 
     Both are in the form that no saver's JSON changes: keys as text and sorted, tuples and sets as lists, whole floats as
-    integers. For checkpoints of format below 4 the version of ``__pregel_tasks`` is left out, since savers add it while
-    they load.
+    integers.
 
     Raises:
         ConfigurationError: If something in it is no JSON.
@@ -206,9 +205,6 @@ def _hash(normal: bytes) -> bytes:
 
 def _normal_form(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bytes:
     covered = {name: value for name, value in checkpoint.items() if name not in _NOT_DIGESTED}
-    if is_before_v4(checkpoint):
-        versions = covered.get("channel_versions") or {}
-        covered["channel_versions"] = {channel: v for channel, v in versions.items() if channel != TASKS}
     value = [covered, readable]
     try:
         packed = ormsgpack.packb(value, option=_OPTION)
@@ -221,12 +217,6 @@ def _normal_form(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> 
         return ormsgpack.packb(_normal(value), option=_OPTION)
     except (TypeError, RecursionError):
         raise ConfigurationError("a checkpoint or its readable metadata holds something that is no JSON") from None
-
-
-def is_before_v4(checkpoint: Mapping[str, Any]) -> bool:
-    """Says whether a checkpoint is of a format whose sends stand in its parent's writes."""
-    version = checkpoint.get("v")
-    return not isinstance(version, int) or version < 4
 
 
 def _normal(value: Any) -> Any:

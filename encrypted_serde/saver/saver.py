@@ -324,7 +324,7 @@ class EncryptedSaver(WiredSaver):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> tuple[RunnableConfig, At, list[tuple[str, Any]], str]:
         asked, at = self._asked(config)
-        at = at._replace(checkpoint_id=config["configurable"]["checkpoint_id"])
+        at = At(at.place, config["configurable"]["checkpoint_id"], at.context)
         return asked, at, *self._rows.writes(at, writes, task_id, task_path)
 
     # --- reading

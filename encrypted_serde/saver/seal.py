@@ -6,8 +6,8 @@ about the rest of its place (which some ways of reading know). The claims stand 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint
@@ -17,13 +17,14 @@ from ..core import binding
 from ..core.binding import Binding, WriteMaker
 from ..core.claims import task_claims
 from ..core.format import sealed_text
+from ..errors import ConfigurationError
 from ..rows.listed import Listed
-from ..rows.manifest import KEY, Manifest, digest, split_metadata
+from ..rows.write import Listing, MetadataKeys, Writer, sealed_metadata
 from ..wrapping.gate import Deferred
 from ..wrapping.offload import LARGE
-from ..wrapping.search import is_searchable, search_token
+from ..wrapping.search import search_token
 from ..wrapping.serialize import dumps, dumps_as_json_would
-from ..wrapping.upstream import TASKS, DeltaSnapshot
+from ..wrapping.upstream import DeltaSnapshot
 from .wiring import At, Wiring
 
 
@@ -36,6 +37,7 @@ class RowSealer:
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
+        self._keys = MetadataKeys(wiring.readable_keys, wiring.searchable_keys)
         self._asks_serde = wiring.traits.asks_serde
         self._inlines = wiring.traits.inlines_scalars
         self._dumps = dumps_as_json_would if wiring.traits.inlines_scalars else dumps
@@ -83,11 +85,8 @@ class RowSealer:
             else:
                 sealed[channel] = self._handed(batch, channel, value, *where)
         result: Checkpoint = {**checkpoint, "channel_values": sealed}
-        if sends := cast("list[Any]", checkpoint.get("pending_sends")):
-            result["pending_sends"] = [  # type: ignore[typeddict-unknown-key]  # of formats below 4
-                sealed_text(self._seal(batch, TASKS, send, binding.send, at.place, checkpoint["id"], idx, len(sends)))
-                for idx, send in enumerate(sends)
-            ]
+        if checkpoint.get("pending_sends"):
+            raise ConfigurationError("a checkpoint with pending sends is of a format below 4, which LangGraph migrates first")
         listed = self._listed(at, values, versions, {*new_versions, *inline})
         apart = listed
         if inline:
@@ -114,8 +113,12 @@ class RowSealer:
         replace each other one by one in the database, and stand alone.
         """
         batch = self._wiring.sealer.batch(len(writes), context=at.context)
-        ordinary = Counter([channel for channel, _ in writes if channel not in WRITES_IDX_MAP])
-        task = task_claims(task_id, cast("str", at.checkpoint_id), task_path, batch.id)
+        call = batch.id
+        ordinary: dict[str, int] = {}
+        for channel, _ in writes:
+            if channel not in WRITES_IDX_MAP:
+                ordinary[channel] = ordinary.get(channel, 0) + 1
+        task = task_claims(task_id, cast("str", at.checkpoint_id), task_path, call)
         maker = WriteMaker(at.place, task, sum(ordinary.values()))
         sealed = []
         for position, (channel, value) in enumerate(writes):
@@ -124,7 +127,7 @@ class RowSealer:
             else:
                 handed = self._handed(batch, channel, value, maker.special, channel, special)
             sealed.append((channel, handed))
-        return sealed, batch.id
+        return sealed, call
 
     def _versions_as_read(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         versions = checkpoint["channel_versions"]
@@ -162,20 +165,18 @@ class RowSealer:
         metadata: Mapping[str, Any],
         listed: Listed,
     ) -> dict[str, Any]:
-        wiring = self._wiring
-        readable, private = split_metadata(metadata, wiring.readable_keys)
-        for name in wiring.searchable_keys:
-            if is_searchable(value := private.get(name)):
-                key = wiring.sealer.keys.encryption_key(batch.context.pairs)
-                readable[name] = search_token(key, name, batch.context, value)
-        versions = self._versions_as_read(checkpoint)
-        manifest = Manifest(
-            checkpoint_id=checkpoint["id"],
-            parent_id=at.checkpoint_id,
-            values=listed.values,
-            nones=listed.nones,
-            private=dumps_as_json_would(wiring.serde, private, "the metadata"),
-            digest=digest({**checkpoint, "channel_versions": versions}, readable),
+        serde, listing = self._wiring.serde, Listing(checkpoint["id"], at.checkpoint_id, listed.values, listed.nones)
+        writer = Writer(
+            self._keys,
+            token=partial(self._token, batch),
+            dumps=lambda private: dumps_as_json_would(serde, private, "the metadata"),
+            seal=partial(batch.seal, "msgpack"),
         )
-        sealed = batch.seal("msgpack", manifest.pack(), binding.manifest(at.place, checkpoint["id"]))
-        return {**readable, KEY: sealed_text(sealed)}
+        document: Mapping[str, Any] = checkpoint
+        if self._wiring.traits.text_versions:
+            document = {**checkpoint, "channel_versions": self._versions_as_read(checkpoint)}
+        return sealed_metadata(at.place, listing, document, metadata, writer)
+
+    def _token(self, batch: BatchSealing, name: str, value: Any) -> str:
+        key = self._wiring.sealer.keys.encryption_key(batch.context.pairs)
+        return search_token(key, name, batch.context, value)

@@ -39,8 +39,6 @@ class Traits(NamedTuple):
         prunes: It has ``prune``, which may leave a checkpoint without its parent. Found by itself.
         settles_slots: Of two writes to one slot it is known which stays: the first of ordinary ones; the newest of special
             ones in a call that has no others.
-        migrates_sends: It gives a checkpoint of a format below 4 the sends that stand in the writes of its parent, as the
-            value of the channel of tasks.
         reuses_versions: It keeps one value per channel and version, and counts versions as whole numbers, so that a fork
             overwrites values of the branch it left. Versions get random low bits then.
         text_versions: It stores channel versions as text, whatever they were.
@@ -62,7 +60,6 @@ class Traits(NamedTuple):
     filters: Semantics = EQUALITY
     prunes: bool = False
     settles_slots: bool = False
-    migrates_sends: bool = True
     reuses_versions: bool = False
     text_versions: bool = False
     added_keys: frozenset[str] = frozenset()
@@ -73,7 +70,7 @@ class Traits(NamedTuple):
 
 
 _BY_VERSION = Traits(stores_all_values=False)
-_MEMORY = _BY_VERSION._replace(asks_serde=True, inlines_scalars=False, settles_slots=True, migrates_sends=False)
+_MEMORY = _BY_VERSION._replace(asks_serde=True, inlines_scalars=False, settles_slots=True)
 _SQLITE = _MEMORY._replace(stores_all_values=True, newest_first=True, filters=JSON_PATH)
 _POSTGRES = _BY_VERSION._replace(asks_serde=True, newest_first=True, filters=CONTAINMENT, settles_slots=True)
 _SHALLOW = _BY_VERSION._replace(

@@ -66,6 +66,20 @@ class Planner:
         items.tenancy.check_reading(expected)
         return Get(op, self._ground.names.places(tuple(op.namespace), op.key, expected), items, expected)
 
+    @property
+    def puts_at_once(self) -> bool:
+        """Whether a ``put`` takes one question, and nothing goes along with it."""
+        return self._records is None and self._index is None
+
+    def put(self, op: PutOp) -> Sequence[Op]:
+        """Seals one ``put``, and returns what to ask the inner store."""
+        op = checked(op)
+        tenancy = self._ground.items.tenancy
+        expected = tenancy.now()
+        tenancy.check_writing(expected)
+        batch = None if op.value is None else self._ground.items.sealer.batch(1, context=expected)
+        return self._put(op, batch, Sealed(), expected).asks()
+
     def steps(self, ops: Sequence[Op]) -> Steps[list[Any]]:
         """Returns the steps of a batch. Everything is sealed before the first of them, and read before anything is written.
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.store.base import BaseStore, GetOp, Op, Result, TTLConfig
+from langgraph.store.base import BaseStore, GetOp, Op, PutOp, Result, TTLConfig
 
 from ..audit import AuditListener, Sealing, make_sealer
 from ..core.keys import Key, KeyProvider, SearchKeyProvider
@@ -32,7 +32,7 @@ from .values import Objects
 
 
 class EncryptedStore(BaseStore):
-    """Wraps a store: every value is sealed, and bound to the namespace and key it stands under.
+    """Wraps a store: every value is sealed, and bound to its namespace and key.
 
     Use it wherever the inner store is used: ``graph.compile(store=EncryptedStore(PostgresStore(conn), keys))``. It has the
     methods of the inner store for setting up, expiry and as a context manager, sync and async as they are there.
@@ -165,6 +165,9 @@ class EncryptedStore(BaseStore):
             get = self._planner.get(ops[0])  # by far the most frequent, and it needs no more than this
             get.take(Ask(self.inner, get.asks()).now())
             return [get.result()]
+        if len(ops) == 1 and isinstance(ops[0], PutOp) and self._planner.puts_at_once:
+            Ask(self.inner, self._planner.put(ops[0])).now()
+            return [None]
         return cast("list[Result]", run(self._planner.steps(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
@@ -173,7 +176,7 @@ class EncryptedStore(BaseStore):
 
 
 def class_for(cls: type[EncryptedStore], inner: BaseStore) -> type[EncryptedStore]:
-    """Gives the subclass of a wrapper that has what an inner store has for setting up, expiry, closing and semantic search."""
+    """Returns the subclass of a wrapper with what an inner store has for setting up, expiry, closing and search by meaning."""
     return _subclass(cls, frozenset(name for name in _FOLLOWED if hasattr(inner, name)))
 
 

@@ -34,7 +34,8 @@ class Tenancy:
         self._required = sealer.required_context
         self._required_to_read = sealer.require_context_to_read
         self._accepted = sealer.accepted_contexts
-        self.has_marks = isinstance(sealer.keys, SearchKeyProvider)
+        self._search_keys = sealer.keys.search_keys if isinstance(sealer.keys, SearchKeyProvider) else None
+        self.has_marks = self._search_keys is not None
 
     def now(self) -> EncryptionContext | None:
         """Returns the context of the request that is being made; None if there is none."""
@@ -73,8 +74,8 @@ class Tenancy:
 
     def keys(self, context: EncryptionContext) -> Sequence[Key]:
         """Returns every key that names and tokens of a context may have been made with, the one to write with first."""
-        if isinstance(self._provider, SearchKeyProvider):
-            return self._provider.search_keys(context.pairs)
+        if self._search_keys is not None:
+            return self._search_keys(context.pairs)
         return [self._provider.encryption_key(context.pairs)]
 
     def mark(self, context: EncryptionContext) -> str:

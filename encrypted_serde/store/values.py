@@ -134,13 +134,13 @@ class PostgresValues(Json):
     limit = 200_000_000  # sealed, and as text, less than the 2^28 bytes of a text in jsonb
 
     def _text(self, value: Any) -> bytes:
-        text = json.dumps(value, allow_nan=False)
+        text = _ENCODER.encode(value)
         if "\\u0000" in text or "\\ud" in text or text.count("[") + text.count("{") > MAX_DEPTH:
             _check(value, refuse_nul=True)
         return text.encode("ascii")
 
     def _parsed(self, data: bytes) -> Any:
-        return json.loads(data, parse_float=_jsonb_float)
+        return _DECODER.decode(data.decode("utf-8"))
 
 
 def _jsonb_float(text: str) -> int | float:
@@ -150,6 +150,9 @@ def _jsonb_float(text: str) -> int | float:
         return int(Decimal(text))
     return float(text) + 0.0
 
+
+_ENCODER = json.JSONEncoder(allow_nan=False)
+_DECODER = json.JSONDecoder(parse_float=_jsonb_float)
 
 # --- what cannot be stored ----------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Fetching what is not in memory, so that no tenant waits for another.
 
-* One lock per tenant: what is fetched or changed of a tenant is fetched or changed by one thread at a time.
+* One lock per tenant: what is fetched or changed of a tenant is fetched or changed by one thread at a time. Threads are
+  scarce, so at most two wait longer than a second for the fetch of one tenant: a service that hangs must not take them all.
 * A pool of threads for those who wait on an event loop. Of each tenant one fetch runs at a time, and whoever needs the same
   tenant waits for that one, without a thread.
 * A failure counts for a second: hundreds of requests of a tenant whose service hangs ask it once, not one after the other.
@@ -13,8 +14,9 @@ import contextvars
 import copy
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -29,6 +31,9 @@ THREADS = 32
 
 REMEMBERED = 1.0
 """Seconds for which a failure counts."""
+
+PATIENT, PATIENCE = 2, 1.0
+"""How many threads wait for one tenant however long it takes, and for how many seconds the others do."""
 
 _FAILURES = 4096
 
@@ -55,10 +60,37 @@ class TenantLocks:
 
 
 class _TenantLock:
-    __slots__ = ("__weakref__", "_lock")
+    __slots__ = ("__weakref__", "_lock", "_waiting")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._waiting: set[int] = set()
+
+    @contextmanager
+    def to_fetch(self) -> Iterator[None]:
+        """Holds the lock to fetch something.
+
+        Raises:
+            KeyServiceError: If another fetch takes long, and enough threads wait for it.
+        """
+        if not self._lock.acquire(blocking=False) and not self._wait():
+            raise KeyServiceError(
+                "a key of this tenant is being fetched, which takes long, and others wait for it; a retry may help",
+                retryable=True,
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _wait(self) -> bool:
+        me = threading.get_ident()
+        is_patient = len(self._waiting) < PATIENT
+        self._waiting.add(me)
+        try:
+            return self._lock.acquire(timeout=-1 if is_patient else PATIENCE)
+        finally:
+            self._waiting.discard(me)
 
     def __enter__(self) -> None:
         self._lock.acquire()

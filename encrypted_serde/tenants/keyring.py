@@ -290,7 +290,7 @@ class TenantKeyring:
         """Fetches under the lock of the tenant. What failed just now fails again, and nobody is asked."""
         # Refused before waiting: the thread that holds the lock may itself wait for the loop of this one.
         refuse_own_loop(self._store.base)
-        with self._locks.of(context.encoded):
+        with self._locks.of(context.encoded).to_fetch():
             self._failures.check(context.encoded, wanted)
             try:
                 return fetch(context)

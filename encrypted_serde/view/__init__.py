@@ -12,7 +12,21 @@ from .document import to_document
 from .finding import Findings
 from .looking import AuditFile
 from .messages import Block, Message, ToolCall
-from .model import Channel, Checkpoint, HistoryLine, HistoryPage, Item, Occurrence, Refused, Spot, ThreadLine, ThreadPage, Write
+from .model import (
+    Channel,
+    Checkpoint,
+    HistoryLine,
+    HistoryPage,
+    Item,
+    Missing,
+    Namespace,
+    Occurrence,
+    Refused,
+    Spot,
+    ThreadLine,
+    ThreadPage,
+    Write,
+)
 from .thread import NotFound, Thread
 from .values import Binary, Fields, Object, Opaque, Scalar, Sequence, Value, as_json
 from .view import Search, View, open_view
@@ -26,10 +40,12 @@ __all__ = [
     "ThreadLine",
     "HistoryPage",
     "HistoryLine",
+    "Missing",
     "Spot",
     "Checkpoint",
     "Channel",
     "Write",
+    "Namespace",
     "Item",
     "Refused",
     "Change",

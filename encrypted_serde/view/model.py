@@ -37,6 +37,7 @@ class ThreadLine:
         context: The encryption context of the newest; None where it does not open.
         checked: How many of its checkpoints were verified for this list, the newest first.
         refused: Why the first that does not open is refused; None if all that were verified open.
+        missing: How many of its checkpoints an anchor requires and the database does not have.
     """
 
     id: str
@@ -46,6 +47,7 @@ class ThreadLine:
     context: Mapping[str, str] | None
     checked: int
     refused: Refused | None
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,13 @@ class ThreadPage:
         lines: The threads.
         total: How many there are in all that match; None on later pages.
         after: What to ask for the next page with; empty on the last.
+        gone: How many threads an anchor requires of which the database has no row; None where that was not asked.
     """
 
     lines: tuple[ThreadLine, ...]
     total: int | None
     after: str
+    gone: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,19 @@ class Spot:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """A checkpoint that an anchor requires and the database does not have.
+
+    Attributes:
+        namespace: Its namespace; None where nobody knows the name.
+        id: Its id.
+    """
+
+    namespace: str | None
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryLine:
     """A checkpoint in a history.
 
@@ -93,6 +110,7 @@ class HistoryLine:
         interrupts: How many interrupts wait at it.
         errors: How many of its tasks failed.
         context: Its encryption context.
+        is_entered: Whether an anchor knows it; None where no anchor is asked.
     """
 
     spot: Spot
@@ -105,6 +123,7 @@ class HistoryLine:
     interrupts: int = 0
     errors: int = 0
     context: Mapping[str, str] | None = None
+    is_entered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +135,14 @@ class HistoryPage:
         start: How many newer ones there are.
         total: How many there are in all.
         spots: All of them, unverified, for a picture of the whole.
-        missing: Ids of checkpoints that an anchor requires and the database does not have.
+        missing: What an anchor requires and the database does not have.
     """
 
     lines: tuple[HistoryLine, ...]
     start: int
     total: int
     spots: tuple[Spot, ...]
-    missing: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +219,21 @@ class Checkpoint:
     def channel(self, name: str) -> Channel | None:
         """Returns a channel by its name; None if the checkpoint has no value for it."""
         return next((channel for channel in self.channels if channel.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace of a store.
+
+    Attributes:
+        labels: Its labels; under pseudonyms those of the store's sealed dictionary, where that opens.
+        place: As the database has it: labels joined by dots.
+        items: How many items it has.
+    """
+
+    labels: tuple[str, ...]
+    place: str
+    items: int
 
 
 @dataclass(frozen=True, slots=True)

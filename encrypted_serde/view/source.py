@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,7 +25,9 @@ from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.stored_item import DICTIONARY, NAMED
 from .model import Refused, Spot
 from .stored import Head, StoredItem, StoredValue, StoredWrite, arranged
-from .values import Fields, Value, of_plain, read_value
+from .values import Fields, Scalar, Value, of_plain, read_value
+
+_PSEUDONYM = re.compile("[a-z2-7]{26}")
 
 
 class Source:
@@ -64,6 +67,11 @@ class Source:
             f"{'HAVING ' + ' AND '.join(having) if having else ''} ORDER BY 3 DESC, 1 DESC LIMIT {limit}"
         )
         return [(str(name), int(count), str(newest)) for name, count, newest in self._execute(sql, parameters)]
+
+    def thread_ids(self) -> list[str]:
+        """Returns the ids of all threads."""
+        sql = f"SELECT DISTINCT t.thread_id FROM checkpoints AS t WHERE {self._database.proper_thread}"  # noqa: S608
+        return [str(name) for (name,) in self._execute(sql, ())]
 
     def count_threads(self, like: Mapping[str, str]) -> int:
         """Returns how many threads there are."""
@@ -191,6 +199,17 @@ class Source:
         )
         return [(str(prefix), int(count)) for prefix, count in self._execute(sql, (after, own, f"{own}.%"))]
 
+    def labels(self, pseudonyms: Collection[str]) -> dict[str, str]:
+        """Returns the labels that pseudonyms stand for, by the store's sealed dictionary; others are left out."""
+        wanted = sorted(name for name in pseudonyms if _PSEUDONYM.fullmatch(name))
+        found = {}
+        for start in range(0, len(wanted), 500):
+            for item in self.items(DICTIONARY[0], wanted[start : start + 500]):
+                label = item.value.get("label") if isinstance(item.value, Fields) else None
+                if isinstance(label, Scalar) and isinstance(label.value, str):
+                    found[item.place[1]] = label.value
+        return found
+
     def keys(self, prefix: str, after: str, limit: int) -> list[str]:
         """Returns the keys of a namespace, as the database has them."""
         sql = (
@@ -292,7 +311,7 @@ def _head_of(opened: OpenedCheckpoint) -> Head:
     parts = opened.parts
     document = {name: part for name, part in parts.document.items() if name not in ("channel_values", "pending_sends")}
     values = {name: StoredValue.of(value) for name, value in opened.values.items()}
-    return Head(document, _metadata(opened), values, frozenset(parts.elsewhere), opened.manifest_form, opened.manifest is None)
+    return Head(document, _metadata(opened), values, frozenset(parts.apart), opened.manifest_form, opened.manifest is None)
 
 
 def _metadata(opened: OpenedCheckpoint) -> Fields:

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.binding import WriteClaims
 from ..core.opaque import opaque
 from ..errors import EncryptedSerdeError
-from ..maintenance.codec import Opened
+from ..rows.parts import Opened
 from ..rows.writes import Write as Live
 from ..rows.writes import in_order, require_whole, whole_batches
 from ..wrapping.serialize import Waiting

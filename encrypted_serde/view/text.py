@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from .printable import one_line, printable, size_text
-from .values import Binary, Object, Opaque, Scalar, Value, as_json
+from .values import Binary, Fields, Object, Opaque, Scalar, Sequence, Value, as_json
 
 MAX_TEXT = 2000
 """Characters of a text that is not shown whole."""
 
 MAX_PARTS = 50
 """Entries of a list or a dict that is not shown whole."""
+
+
+MAX_ALL = 2000
+"""Parts of a value, at all levels together, that is not shown whole."""
+
+
+def trimmed(value: Value) -> Value:
+    """Returns the beginning of a value: lists in lists in lists would make a page without end."""
+    return _Trimming().trimmed(value)
+
+
+class _Trimming:
+    def __init__(self) -> None:
+        self._left = MAX_ALL
+
+    def trimmed(self, value: Value) -> Value:
+        """Returns a value with as many parts as are left."""
+        self._left -= 1
+        if isinstance(value, Object):
+            return replace(value, content=self.trimmed(value.content))
+        if isinstance(value, Sequence):
+            return Sequence(tuple(self._some(value.items)))
+        if isinstance(value, Fields):
+            items = [*self._some([item for _, item in value.pairs])]
+            return Fields(tuple(zip([key for key, _ in value.pairs], items, strict=False)))
+        return value
+
+    def _some(self, items: Collection[Value]) -> Iterator[Value]:
+        for number, item in enumerate(items):
+            if self._left <= 0:
+                yield Opaque(f"{len(items) - number:,} more", 0)
+                return
+            yield self.trimmed(item)
 
 
 def short(value: Value, limit: int | None = None) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from ..anchor.client import AnchorClient
 from ..errors import EncryptedSerdeError
+from .anchoring import AnchoredThread
 from .changes import Change, compare
 from .deltas import Replayed, names_of, replay
 from .execution import ERROR, INTERRUPT, is_internal, next_nodes
@@ -34,11 +37,14 @@ class Thread:
     Attributes:
         id: Its id.
         spots: Its checkpoints, the newest first, unverified.
+        missing: What an anchor requires of it and the database does not have.
     """
 
-    def __init__(self, source: Source, looker: Looker, mask: Mask, thread_id: str) -> None:
+    def __init__(self, source: Source, looker: Looker, mask: Mask, thread_id: str, client: AnchorClient | None = None) -> None:
+        self._anchored = None if client is None else AnchoredThread(client, thread_id)
         self.id, self.spots = thread_id, tuple(source.spots(thread_id))
         self._source, self._looker, self._mask = source, looker, mask
+        self.missing = () if self._anchored is None else self._anchored.missing(self.spots)
         if not self.spots:
             looker.look({"thread": thread_id}, Refused("NotFound", ""))
             raise NotFound("the database has no such thread")
@@ -58,9 +64,16 @@ class Thread:
         self._looker.look({"thread": self.id})
         spots = self.spots[start : start + limit]
         heads = self._source.heads(self.id, spots)
-        writes = self._source.writes(self.id, spots, _TASK_CHANNELS)
-        lines = tuple(_line(spot, heads.get(spot), writes.get(spot, ())) for spot in spots)
-        return HistoryPage(lines, start, len(self.spots), self.spots)
+        writes = self._source.writes(self.id, spots, () if self._anchored else _TASK_CHANNELS)
+        lines = tuple(self._line(spot, heads.get(spot), writes.get(spot, ())) for spot in spots)
+        return HistoryPage(lines, start, len(self.spots), self.spots, self.missing)
+
+    def _line(self, spot: Spot, head: Head | Refused | None, writes: Sequence[StoredWrite]) -> HistoryLine:
+        """Returns a checkpoint as a history has it; refused too where the anchor refuses it."""
+        if self._anchored is None or not isinstance(head, Head):
+            return _line(spot, head, writes)
+        refused = self._anchored.refusal(spot, writes)
+        return replace(_line(spot, refused or head, writes), is_entered=self._anchored.is_entered(spot))
 
     def latest(self, namespace: str = "") -> Checkpoint:
         """Returns the newest checkpoint of the root graph, or of another namespace.
@@ -134,8 +147,8 @@ class Thread:
     def _read(self, spot: Spot) -> Checkpoint:
         head = self._source.heads(self.id, [spot]).get(spot)
         stored = self._source.writes(self.id, [spot]).get(spot, [])
-        line = _line(spot, head, stored)
-        if not isinstance(head, Head):
+        line = self._line(spot, head, stored)
+        if not isinstance(head, Head) or line.refused is not None:
             return Checkpoint(line)
         mask = self._mask
         versions = head.document.get("channel_versions", {})

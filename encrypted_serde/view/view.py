@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any, NamedTuple
 
+from ..anchor.client import AnchorClient
+from ..anchor.entries import Anchor
 from ..audit import AuditListener
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError
 from ..maintenance.codec import Switches
 from ..maintenance.database import first_id
+from .anchoring import AnchoredThread, threads_gone
 from .finding import Findings, find
 from .looking import Looker
 from .masking import Mask
 from .model import (
     Item,
+    Namespace,
     Occurrence,
     Refused,
     ThreadLine,
@@ -30,6 +35,8 @@ from .thread import PAGE, NotFound, Thread, time_of
 
 CHECKED = 5
 """So many checkpoints of a thread are verified for a list of threads."""
+
+UNREADABLE = Refused("MalformedEnvelope", "the names in the row are none that a saver writes")
 
 _SCANNED = 2000  # threads looked through for one page of one context
 
@@ -70,6 +77,7 @@ def open_view(
     reason: str | None = None,
     audit: AuditListener | None = None,
     mask: Iterable[str] = (),
+    anchor: Anchor | None = None,
     allow_plaintext: bool = False,
     allow_unbound: bool = False,
 ) -> View:
@@ -87,6 +95,7 @@ def open_view(
         audit: Is told of every look, before anything is returned.
         mask: What to hide in values: ``email``, ``iban``, ``card``, ``phone``, ``token``, or a regular expression. It is no
             anonymisation.
+        anchor: Knows what must be there: what is missing is marked, and what was put back is refused. The caller closes it.
         allow_plaintext: Show also what was never sealed, marked as such.
         allow_unbound: Show also what `EncryptedSerializer` sealed, marked as such.
 
@@ -105,9 +114,15 @@ def open_view(
         ```
     """
     looker, masked = Looker(actor, reason, audit), Mask.of(mask)
+    client = None if anchor is None else AnchorClient(anchor, keys, writes=False)
     with ExitStack() as stack:
         source = open_source(stack, database, keys, context, Switches(allow_plaintext, allow_unbound))
-        return View(source, looker, masked, context, stack.pop_all())
+        return View(source, looker, masked, _Limits(context, client), stack.pop_all())
+
+
+class _Limits(NamedTuple):
+    context: Mapping[str, str] | None
+    client: AnchorClient | None
 
 
 class View:
@@ -121,11 +136,12 @@ class View:
         has_items: Whether it has items of a store.
     """
 
-    def __init__(self, source: Source, looker: Looker, mask: Mask, context: Mapping[str, str] | None, stack: ExitStack) -> None:
+    def __init__(self, source: Source, looker: Looker, mask: Mask, limits: _Limits, stack: ExitStack) -> None:
         self.source, self.looker, self.mask = source, looker, mask
         self.label, self.server = source.label, source.server
         self.has_threads, self.has_items = source.has_threads, source.has_items
-        self._context, self._stack = context, stack
+        self._context, self._client = limits
+        self._stack = stack
 
     def __enter__(self) -> View:
         return self
@@ -134,8 +150,12 @@ class View:
         self.close()
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection, and what `close_with` was given."""
         self._stack.close()
+
+    def close_with(self, other: AbstractContextManager[Any]) -> None:
+        """Leaves another context when the view is closed."""
+        self._stack.push(other.__exit__)
 
     # --- threads
 
@@ -150,7 +170,10 @@ class View:
         self.looker.look({"list": "threads"})
         is_narrow = bool(search.tenant) or self._context is not None
         conditions, place = search.conditions(), _split(after)
+        is_all = not (after or conditions or is_narrow)
+        known = [] if self._client is None or not is_all else self._client.threads()
         total = None if after or is_narrow else self._count(conditions)
+        gone = threads_gone(self._client, self.source.thread_ids(), known) if self._client and is_all else None
         lines: list[ThreadLine] = []
         size, left, more = _SCANNED // 4 if is_narrow else limit + 1, _SCANNED, self.has_threads
         while more and left > 0:
@@ -158,11 +181,11 @@ class View:
             more, left = len(found) == size, left - len(found)
             for name, count, newest in found:
                 if len(lines) == limit:
-                    return ThreadPage(tuple(lines), total, "\n".join(place))
+                    return ThreadPage(tuple(lines), total, "\n".join(place), gone)
                 place = (newest, name)
                 line = self._narrow_line(place, count, search) if is_narrow else self._thread_line(place, count, CHECKED)
                 lines += [] if line is None else [line]
-        return ThreadPage(tuple(lines), total, "\n".join(place) if more else "")
+        return ThreadPage(tuple(lines), total, "\n".join(place) if more else "", gone)
 
     def _count(self, conditions: Mapping[str, str]) -> int:
         return self.source.count_threads(conditions) if self.has_threads else 0
@@ -176,13 +199,17 @@ class View:
 
     def _thread_line(self, place: Sequence[str], count: int, checked: int) -> ThreadLine:
         newest, name = place
+        anchored = None if self._client is None or checked == 1 else AnchoredThread(self._client, name)
+        missing = () if anchored is None else anchored.missing(self.source.spots(name))
         spots = self.source.spots(name, checked)
         heads = self.source.heads(name, spots)
         outcomes = [heads.get(spot) for spot in spots]
-        refused = next((each for each in outcomes if isinstance(each, Refused)), None)
+        refused = next((each or UNREADABLE for each in outcomes if not isinstance(each, Head)), None if spots else UNREADABLE)
         first = outcomes[0] if outcomes else None
         context = first.form.context if isinstance(first, Head) else None
-        return ThreadLine(name, count, newest, time_of(first, newest), context and context.pairs, len(spots), refused)
+        return ThreadLine(
+            name, count, newest, time_of(first, newest), context and context.pairs, len(spots), refused, len(missing)
+        )
 
     def thread(self, thread_id: str) -> Thread:
         """Returns a thread.
@@ -190,39 +217,72 @@ class View:
         Raises:
             NotFound: If the database has no checkpoint of it.
         """
-        return Thread(self.source, self.looker, self.mask, thread_id)
+        return Thread(self.source, self.looker, self.mask, thread_id, self._client)
 
     # --- items
 
-    def namespaces(self, *, after: str = "", limit: int = PAGE) -> list[tuple[str, int]]:
-        """Returns the namespaces of a store, as the database has them, and the number of their items."""
-        self.looker.look({"list": "namespaces"})
-        return self.source.prefixes(after, limit)
-
-    def items(self, namespace: str, *, after: str = "", limit: int = PAGE) -> list[Item]:
-        """Returns items of a namespace, in the order of their keys, opened.
+    def namespaces(self, *, after: str = "", limit: int = PAGE) -> list[Namespace]:
+        """Returns the namespaces of a store.
 
         Args:
-            namespace: As the database has it: labels joined by dots.
+            after: `Namespace.place` of the last one before.
+            limit: So many at most.
+        """
+        self.looker.look({"list": "namespaces"})
+        return self._namespaces(after, limit)
+
+    def _namespaces(self, after: str, limit: int) -> list[Namespace]:
+        found = [(place, count, place.split(".")) for place, count in self.source.prefixes(after, limit)]
+        names = self.source.labels({label for *_, labels in found for label in labels})
+        return [Namespace(tuple(names.get(label, label) for label in labels), place, count) for place, count, labels in found]
+
+    def _place_of(self, namespace: str) -> str:
+        """Returns what the database calls a namespace."""
+        after, found = "", [Namespace((), namespace, 0)] if self.source.keys(namespace, "", 1) else self._namespaces("", PAGE)
+        while found:
+            for each in found:
+                if namespace in (each.place, ".".join(each.labels)):
+                    return each.place
+            after = found[-1].place
+            found = self._namespaces(after, PAGE)
+        return namespace
+
+    def items(self, namespace: str, *, after: str = "", limit: int = PAGE) -> list[Item]:
+        """Returns items of a namespace, opened, in the order of the keys that the database has.
+
+        Args:
+            namespace: Its labels, joined by dots; or as the database has it.
             after: The key, as the database has it, of the last item before.
             limit: So many at most.
         """
         self.looker.look({"namespace": namespace})
-        return [self._item(item) for item in self.source.items(namespace, self.source.keys(namespace, after, limit))]
+        return self._items(self._place_of(namespace), after, limit)
+
+    def _items(self, place: str, after: str, limit: int) -> list[Item]:
+        return [self._item(item) for item in self.source.items(place, self.source.keys(place, after, limit))]
 
     def item(self, namespace: str, key: str) -> Item:
-        """Returns an item, named as the database does.
+        """Returns an item, by the names of the application or of the database.
 
         Raises:
             NotFound: If there is none.
         """
-        found = self.source.items(namespace, [key])
-        if not found:
-            self.looker.look({"namespace": namespace, "key": key}, Refused("NotFound", ""))
+        place = self._place_of(namespace)
+        item = next(iter(map(self._item, self.source.items(place, [key]))), None) or self._by_key(place, key)
+        self.looker.look({"namespace": namespace, "key": key}, Refused("NotFound", "") if item is None else item.refused)
+        if item is None:
             raise NotFound("the database has no such item")
-        item = self._item(found[0])
-        self.looker.look({"namespace": namespace, "key": key}, item.refused, item.context)
         return item
+
+    def _by_key(self, place: str, key: str) -> Item | None:
+        after, found = "", self._items(place, "", PAGE)
+        while found:
+            for item in found:
+                if item.key == key:
+                    return item
+            after = found[-1].place[1]
+            found = self._items(place, after, PAGE)
+        return None
 
     # --- everything
 

@@ -120,7 +120,7 @@ class Admission:
             UnsupportedCipher: If it is of langgraph's own serializer, or of nobody we know.
             EncryptedSerdeError: If it is admitted and does not open.
         """
-        admitted = self.open(type_tag, data, context=context)
+        admitted = self.open(type_tag, data, context=context, is_proven=is_proven)
         self.settle(admitted, len(data), is_proven=is_proven)
         return admitted
 
@@ -134,9 +134,13 @@ class Admission:
             raise PlaintextRefused(f"{what} that was never sealed stands where sealed ones belong")
         self.settle(Admitted(PLAINTEXT, inner_type, b""), None, is_proven=is_proven)
 
-    def open(self, type_tag: str, data: bytes, *, context: EncryptionContext | None = None) -> Admitted:
+    def open(
+        self, type_tag: str, data: bytes, *, context: EncryptionContext | None = None, is_proven: bool = False
+    ) -> Admitted:
         """Does what `admit` does, and counts nothing."""
         try:
+            if is_proven and "+" not in type_tag:
+                raise PlaintextRefused(f"a value of type {type_tag!r} stands beside what we sealed: no switch admits it")
             return self._open(type_tag, data, context)
         except EncryptedSerdeError as error:
             if isinstance(self._sealer, AuditedSealer):

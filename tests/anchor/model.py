@@ -150,6 +150,28 @@ class Model:
             elif row.named and is_ended and ends_all:
                 row.named, row.standing = False, row.standing if row.there else "gone"
 
+    def accepts(self, thread_id: str, content: dict[tuple[str, str], Values]) -> None:
+        """An operator restored a backup, and accepted what it lacks."""
+        thread = self.thread(thread_id)
+        thread.is_open = False
+        for key, row in thread.rows.items():
+            is_there = row.there = key in content
+            if row.standing == "gone":
+                continue
+            if not is_there:
+                row.standing = "gone" if row.standing == "required" or row.named else row.standing
+            row.named = False
+            for slot, place in row.places.items() if is_there else ():
+                found = content[key].get(slot)
+                if found is None and place.must:
+                    place.replace(set(place.entered))
+                    place.must = False
+                elif found is not None and found not in place.allowed:
+                    place.replace(set(place.entered))
+                    place.replaced.discard(found)
+                    place.allowed.add(found)
+                    place.entered.add(found)
+
     def weaken(self, thread_id: str, keys: set[tuple[str, str]]) -> None:
         """A deletion met a database that somebody had changed: what it was to take may be there or not."""
         for key in keys & self.thread(thread_id).rows.keys():

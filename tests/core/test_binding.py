@@ -75,15 +75,6 @@ def test_a_value_opens_in_no_place_of_another_maker():
                 sealer.open_bound(sealed, makers[found])
 
 
-def test_a_send_stands_where_a_write_of_its_channel_would_and_claims_less():
-    place = Place.of("t", "")
-    send = binding.send(place, "c1", 0, 2)
-    assert send.location == binding.write(place, "__pregel_tasks", WriteClaims()).location
-    assert send.claims == {"checkpoint_id": "c1", "idx": 0, "size": 2}
-    with pytest.raises(MalformedEnvelope):
-        WriteClaims.read(send.claims)
-
-
 # --- claims
 
 
@@ -132,7 +123,6 @@ def test_claims_are_encoded_as_the_writer_encodes_them(version):
         binding.delta(place, "x", version),
         binding.write(place, "x", CLAIMS),
         binding.write(place, "x", SPECIAL),
-        binding.send(place, "c1", 0, 2),
     ):
         assert made.encoded == encode_claims(made.claims)
         assert decode_claims(made.encoded) == made.claims

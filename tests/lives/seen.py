@@ -111,7 +111,8 @@ def rows(found: list[Any]) -> Any:
 
 
 def _row(row: Any) -> Any:
-    checkpoint = {name: value for name, value in row.checkpoint.items() if name != "ts"}
+    left_out = ("ts", "pending_sends") if row.checkpoint.get("v") == 4 else ("ts",)  # sends mean nothing in format 4
+    checkpoint = {name: value for name, value in row.checkpoint.items() if name not in left_out}
     parent = row.parent_config and row.parent_config["configurable"]["checkpoint_id"]
     writes = sorted((repr(write[1]), _Write(*write[1:])) for write in row.pending_writes or [])
     configurable = row.config["configurable"]

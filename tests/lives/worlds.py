@@ -384,6 +384,8 @@ class OurWorld(World):
             "compression": rng.choice((None, "zstd")),
         }
         self._unbound = self.mode == "serde"
+        if self._unbound and self._wrapping["context"]:  # what it wrote before had none
+            self._wrapping["accept_contexts"] = ({},)
         super().__init__(home)
 
     def open(self) -> BaseCheckpointSaver[Any]:

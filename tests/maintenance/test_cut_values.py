@@ -14,11 +14,11 @@ from encrypted_serde.core.binding import Place
 from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
 from encrypted_serde.core.format import sealed_text
 from encrypted_serde.maintenance.address import parse_address
-from encrypted_serde.maintenance.classify import find_typed
-from encrypted_serde.maintenance.database import HEAD, TAIL
+from encrypted_serde.maintenance.database import TAIL
 from encrypted_serde.maintenance.mysql import MysqlDatabase
 from encrypted_serde.maintenance.postgres import PostgresDatabase
 from encrypted_serde.maintenance.sqlite import SqliteDatabase
+from encrypted_serde.rows.stored import HEAD, find_typed
 from encrypted_serde.wrapping.inert import Inert, pack
 from encrypted_serde.wrapping.upstream import DELTA_SNAPSHOT
 

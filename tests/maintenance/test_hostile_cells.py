@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from encrypted_serde import EncryptedSaver
 from encrypted_serde.maintenance import expire, reencrypt, scan, verify
-from encrypted_serde.maintenance.classify import find_part
+from encrypted_serde.rows.stored import find_part
 from encrypted_serde.wrapping.inert import FOREIGN, Inert
 from tests.maintenance import sql
 from tests.maintenance.forms import BOTH, EVERYTHING, NEW_KEY, OLD_KEY, config_of, open_saver

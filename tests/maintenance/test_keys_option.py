@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import typer
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.store.memory import InMemoryStore
 
 from encrypted_serde import EncryptedSaver, Key, Keyring, encryption_context
+from encrypted_serde.cli.app import make_app
 from encrypted_serde.cli.app import run as run_command
 from encrypted_serde.kms.local import LocalKeyWrapper
 from encrypted_serde.tenants.keyring import TenantKeyring
@@ -129,3 +131,31 @@ def test_a_provider_with_keys_of_its_own_takes_no_name(run: Callable[..., Done],
     assert done.code == 1
     assert "--database-name" in done.err
     assert run("verify", "app.db", "--keys", "keys_of_the_app:key", "--database-name", "production").code == 3
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+ANCHOR = ["anchor accept", "anchor init", "anchor rekey", "anchor status"]
+
+
+@pytest.mark.parametrize("name", [*ANCHOR, "expire", "find", "reencrypt", "scan", "show", "verify", "view"])
+def test_every_command_on_a_database_takes_keys_and_the_name_of_the_database(name: str) -> None:
+    found = dict(commands(typer.main.get_command(make_app())))
+    options = {option for parameter in found[name].params for option in parameter.opts}
+    assert {"--keys", "--database-name"} <= options
+
+
+def test_no_command_on_a_database_is_left_out_of_that() -> None:
+    with_database = {
+        name
+        for name, command in commands(typer.main.get_command(make_app()))
+        if any(parameter.name == "database" for parameter in command.params)
+    }
+    listed = {"anchor accept", "anchor init", "anchor status", "expire", "find", "reencrypt", "scan", "show", "verify", "view"}
+    assert with_database - listed == {"prove-erased"}  # whose keys have a key store of their own

@@ -86,14 +86,6 @@ def test_channel_values_and_pending_sends_are_no_part_of_it():
     assert digest({**CHECKPOINT, "channel_values": {"a": 1}, "pending_sends": [1]}, {}) == digest(CHECKPOINT, {})
 
 
-# rule F-29
-@pytest.mark.parametrize(("version", "is_one"), [(1, True), (3, True), (4, False), (5, False)])
-def test_below_format_4_the_version_of_the_sends_is_left_out(version, is_one):
-    without = {**CHECKPOINT, "v": version}
-    with_sends = {**without, "channel_versions": {**CHECKPOINT["channel_versions"], "__pregel_tasks": "9"}}
-    assert (digest(without, {}) == digest(with_sends, {})) is is_one
-
-
 class _Colour(enum.Enum):
     RED = 1
 

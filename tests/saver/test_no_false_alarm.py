@@ -249,21 +249,3 @@ def test_deleting_a_thread(store):
     assert saver.get_tuple(_config("one")) is None
     assert list(saver.list(_config("one"))) == []
     assert saver.get_tuple(_config("two"))
-
-
-@pytest.mark.parametrize("version", [1, 2, 3])
-def test_sends_that_langgraph_moves_out_of_old_formats(store, version):
-    # Formats below 4 keep sends among the writes of the parent; Postgres collects them while it loads.
-    saver = store.saver()
-    config = _config("old", checkpoint_ns="")
-    ids = ["00000000-0000-6000-8000-000000000001", "00000000-0000-6000-8000-000000000002"]
-    base = {"v": version, "ts": "", "channel_values": {}, "versions_seen": {}, "pending_sends": []}
-    versions = {"log": saver.get_next_version(None, None)}
-    parent = saver.put(config, {**base, "id": ids[0], "channel_versions": {}}, {"source": "input"}, {})
-    saver.put_writes(parent, [("__pregel_tasks", "first send"), ("__pregel_tasks", "second send")], ids[0], "~a")
-    child = {**base, "id": ids[1], "channel_values": {"log": ["x"]}, "channel_versions": versions}
-    stored = saver.put(parent, child, {"source": "loop"}, versions)
-    for found in (store.saver().get_tuple(stored), next(iter(store.saver().list(stored)))):
-        assert found.checkpoint["channel_values"]["log"] == ["x"]
-        if isinstance(store, PostgresDatabase):
-            assert found.checkpoint["channel_values"]["__pregel_tasks"] == ["first send", "second send"]

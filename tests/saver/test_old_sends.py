@@ -10,7 +10,7 @@ from langgraph.checkpoint.serde.types import TASKS as SENDS
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
-from encrypted_serde import EncryptedSaver, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused, WrongLocation
+from encrypted_serde import EncryptedSaver, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from encrypted_serde.core.format import bytes_of_text, sealed_text
 from tests.saver.databases import Database, Place, PostgresDatabase
 from tests.saver.threads import assert_refused, make_checkpoint
@@ -132,50 +132,6 @@ def _old_format(database: Database, *, sends: int = 2) -> tuple[Place, Place]:
         for task in (OTHER_TASK, TASK):
             saver.put_writes(config, [(SENDS, f"{step} {task[-1]} {number}") for number in range(sends)], task, f"~{task[-1]}")
     return places[0], places[1]
-
-
-def _gathered(database: Database, place: Place) -> Any:
-    return database.saver().get_tuple(place.config).checkpoint["channel_values"].get(SENDS)
-
-
-# rule F-38
-def test_gathered_sends_are_the_parents_in_their_order(database):
-    _, child = _old_format(database)
-    expected = ["0 a 0", "0 a 1", "0 b 0", "0 b 1"] if isinstance(database, PostgresDatabase) else None
-    assert _gathered(database, child) == expected
-    versions = database.saver().get_tuple(child.config).checkpoint["channel_versions"]
-    plain = database.plain().get_tuple(child.config).checkpoint["channel_versions"]
-    assert versions == plain
-
-
-# rule F-38
-@only_postgres
-@pytest.mark.parametrize("how", ["one is missing", "one is doubled", "one is of another parent", "one is plaintext"])
-def test_gathered_sends_are_each_of_the_parents_once(database, how):
-    parent, child = _old_format(database)
-    if how == "one is missing":
-        database.sql(f"DELETE FROM {{writes}} WHERE {ROW} AND task_id = ? AND idx = 1", *parent, TASK)
-    elif how == "one is doubled":
-        columns = "thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, channel, type, {value}"
-        where = f"{ROW} AND task_id = ? AND idx = 1"
-        database.sql(
-            f"INSERT INTO {{writes}} ({columns}, idx) SELECT {columns}, 7 FROM {{writes}} WHERE {where}",
-            *parent,
-            TASK,
-        )
-    elif how == "one is of another parent":
-        database.sql(f"UPDATE {{writes}} SET checkpoint_id = ?, idx = idx + 5 WHERE {ROW}", parent.checkpoint_id, *child)
-    else:
-        database.plain().put_writes(parent.config, [(SENDS, "made up")], OTHER_TASK[:-1] + "c")
-    assert_refused(database, child, PlaintextRefused if how == "one is plaintext" else WrongLocation)
-
-
-# rule F-38
-@only_postgres
-def test_gathered_sends_need_a_parent(database):
-    parent, child = _old_format(database)
-    database.sql(f"UPDATE checkpoints SET parent_checkpoint_id = ? WHERE {ROW}", child.checkpoint_id, *parent)
-    assert_refused(database, parent, WrongLocation)
 
 
 @only_sqlite

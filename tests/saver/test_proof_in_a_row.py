@@ -95,16 +95,6 @@ def test_a_row_that_was_stripped_of_its_manifest_is_refused_under_every_switch(d
         database.saver(**switch).get_tuple(here.config)
 
 
-@pytest.mark.parametrize("switch", SWITCHES)
-def test_a_stripped_row_is_known_by_its_sends_too(database, switch):
-    checkpoint = {**make_checkpoint(1, {}, {}), "v": 3, "pending_sends": ["first"]}
-    database.saver().put(CONFIG, checkpoint, {"source": "loop"}, {})
-    here = Place("one", "", checkpoint["id"])
-    database.edit_metadata(here, lambda metadata: metadata.pop("es1"))
-    with pytest.raises(PlaintextRefused):
-        database.saver(**switch).get_tuple(here.config)
-
-
 @only_sqlite
 @pytest.mark.parametrize("switch", [{"allow_unbound": True}, {"legacy_keys": [b"k" * 32]}])
 def test_a_readable_checkpoint_was_never_encrypted_and_needs_the_switch_for_plaintext(database, switch):

@@ -10,12 +10,10 @@ import json
 import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
-from langgraph.checkpoint.serde.types import TASKS as SENDS
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from encrypted_serde import EncryptedSaver, Key, UnknownKey, WrongLocation
-from encrypted_serde.core.format import sealed_text
-from tests.saver.databases import Place, PostgresDatabase
+from tests.saver.databases import Place
 from tests.saver.threads import TASKS, assert_refused, make_checkpoint, write_thread, writes_of
 
 ROW = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
@@ -169,42 +167,6 @@ def test_one_of_several_writes_is_not_deleted_from_a_history(database):
         history(verify_delta_history=True)
     with pytest.raises(WrongLocation):
         history()
-
-
-def _old_format(database):
-    """Parent and child in format 3; a task of the parent sends twice."""
-    saver, config, places = database.saver(), CONFIG, []
-    for step in range(2):
-        checkpoint = {**make_checkpoint(step, {}, {"log": f"{step + 1:032}.0.5"}), "v": 3}
-        config = saver.put(config, checkpoint, {"source": "loop", "step": step}, checkpoint["channel_versions"])
-        saver.put_writes(config, [(SENDS, f"{step} first"), (SENDS, f"{step} second")], TASKS[0])
-        places.append(Place("one", "", checkpoint["id"]))
-    return places
-
-
-@only_postgres
-def test_all_sends_of_an_old_format_are_deleted_but_not_one(database):
-    # rule F-38
-    parent, child = _old_format(database)
-    found = database.saver().get_tuple(child.config).checkpoint
-    assert found["channel_values"][SENDS] == ["0 first", "0 second"]
-    assert found["channel_versions"][SENDS] == max(found["channel_versions"].values())
-    database.sql(f"DELETE FROM {{writes}} WHERE {ROW} AND idx = 0", *parent)
-    assert_refused(database, child, WrongLocation, "missing")
-    database.sql(f"DELETE FROM {{writes}} WHERE {ROW}", *parent)
-    assert SENDS not in database.saver().get_tuple(child.config).checkpoint["channel_values"]
-
-
-def test_a_write_of_a_task_is_no_pending_send_of_its_checkpoint(database):
-    # rule F-37
-    saver = database.saver()
-    checkpoint = {**make_checkpoint(0, {}, {}), "v": 3}
-    here = Place("one", "", checkpoint["id"])
-    saver.put_writes(saver.put(CONFIG, checkpoint, {"source": "loop", "step": 0}, {}), [(SENDS, "a send")], TASKS[0])
-    [(sent,)] = database.sql("SELECT {value} FROM {writes}")
-    sent = sealed_text(sent) if isinstance(database, PostgresDatabase) else sent
-    database.edit_checkpoint(here, lambda document: document.update(pending_sends=[sent]))
-    assert_refused(database, here, WrongLocation, "write of a task")
 
 
 class _Counting(SqliteSaver):

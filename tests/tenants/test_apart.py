@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -29,6 +29,7 @@ from encrypted_serde import (
 from encrypted_serde.core.waiting import KeyNotHere, PromptKeyProvider, aside, promptly
 from encrypted_serde.kms.local import LocalKeyWrapper
 from encrypted_serde.kms.per_tenant import PerTenantWrapper
+from encrypted_serde.tenants import fetching
 from encrypted_serde.tenants.fetching import REMEMBERED
 from encrypted_serde.tenants.keyring import CacheLimits, TenantKeyring
 from tests.tenants.conftest import Clock
@@ -165,6 +166,19 @@ def test_threads_that_wait_for_one_tenant_ask_its_service_once_when_it_fails(two
         assert two.keys.encryption_key(dict(ACME))
         two.bad.answers.set()
         assert {type(each.exception()) for each in asked} == {KeyServiceError}
+    assert two.bad.calls == 1
+
+
+def test_a_service_that_hangs_does_not_take_all_threads(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "PATIENCE", 0.05)
+    with ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(two.keys.encryption_key, dict(MALLORY)) for _ in range(20)]
+        at_once, waiting = wait(asked, return_when=FIRST_EXCEPTION)
+        while len(at_once) < 17:  # one fetches, two wait for it
+            at_once, waiting = wait(asked, timeout=0.1)
+        assert len(waiting) == 3
+        assert {each.exception().retryable for each in at_once} == {True}  # type: ignore[union-attr]
+        two.bad.answers.set()
     assert two.bad.calls == 1
 
 

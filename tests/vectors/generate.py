@@ -196,9 +196,9 @@ def manifests() -> list[Vector]:
     counters = {"long": "x" * 40, "integers": [0, 127, 128, 255, 256, 65536, -1, -32, -33, -129, 1 << 32, -(1 << 40)]}
     others = {"floats": [0.5, 2.0, -3.0], "none": None, "yes": True, "many": list(range(20)), "text": "Grüße \U0001f511" * 30}
     metadata = {"source": "loop", "step": 1, "parents": {}, "counters_since_delta_snapshot": counters, "readable": others}
-    before_v4 = {**checkpoint, "v": 3, "channel_versions": {"messages": 2, "__pregel_tasks": 7}}
+    old = {**checkpoint, "v": 3, "channel_versions": {"messages": 2, "__pregel_tasks": 7}}
     rows = []
-    for name, stored, parent in [("first of its thread", checkpoint, None), ("format below 4", before_v4, "parent-id")]:
+    for name, stored, parent in [("first of its thread", checkpoint, None), ("another format", old, "parent-id")]:
         private = ("msgpack", bytes.fromhex("81a7757365725f6964a26a6f"))  # {"user_id": "jo"}
         manifest = Manifest(stored["id"], parent, ["flag", "messages"], ["Grüße"], private, digest(stored, metadata))
         location = ["manifest", "thread-1", "", stored["id"]]

@@ -214,7 +214,7 @@ def malformed_claims() -> dict[str, bytes]:
         "surrogate in a name": b"\2" + task_id + b"\4\xed\xa0\x80\0" + call + b"\0\1\1",
         "special write at position 0": b"\3" + good + b"\0",
         "special write with a batch": b"\3" + good + b"\4\1\1",
-        "send cut": b"\4" + checkpoint_id + b"\0",
+        "a kind that is not known": b"\4" + checkpoint_id + b"\0\1",
     }
 
 

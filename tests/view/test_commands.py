@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import signal
+import socket
 import stat
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -215,6 +222,46 @@ def test_find_says_what_it_could_not_search(run, database: str) -> None:
     assert found.code == 3
     assert "not searched: 3 rows: WrongLocation" in found.out
     assert run("find", "nobody said this", "--context", "tenant_id=globex").code == 3
+
+
+# --- view ---------------------------------------------------------------------------------------------------------------
+
+
+def test_view_serves_until_it_is_interrupted(database: str, key: Key) -> None:
+    command = [sys.executable, "-m", "encrypted_serde", "view", database, "--no-browser"]
+    environment = {**os.environ, "ENCRYPTED_SERDE_KEY": key.to_text()}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        address = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}", address)
+        with httpx.Client() as client:
+            assert client.get(address).status_code == 200
+            assert "thread of acme" in client.get(address.partition("?")[0]).text
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+
+
+def test_a_port_that_is_taken_is_one_line(run) -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        found = run("view", "--no-browser", "--port", str(taken.getsockname()[1]))
+    assert (found.code, found.out, found.err.count("\n")) == (1, "", 1)
+    assert "ConfigurationError: cannot listen at 127.0.0.1" in found.err
+
+
+@pytest.mark.parametrize("name", [name for name in NOTHING if name != "another tenant"])  # whose own threads it would serve
+def test_view_serves_nothing_to_who_may_not_look(run, monkeypatch, name: str) -> None:
+    environment, arguments, said = NOTHING[name]
+    for variable, value in (environment or {}).items():
+        monkeypatch.setenv(variable, value)
+    if name == "wrong key":
+        monkeypatch.setenv("ENCRYPTED_SERDE_KEY", Key.generate().to_text())
+    found = run("view", "--no-browser", *arguments)
+    assert (found.code, found.out, found.err.count("\n")) == (1, "", 1)
+    assert said in found.err
 
 
 # --- what the page promises ---------------------------------------------------------------------------------------------

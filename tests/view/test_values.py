@@ -25,6 +25,7 @@ from langgraph.types import Interrupt, Send
 from encrypted_serde.view import Block, Fields, Object, Opaque, Scalar, Value, as_json
 from encrypted_serde.view.messages import as_conversation, as_message
 from encrypted_serde.view.printable import one_line, printable
+from encrypted_serde.view.text import MAX_ALL, trimmed
 from encrypted_serde.view.values import MAX_DEPTH, MAX_PARTS, of_plain, read_value, texts
 
 
@@ -164,6 +165,17 @@ def test_plain_values_come_back_as_they_are(value: Any) -> None:
         return of_plain(part) if not isinstance(part, list) else type(of_plain([]))(tuple(map(expected, part)))
 
     assert of_plain(value) == expected(value)
+
+
+def test_lists_in_lists_make_no_page_without_end() -> None:
+    value: Any = "x"
+    for _ in range(5):
+        value = [value] * 50
+    found = trimmed(of_plain(value[:10]))
+    assert sum(1 for _ in texts(found)) <= MAX_ALL
+    assert "more" in str(found)
+    small = of_plain({"a": [1, {"b": Color.RED.value}]})
+    assert trimmed(small) == small
 
 
 # --- messages ----------------------------------------------------------------------------------------------------------

@@ -284,12 +284,19 @@ def test_items_are_shown_under_the_names_of_the_application(tmp_path: Any, pseud
         store.put(("users", "42"), "profile", {"name": "Ann", "tags": ["a", "b"]})
     with open_view(place, OLD_KEY) as view:
         assert (view.has_threads, view.has_items) == (False, True)
-        [(namespace, count)] = view.namespaces()
-        [item] = view.items(namespace)
+        [namespace] = view.namespaces()
+        [item] = view.items(namespace.place)
+        assert view.items("users.42") == [item]
+        assert view.item("users.42", "profile") == item
+        with pytest.raises(NotFound):
+            view.item("users.42", "another")
+        assert view.items("users.43") == []
         assert view.item(*item.place) == item
         assert view.threads().lines == ()
         [found] = view.find("ANN").occurrences
-    assert (count, item.namespace, item.key) == (1, ("users", "42"), "profile")
+    assert (namespace.labels, namespace.items) == (("users", "42"), 1)
+    assert (namespace.place == "users.42") is not pseudonymous
+    assert (item.namespace, item.key) == (("users", "42"), "profile")
     assert as_json(item.value) == {"name": "Ann", "tags": ["a", "b"]}
     assert dict(found.place) == {"namespace": "users.42", "key": "profile"}
 

@@ -25,7 +25,7 @@ from ..masking import NOTICE
 from ..messages import as_message
 from ..model import Checkpoint, HistoryPage
 from ..printable import one_line, printable, size_text
-from ..text import MAX_PARTS, MAX_TEXT, cut, pairs_text, short, text_size, time_text
+from ..text import MAX_PARTS, MAX_TEXT, cut, pairs_text, short, text_size, time_text, trimmed
 from ..thread import PAGE, NotFound, Thread
 from ..values import Value, as_json
 from ..view import Search, View
@@ -64,6 +64,7 @@ class Pages:
             "as_message": as_message,
             "asked_in": asked_in,
             "short": short,
+            "trimmed": trimmed,
         }
         self._templates.filters |= {
             "shown": printable,
@@ -170,7 +171,7 @@ class Pages:
         namespace, after = asked.get("namespace", ""), asked.get("after", "")
         if not namespace:
             found, view = await self._desk.ask(lambda view: (view.namespaces(after=after), view))
-            return self._page("namespaces.html", view, found=found, more=found[-1][0] if len(found) == PAGE else "")
+            return self._page("namespaces.html", view, found=found, more=found[-1].place if len(found) == PAGE else "")
         items, view = await self._desk.ask(lambda view: (view.items(namespace, after=after), view))
         more = items[-1].place[1] if len(items) == PAGE else ""
         return self._page("items.html", view, namespace=namespace, items=items, more=more)

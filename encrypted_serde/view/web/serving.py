@@ -9,6 +9,7 @@ from typing import Any
 
 import uvicorn
 
+from ...errors import ConfigurationError
 from ..view import View
 from .desk import Desk, summarise
 from .guard import Guard
@@ -28,14 +29,18 @@ class Server:
         port: The port; 0 for one that is free.
 
     Raises:
-        OSError: If the port cannot be had.
+        ConfigurationError: If the address or the port cannot be had.
     """
 
     def __init__(self, make: Callable[[], View], database: str, facts: Mapping[str, Any], host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((host, port))
+        try:
+            self._socket.bind((host, port))
+        except OSError as error:
+            self._socket.close()
+            raise ConfigurationError(f"cannot listen at {host}, port {port}: {error.strerror}") from None
         self.port = int(self._socket.getsockname()[1])
         self._desk = Desk(make)
         pages = Pages(self._desk, summarise(database, tuple(facts["keys"])), facts)
@@ -43,16 +48,13 @@ class Server:
         shown = f"[{host}]" if ":" in host else LOOPBACK if host == "0.0.0.0" else host  # noqa: S104  # compared, not bound
         self.address = f"http://{shown}:{self.port}/?token={self._guard.token}"
         # No access log: it would name every thread. No server header, no headers of a proxy.
-        config = uvicorn.Config(
-            self._guard, log_level="warning", access_log=False, server_header=False, proxy_headers=False, lifespan="off"
-        )
-        self._server = uvicorn.Server(config)
+        quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False, "proxy_headers": False}
+        self._server = uvicorn.Server(uvicorn.Config(self._guard, lifespan="off", ws="none", **quiet))
 
     def run(self) -> None:
         """Serves until it is stopped, or Ctrl-C."""
-        with closing(self._socket):
+        with closing(self._socket), closing(self._desk):  # also after Ctrl-C, which uvicorn raises again
             self._server.run([self._socket])
-        self._desk.close()
 
     def stop(self) -> None:
         """Stops it, from another thread."""

@@ -1,0 +1,188 @@
+"""The checkpoints of Postgres and MySQL: JSON with scalars inlined; other values have rows of their own."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from ..core import binding
+from ..core.binding import Place
+from ..core.format import sealed_text
+from ..errors import MalformedEnvelope, PlaintextRefused
+from ..rows.manifest import KEY
+from ..rows.parts import Opened, Parts, check_document
+from ..rows.stored import NONE, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Stored, find_part
+from ..rows.write import MetadataKeys
+from ..wrapping.serialize import JSON
+from ..wrapping.upstream import TASKS
+from .checkpoints import CHECKPOINT, MAYBE_TEXT, WHOLE, Checkpoint, Checkpoints, is_before_sends_moved, without_sends
+from .classify import in_document, in_metadata
+from .codec import INLINED, METADATA, READABLE_PART, SAVER, RowCodec, as_msgpack, unpack_exactly
+from .database import OPEN, VERIFY, Column, Database, Paging, Row, Selection
+from .json_columns import as_json, parse_json, parse_metadata
+from .report import Seen, Unconvertible
+
+BOUND = "bound"
+"""Type that databases report for a value in a row of its own that `EncryptedSaver` sealed."""
+
+
+class JsonCheckpoints(Checkpoints):
+    """Checkpoints of Postgres and MySQL: JSON with scalars inlined; other values have rows of their own."""
+
+    stores_all_values = False
+
+    def __init__(self, database: Database, columns: Collection[str]) -> None:
+        super().__init__(database, columns)
+        is_shallow = database.is_shallow
+        self.has_checkpoint_id = not is_shallow
+        names = ("thread_id", "checkpoint_ns")
+        self.key = database.key(names if is_shallow else (*names, "checkpoint_id"), columns)
+        version = "" if is_shallow else f"AND b.version = {database.version}"
+        bound = database.is_bound("b.type", "b." + database.quoted("blob"))
+        self.columns = (
+            *database.hidden(self.key),
+            *(Column(name) for name in names),
+            Column("checkpoint_id", MAYBE_TEXT, sql=database.shallow_id if is_shallow else ""),
+            Column("parent_checkpoint_id", MAYBE_TEXT, sql="NULL" if is_shallow else ""),
+            Column("checkpoint", sql=database.json_text("t.checkpoint")),
+            Column("metadata", sql=database.json_text("t.metadata")),
+            Column("types", MAYBE_TEXT, sql=database.types.format(version=version, bound=bound)),
+            Column("is_ahead", (int, bool), sql=self.is_ahead(), reading=OPEN),
+            Column("is_cut", (int, bool), sql="0" if is_shallow else database.is_cut(), reading=VERIFY),
+        )
+
+    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
+        """Says how the values are stored."""
+        cells = self.checked(row)
+        inside = [*in_metadata(METADATA, parse_json(cells["metadata"]), readable_keys)]
+        if not inside or inside[0].what != "manifest":
+            yield Seen(CHECKPOINT, READABLE_PART, Form(UNVOUCHED), 0)
+        document = parse_json(cells["checkpoint"])
+        if not isinstance(document, dict):
+            yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), row.size, document)
+        elif isinstance(values := document.get("channel_values") or {}, dict):
+            inlined = _without_markers(values, parse_json(cells["types"]))
+            yield from in_document(CHECKPOINT, {**document, "channel_values": inlined}, INLINED)
+        else:
+            yield from in_document(CHECKPOINT, document, INLINED)
+        yield from inside
+
+    def parts(self, row: Row, codec: RowCodec) -> Parts:
+        """Takes a row apart."""
+        cells = self.checked(row)
+        document = parse_json(cells["checkpoint"])
+        if isinstance(document, dict) and not document.get("channel_values"):  # savers read anything empty as no values
+            document["channel_values"] = {}
+        document = check_document(document)
+        metadata = parse_metadata(cells["metadata"])
+        types = parse_json(cells["types"])
+        if codec.form == SAVER and KEY not in metadata and is_before_sends_moved(document):
+            document = self._without_sends(document, types, row, codec)
+        inlined = _without_markers(document["channel_values"], types)
+        return Parts(
+            Place.of(cells["thread_id"], cells["checkpoint_ns"]),
+            str(cells["checkpoint_id"]),
+            cells["parent_checkpoint_id"],
+            document,
+            metadata,
+            {name: find_part(value) for name, value in inlined.items()},
+            {name: _apart(type_tag) for name, type_tag in types.items()},
+        )
+
+    def _without_sends(self, document: dict[str, Any], types: Mapping[str, str], row: Row, codec: RowCodec) -> dict[str, Any]:
+        """Moves the sends to the channel of tasks, which for formats below 4 are among the writes of the parent."""
+        parent_id = row.cells["parent_checkpoint_id"]
+        sends = [*(document.get("pending_sends") or ())]
+        if parent_id and TASKS not in types:
+            place = (row.cells["thread_id"], row.cells[self.database.namespace], parent_id)
+            opened = self._writes().sends(place, codec)
+            sends += [unpack_exactly(as_msgpack(send.inner_type, send.data)) for send in opened]
+        return without_sends(document, sends)
+
+    def weight(self, row: Row) -> int:
+        """Gives the size of channel values and metadata."""
+        values = parse_json(row.cells["checkpoint"]).get("channel_values") or {}
+        return len(as_json({"channel_values": values})) + len(as_json(parse_json(row.cells["metadata"])))
+
+    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+        """Gives channel values and metadata, as JSON, in the form that is asked for."""
+        opened = self.open(row, codec)
+        parts = opened.parts
+        if codec.form == SAVER:
+            self.require_writes(opened, row, codec, metadata_keys)
+            document, metadata = self.sealed(opened, codec, metadata_keys)
+            sealed = {name: data and sealed_text(data) for name, data in document["channel_values"].items()}
+        else:
+            self._require_sealed(opened, codec)
+            metadata = self.plain_metadata(opened)
+            sealed = {name: _scalar(value) for name, value in opened.values.items()}
+        values: dict[str, Any] = {name: sealed.get(name, value) for name, value in parts.document["channel_values"].items()}
+        changed = {"channel_values": values}
+        if codec.form == SAVER and parts.document.get("v") != parse_json(row.cells["checkpoint"]).get("v"):
+            if not self.database.takes_parts:
+                raise Unconvertible("a checkpoint with pending sends cannot be moved in here: run its thread once")
+            changed = {**changed, "v": parts.document["v"], "channel_versions": parts.document["channel_versions"]}
+        return as_json(changed), as_json(metadata)
+
+    def _require_sealed(self, opened: Checkpoint, codec: RowCodec) -> None:
+        """Refuses to take the manifest from a checkpoint beside which values were put that nobody sealed.
+
+        Raises:
+            PlaintextRefused: If there is one, and no switch admits it.
+        """
+        if opened.manifest is None or codec.allows_plaintext:
+            return
+        for name, found in opened.parts.apart.items():
+            if found.form.kind == PLAINTEXT and "+" not in found.type_tag:
+                raise PlaintextRefused(
+                    f"the value of channel {name!r} was never encrypted; pass allow_plaintext=True if it is old"
+                )
+
+    def unvouched(self, place: tuple[str, str], codec: RowCodec, metadata_keys: MetadataKeys) -> set[tuple[str, str]]:
+        """Gives channel and version of each value of a thread and namespace that a checkpoint without a manifest refers to.
+
+        In a dry run those checkpoints do not count that would have been given one.
+        """
+        paging = Paging(self, Selection(), OPEN)
+        mark = self.database.mark
+        paging.condition = (
+            f"t.thread_id = {mark} AND t.checkpoint_ns = {mark} AND NOT {self.database.has_metadata(KEY)}",
+            place,
+        )
+        found: set[tuple[str, str]] = set()
+        while not paging.finished:
+            for row in self.database.fetch(paging):
+                if not (codec.dry_run and self.converts(row, codec, metadata_keys)):
+                    found |= self._references(row)
+        return found
+
+    def _references(self, row: Row) -> set[tuple[str, str]]:
+        try:
+            document = check_document(parse_json(row.cells["checkpoint"]))
+        except MalformedEnvelope:  # nothing that a saver could load, so nothing that it would find
+            return set()
+        return {(name, binding.version_text(version)) for name, version in document["channel_versions"].items()}
+
+
+def _apart(type_tag: str) -> Stored:
+    """Returns what the type alone says of a value in a row of its own."""
+    if type_tag == BOUND:
+        return Stored(Form(SEALED, bound=True), "bytes", b"")
+    return Stored(Form(NONE if type_tag == "null" else PLAINTEXT), type_tag, b"")
+
+
+def _without_markers(values: Mapping[str, Any], types: Mapping[str, str]) -> dict[str, Any]:
+    """Gives inlined values without the ``true`` that stands for a snapshot in a row of its own."""
+    return {name: value for name, value in values.items() if not (value is True and name in types)}
+
+
+def _scalar(opened: Opened) -> Any:
+    if opened.inner_type == JSON:
+        return json.loads(opened.data)
+    value = unpack_exactly(as_msgpack(opened.inner_type, opened.data))
+    is_json = value is None or type(value) in (int, bool) or (type(value) is float and math.isfinite(value))
+    if not is_json and not (type(value) is str and "\0" not in value):
+        raise Unconvertible("an inlined value is nothing that JSON in this database could hold")
+    return value

@@ -1,0 +1,102 @@
+"""The checkpoints of SQLite: each one packed value, metadata beside it as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from ..core.binding import Place
+from ..errors import MalformedEnvelope
+from ..rows.manifest import KEY
+from ..rows.parts import Opened, Parts, channel, check_document
+from ..rows.stored import PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, find_part, find_typed
+from ..rows.write import MetadataKeys
+from ..wrapping.inert import Inert, pack
+from ..wrapping.upstream import DELTA_SNAPSHOT
+from .checkpoints import CHECKPOINT, JSON_CELL, MAYBE_TEXT, WHOLE, Checkpoints, is_before_sends_moved, without_sends
+from .classify import in_document, in_metadata
+from .codec import METADATA, SAVER, RowCodec, as_msgpack, unpack_exactly
+from .database import OPEN, VERIFY, Column, Database, Row
+from .json_columns import as_json, parse_json, parse_metadata
+from .report import Seen, Unconvertible
+
+
+class PackedCheckpoints(Checkpoints):
+    """Checkpoints of SQLite: each one packed value, metadata beside it as JSON."""
+
+    changed: tuple[str, ...] = ("type", "checkpoint", "metadata")
+
+    def __init__(self, database: Database, columns: Collection[str]) -> None:
+        super().__init__(database, columns)
+        self.key = ("thread_id", "checkpoint_ns", "checkpoint_id")
+        self.columns = (
+            *(Column(name) for name in self.key),
+            Column("parent_checkpoint_id", MAYBE_TEXT),
+            Column("type", MAYBE_TEXT),
+            Column("checkpoint", (bytes, type(None))),
+            Column("metadata", JSON_CELL),
+            Column("is_ahead", (int,), sql=self.is_ahead(), reading=OPEN),
+            Column("is_cut", (int,), sql=database.is_cut(), reading=VERIFY),
+        )
+
+    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
+        """Says how the values are stored."""
+        cells = self.checked(row)
+        packed = cells["checkpoint"] or b""
+        found = find_typed(cells["type"], packed, len(packed))
+        try:
+            metadata = parse_json(cells["metadata"])
+        except MalformedEnvelope:
+            metadata = None
+        inside = [*in_metadata(METADATA, metadata, readable_keys)]
+        if found.form.kind != PLAINTEXT or found.type_tag != "msgpack":
+            yield Seen(CHECKPOINT, WHOLE, found.form, len(packed), packed)
+        else:
+            if not inside or inside[0].what != "manifest":
+                yield Seen(CHECKPOINT, WHOLE, Form(UNVOUCHED), len(packed), packed)
+            try:
+                document = check_document(unpack_exactly(packed))
+            except (MalformedEnvelope, Unconvertible):
+                yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), len(packed), packed)
+            else:
+                yield from in_document(CHECKPOINT, document, "channel value")
+        yield from inside
+
+    def parts(self, row: Row, codec: RowCodec) -> Parts:
+        """Takes a row apart."""
+        cells = self.checked(row)
+        place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
+        packed = cells["checkpoint"] or b""
+        found = find_typed(cells["type"], packed, len(packed))
+        metadata = parse_metadata(cells["metadata"])
+        if found.form.kind == PLAINTEXT and found.type_tag == "msgpack":  # its values are judged one by one
+            whole, packed = Form(PLAINTEXT), found.data
+        else:
+            opened = codec.open(found, channel(place, "", None), is_proven=find_part(metadata.get(KEY)).is_bound)
+            whole, packed = found.form, as_msgpack(opened.inner_type, opened.data)
+        document = check_document(unpack_exactly(packed))
+        if codec.form == SAVER and KEY not in metadata and is_before_sends_moved(document):
+            document = without_sends(document, [*(document.get("pending_sends") or ())])
+        values = {name: find_part(value) for name, value in document["channel_values"].items()}
+        parent_id = cells["parent_checkpoint_id"]
+        return Parts(place, cells["checkpoint_id"], parent_id, document, metadata, values, {}, whole)
+
+    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+        """Gives type, checkpoint and metadata in the form that is asked for."""
+        opened = self.open(row, codec)
+        parts = opened.parts
+        if codec.form == SAVER:
+            self.require_writes(opened, row, codec, metadata_keys)
+            document, metadata = self.sealed(opened, codec, metadata_keys)
+            return "msgpack", pack(document), as_json(metadata).encode()
+        result = {**parts.document, "channel_values": {name: _part(value) for name, value in opened.values.items()}}
+        forms = [parts.whole, opened.manifest_form, *(value.form for value in opened.values.values())]
+        form = next((form for form in forms if form.kind == SEALED), parts.whole)
+        typed = codec.unbound(Opened("msgpack", pack(result), form), codec.context_of(parts.place.thread_id))
+        unchanged = row.cells["metadata"]
+        return (*typed, unchanged if opened.manifest is None else as_json(self.plain_metadata(opened)).encode())
+
+
+def _part(opened: Opened) -> Any:
+    packed = as_msgpack(opened.inner_type, opened.data)
+    return Inert(DELTA_SNAPSHOT, packed) if opened.is_delta else unpack_exactly(packed)
