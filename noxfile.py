@@ -49,7 +49,7 @@ def integrations(session: nox.Session) -> None:
     """The guides to libraries that the other tests do not install: deepagents, langmem."""
     session.install("-e", ".[test-integrations]")
     session.run("python", "-c", "import deepagents, langmem")
-    session.run("python", "-m", "pytest", "tests/test_docs.py", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/test_docs.py", "tests/view/test_agents.py", *session.posargs)
 
 
 @nox.session

@@ -1,6 +1,6 @@
 """`EncryptedCache`: wraps any cache of node results, so that neither results nor what they were computed from can be read.
 
-LangGraph's key of an entry is an unkeyed hash of the input of a node: whoever has the cache can guess inputs and compare. Here
+LangGraph's key of an entry is an unkeyed hash of the input of a node: one who has the cache can guess inputs and compare. Here
 the key becomes an HMAC, and the value is sealed and bound to namespace and key. An entry that does not open is a miss, told to
 the audit: a cache may be deleted at any time, so its content never makes a run fail.
 """
@@ -229,7 +229,7 @@ class _Gate:
 
 
 def _view(inner: BaseCache[Any]) -> BaseCache[Any]:
-    """Gives the inner cache with the gate for a serializer: of its type, and with its very attributes."""
+    """Returns the inner cache with the gate for a serializer: of its type, and with its very attributes."""
     members = {"serde": property(lambda self: _GATE), "__del__": lambda self: None}  # its owner closes it
     view: BaseCache[Any] = object.__new__(type(type(inner).__name__, (type(inner),), members))
     view.__dict__ = inner.__dict__

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from ..audit import AuditEvent, AuditListener
@@ -29,8 +30,7 @@ def hidden_keys() -> frozenset[str]:
 
 def hidden_places() -> frozenset[tuple[str, str, str]]:
     """Returns the same for keys that are hidden in one place only: model, field, key."""
-    paths = {path for module, name in _PLACES for path in _loaded(module, name) or ()}
-    return frozenset((parts[0], parts[-2], parts[-1]) for parts in (path.split(".") for path in paths))
+    return frozenset().union(*(_split(_loaded(module, name) or frozenset()) for module, name in _PLACES))
 
 
 def served_metadata() -> Mapping[str, Any] | None:
@@ -69,6 +69,11 @@ def named(listener: AuditListener | None) -> AuditListener | None:
         told(event._replace(actor=served_user()) if event.actor is None else event)
 
     return tell
+
+
+@lru_cache(maxsize=8)
+def _split(paths: frozenset[str]) -> frozenset[tuple[str, str, str]]:
+    return frozenset((parts[0], parts[-2], parts[-1]) for parts in (path.split(".") for path in paths))
 
 
 def _loaded(module: str, name: str) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..core.binding import Place
+from ..core.bounded import Bounded
 from ..core.keys import Key, KeyProvider, as_key_provider
 from .compare import Judged, View
 from .entries import ABOUT_ITSELF, Anchor, Entry, Kind, id_bytes, id_of_now, pack_slots
@@ -74,7 +75,8 @@ class AnchorClient:
         self._writes = writes
         self._names: Names | None = None
         self._clock = 0
-        self._live: dict[tuple[bytes, Spot], _Live] = {}
+        self._live: Bounded[tuple[bytes, Spot], _Live] = Bounded(_REMEMBERED)
+        self._highest: Bounded[tuple[bytes, bytes], bytes] = Bounded(_REMEMBERED)
         self._lock = threading.RLock()
         start_anew_in_children(self)
 
@@ -106,6 +108,7 @@ class AnchorClient:
         """Looks up the newest checkpoint of a place: one indexed read, two after its newest was deleted."""
         thread, namespace = self._tokens(place)
         view = self._view(place.thread_id, self.anchor.newest(thread, namespace))
+        self._highest[thread, namespace] = max((spot.checkpoint for spot in view.ledger.spots()), default=b"")
         if any(view.ledger.checkpoint(spot) is not Standing.REQUIRED for spot in view.ledger.spots()):
             return self.place(place)
         return view
@@ -136,7 +139,6 @@ class AnchorClient:
             if (found := {batch for batch, standing in batches.items() if standing > Standing.REPLACED})
         }
         with self._lock:
-            self._forget_some()
             self._live[view.names.thread(view.thread_id), spot] = live
 
     def _tokens(self, place: Place) -> tuple[bytes, bytes]:
@@ -159,15 +161,17 @@ class AnchorClient:
         thread, namespace = self._tokens(place)
         spot = Spot(namespace, id_bytes(checkpoint_id))
         with self._lock:
-            self._forget_some()
-            self._live.setdefault((thread, spot), {})
+            self._writes_of((thread, spot))
             return Entry(thread, *spot, Kind.CHECKPOINT, known=self._clock)
 
     def begin_writes(self, place: Place, new: NewWrites) -> BegunWrites:
         """Takes note of what is in the slots of writes that are about to be stored."""
         thread, namespace = self._tokens(place)
         spot = Spot(namespace, id_bytes(new.checkpoint_id))
-        if (thread, spot) not in self._live:
+        # LangGraph may store the writes of a checkpoint before it stores the checkpoint. One that is above all that were
+        # there when this process looked is being made by this process: there is nothing to look up.
+        highest = self._highest.get((thread, namespace))
+        if (thread, spot) not in self._live and (highest is None or spot.checkpoint <= highest):
             self.checkpoint(place, new.checkpoint_id)
         task = self.names.task(spot, new.task_id)
         with self._lock:
@@ -193,7 +197,7 @@ class AnchorClient:
         entries = [Entry(thread, *spot, Kind.WRITES, task, batch, pack_slots(won), known)] if won else []
         entries += [Entry(thread, *spot, Kind.REPLACED, task, old, pack_slots([slot]), known) for slot, old in replaced]
         with self._lock:
-            live = self._live.setdefault((thread, spot), {})
+            live = self._writes_of((thread, spot))
             for slot, old in gone:
                 live.get((task, slot), set()).discard(old)
             for slot in won:
@@ -223,10 +227,10 @@ class AnchorClient:
         with self._lock:
             self._live.pop((view.names.thread(view.thread_id), spot), None)
 
-    def _forget_some(self) -> None:
-        if len(self._live) >= _REMEMBERED:
-            for old in [*self._live][: _REMEMBERED // 2]:
-                del self._live[old]
+    def _writes_of(self, row: tuple[bytes, Spot]) -> _Live:
+        if row not in self._live:
+            self._live[row] = {}
+        return self._live[row]
 
     # --- entering what is deleted
 

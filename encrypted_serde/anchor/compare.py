@@ -168,8 +168,9 @@ class View:
             for other, standing in slots[task, write.slot].items():
                 if other != batch and standing > Standing.REPLACED:
                     yield self._entry(judged.spot, Kind.REPLACED, task, other, slot, OWN)
-        for task, position in judged.missing:
-            for batch, standing in slots[task, position].items():
+        taken = {(self.names.task(judged.spot, write.task_id), write.slot) for write in judged.row.writes}
+        for (task, position), batches in slots.items():
+            for batch, standing in batches.items() if (task, position) not in taken else ():
                 if standing > Standing.REPLACED:
                     yield self._entry(judged.spot, Kind.REPLACED, task, batch, pack_slots([position]), OWN)
 

@@ -56,6 +56,8 @@ def view(
     with failures():
         with looking.open(database) as opened:
             require_right_keys([line.refused for line in opened.threads(limit=5).lines])
+            namespaces = [] if opened.has_threads else opened.namespaces(limit=1)
+            require_right_keys([item.refused for each in namespaces for item in opened.items(each.place, limit=5)])
             facts = {
                 "label": opened.label,
                 "server": opened.server,

@@ -21,14 +21,14 @@ from ..core.format import find_sealed
 from ..errors import ConfigurationError
 from .checkpoints import Checkpoints
 from .codec import RowCodec
-from .database import LOOK, VERIFY, Database, Selection, Table, fenced
+from .database import LOOK, OPEN, Database, Selection, Table, fenced
 from .report import Failure
 from .writes import Writes
 
 PAGE_ROWS = 1000
 
 MISSING = "the checkpoint is missing"
-OPEN = "a deletion of the whole thread began and did not end"
+UNENDED = "a deletion of the whole thread began and did not end"
 GOING = "a deletion that names the checkpoint began and did not end"
 THERE = "the checkpoint was deleted on purpose, and is there all the same"
 
@@ -51,7 +51,7 @@ class Finding(NamedTuple):
     @property
     def is_no_loss(self) -> bool:
         """Whether nothing is missing or older: a deletion did not end, or did not take all."""
-        return self.what in (OPEN, GOING, THERE)
+        return self.what in (UNENDED, GOING, THERE)
 
     def failure(self) -> Failure:
         """Returns it as a report has it."""
@@ -165,15 +165,17 @@ class AnchoredDatabase:
         entries: list[Entry] = []
         for spot, finding in zip(compared.missing, compared.findings, strict=False):
             entries += [view.ended(spot, Kind.GONE)] if finding in agreed else []
-        there = {judged.spot for judged in compared.rows}
+        going = {spot for spot in view.ledger.going() if self._going(view, spot, compared.rows) in agreed}
         for judged in compared.rows:
-            if any(finding in agreed for finding in _of_writes(thread_id, judged)):
+            if judged.spot in going or any(finding in agreed for finding in _of_writes(thread_id, judged)):
                 entries += view.accepted(judged)
-        for spot in view.ledger.going():
-            if self._going(view, spot, compared.rows) in agreed:
-                entries.append(view.ended(spot, Kind.KEPT if spot in there else Kind.GONE))
-        if view.ledger.is_open and Finding(thread_id, None, None, OPEN) in agreed:
-            entries.append(view.ended(None, Kind.GONE))
+        there = {judged.spot for judged in compared.rows}
+        entries += [view.ended(spot, Kind.KEPT if spot in there else Kind.GONE) for spot in going]
+        if view.ledger.is_open and Finding(thread_id, None, None, UNENDED) in agreed:
+            lost = [
+                spot for spot in view.ledger.spots() if view.ledger.checkpoint(spot) is Standing.GOING and spot not in there
+            ]
+            entries += [*(view.ended(spot, Kind.GONE) for spot in lost), view.ended(None, Kind.GONE)]
         self._client.anchor.append(entries)
         return len(agreed)
 
@@ -236,7 +238,7 @@ class AnchoredDatabase:
                 findings.append(Finding(thread_id, one.row.checkpoint_ns, one.row.checkpoint_id, THERE))
         findings += [self._going(view, spot, judged) for spot in view.ledger.going()]
         if view.ledger.is_open:
-            findings.append(Finding(thread_id, None, None, OPEN))
+            findings.append(Finding(thread_id, None, None, UNENDED))
         return Compared(view, judged, missing, findings, failures)
 
     def _going(self, view: View, spot: Spot, rows: Sequence[Judged]) -> Finding:
@@ -248,7 +250,7 @@ class AnchoredDatabase:
         selection, failures = Selection((thread_id,)), []
         ids: list[tuple[str, str]] = []
         broken: set[tuple[str, str]] = set()
-        for row in self._database.rows(self._checkpoints, selection, VERIFY):
+        for row in self._database.rows(self._checkpoints, selection, OPEN):
             opened = fenced(self._checkpoints, row, lambda row=row: self._checkpoints.open(row, self._codec))  # type: ignore[misc]
             place = (str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"]))
             if isinstance(opened, Failure):
@@ -257,7 +259,7 @@ class AnchoredDatabase:
             else:
                 ids.append(place)
         writes: dict[tuple[str, str], list[FoundWrite]] = defaultdict(list)
-        for row in self._database.rows(self._writes, selection, VERIFY):
+        for row in self._database.rows(self._writes, selection, OPEN):
             found = fenced(self._writes, row, lambda row=row: self._write(row))  # type: ignore[misc]
             if isinstance(found, Failure):
                 failures.append(found)

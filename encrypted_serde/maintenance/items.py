@@ -1,4 +1,4 @@
-"""The rows of stores: items that `EncryptedStore` seals, each bound to the namespace and key it stands under.
+"""The rows of stores: items that `EncryptedStore` seals, each bound to its namespace and key.
 
 A sealed item has one form, whatever checkpoints are brought to: its whole value in one field, bound, and beside it readable
 copies and search tokens, which say no more than the sealed value does. Nothing is built of a value: msgpack is taken apart.
@@ -49,13 +49,13 @@ _INTEGERS = range(-(1 << 63), 1 << 64)  # beyond these SqliteStore reads floats
 
 
 class OpenedItem(NamedTuple):
-    """An item, opened, with what stands beside it verified.
+    """An item, opened, with what is stored beside it verified.
 
     Attributes:
         opened: The sealed value; that of a plaintext item in the form in which it would be sealed.
         value: It, taken apart; None if only a serializer of the application can read it.
-        stored: The row as it stands there.
-        tokens: The fields of which a search token stands beside it.
+        stored: The row as it is stored.
+        tokens: The fields of which a search token is stored beside it.
     """
 
     opened: Opened
@@ -98,7 +98,7 @@ class StoreItems(Table):
                 yield Seen(ITEM_VALUE, f"readable field {name}", Form(PLAINTEXT), len(_as_json(copy)), copy)
 
     def open(self, row: Row, codec: RowCodec) -> OpenedItem:
-        """Opens the value, and compares what stands beside it."""
+        """Opens the value, and compares what is stored beside it."""
         stored = self._stored(row)
         found = _find(stored)
         opened = codec.open(found, lambda _: _place(row))
@@ -112,11 +112,11 @@ class StoreItems(Table):
         return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, codec))
 
     def weight(self, row: Row) -> int:
-        """Gives the size of the value as `recode` would write it."""
+        """Returns the size of the value as `recode` would write it."""
         return len(self.encoded(self._stored(row)))
 
     def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
-        """Gives the value, sealed anew with what stands beside it, or in plaintext if that is asked for."""
+        """Returns the value, sealed anew with what is stored beside it, or in plaintext if that is asked for."""
         item = self.open(row, codec)
         form = item.opened.form
         context = codec.context_beside(form, row.cells["prefix"])
@@ -135,7 +135,7 @@ class StoreItems(Table):
                 if is_searchable(value := self._part(item.value, name)):
                     stored[self._stored_name(name)] = search_token(key, name, context, value)
         elif item.tokens:
-            raise Unconvertible("a search token stands beside a value that only the application's serializer can read")
+            raise Unconvertible("a search token is stored beside a value that only the application's serializer can read")
         return (self._written(self.encoded(stored), row),)
 
     def _part(self, value: Mapping[Any, Any], name: str) -> Any:
@@ -145,7 +145,7 @@ class StoreItems(Table):
         return path_name(name) if self.has_paths and "." in name else name
 
     def encoded(self, value: Any) -> str:
-        """Gives JSON as the store could have written it.
+        """Returns JSON as the store could have written it.
 
         Raises:
             Unconvertible: If JSON cannot hold it.
@@ -159,7 +159,7 @@ class StoreItems(Table):
         return self._written(self.encoded(item.value), row)
 
     def _written(self, text: str, row: Row) -> Any:
-        """Gives text as the column holds it."""
+        """Returns text as the column holds it."""
         return text
 
     def _stored(self, row: Row) -> dict[str, Any]:
@@ -184,7 +184,7 @@ class SqliteItems(StoreItems):
         return text if isinstance(row.cells["value"], str) else text.encode()
 
 
-# --- what stands in a row -----------------------------------------------------------------------------------------------
+# --- what is stored in a row ---------------------------------------------------------------------------------------------
 
 
 def _find(stored: dict[str, Any]) -> Stored:
@@ -244,7 +244,7 @@ def _place(row: Row) -> Binding:
 
 
 def _kept(item: OpenedItem) -> dict[str, Any]:
-    """Gives what stays beside the sealed value: readable copies and handles."""
+    """Returns what stays beside the sealed value: readable copies and handles."""
     if item.opened.form.kind == PLAINTEXT:
         return {}
     return {name: copy for name, copy in item.stored.items() if name not in (KEY, MARK) and name not in item.tokens}
@@ -254,7 +254,7 @@ def _kept(item: OpenedItem) -> dict[str, Any]:
 
 
 def _without_names(opened: Opened) -> tuple[str, bytes]:
-    """Gives inner type and bytes of the value alone, where it is sealed together with its names."""
+    """Returns inner type and bytes of the value alone, where it is sealed together with its names."""
     inner_type, data = opened.inner_type, opened.data
     if not inner_type.startswith(NAMED):
         return inner_type, data
@@ -275,9 +275,9 @@ def _taken_apart(inner_type: str, data: bytes) -> Mapping[Any, Any] | None:
 
 
 def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, codec: RowCodec) -> frozenset[str]:
-    """Verifies what stands beside a value, and gives the names of those that are search tokens.
+    """Verifies what is stored beside a value, and returns the names of those that are search tokens.
 
-    Copies of what JSON cannot hold (dates, say) are left to whoever builds the objects.
+    Copies of what JSON cannot hold (dates, say) are compared by the store when it reads them.
 
     Raises:
         WrongLocation: If one is neither a copy nor the token of the sealed field of its name.
@@ -306,7 +306,7 @@ def _require_readable_names(item: OpenedItem, row: Row) -> None:
     """Refuses items of stores with pseudonymous names: their names would have to change too."""
     if item.opened.inner_type.startswith(NAMED) or row.cells["prefix"] == DICTIONARY[0]:
         raise Unconvertible(
-            "the item stands under pseudonyms, which are made with its key: it would not be found once that is dropped. "
+            "the item is stored under pseudonyms, which are made with its key: it would not be found once that is dropped. "
             "Put it anew through EncryptedStore"
         )
 

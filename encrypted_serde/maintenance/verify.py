@@ -11,7 +11,7 @@ from ..core.keys import Key, KeyProvider
 from ..rows.stored import NONE
 from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase, Finding
-from .database import READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced
+from .database import OPEN, READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced
 from .items import StoreItems
 from .opening import open_database
 from .report import Failure, Report
@@ -81,7 +81,8 @@ def verify(
     }
     with open_database(database, write=False) as opened:
         report.database, report.server = opened.label, opened.server
-        run = _Run(opened, codec, report, selection)
+        # An anchor knows which parents were deleted on purpose.
+        run = _Run(opened, codec, report, selection, VERIFY if anchor is None else OPEN)
         has_items = any(isinstance(table, StoreItems) for table in opened.tables)
         total = opened.total(selection) if progress else None
         for table in opened.tables:
@@ -97,7 +98,7 @@ def verify(
         "every value, manifest and pending write that was read opens in its place",
         "what is readable of a checkpoint is what its manifest says",
         "every channel that a manifest lists has its value",
-        "no parent is missing from the middle of a thread",
+        "no parent is missing from the middle of a thread" if anchor is None else "all rows that the anchor requires are there",
     ]
     report.not_compared = ["whether pending writes were deleted: an incomplete set of them counts as absent on reading"]
     if has_items:
@@ -113,18 +114,19 @@ def verify(
 
 
 class _Run:
-    def __init__(self, database: Database, codec: RowCodec, report: Verification, selection: Selection) -> None:
+    def __init__(self, database: Database, codec: RowCodec, report: Verification, selection: Selection, reading: int) -> None:
         self._database = database
         self._codec = codec
         self._report = report
         self._selection = selection
+        self._reading = reading
 
     def go_through(self, table: Table) -> Iterator[int]:
         """Verifies a table, and says now and then how many rows were read of all."""
         report = self._report
         before = sum(report.rows.values())
         read = 0
-        for row in self._database.rows(table, self._selection, VERIFY):
+        for row in self._database.rows(table, self._selection, self._reading):
             read += 1
             report.bytes += row.size
             self._verify(table, row)
@@ -136,7 +138,7 @@ class _Run:
     def _verify(self, table: Table, row: Row) -> None:
         opened = fenced(table, row, lambda: table.open(row, self._codec))
         if isinstance(opened, Failure):  # as it stands now: the application may have been at it
-            fresh = self._database.again(table, row, VERIFY)
+            fresh = self._database.again(table, row, self._reading)
             if fresh is None:
                 return
             row = fresh

@@ -1,7 +1,7 @@
 """How the inner store is asked: in one call, the way its own methods take, and with its failures on a row fenced.
 
 An `AsyncBatchedBaseStore` (AsyncPostgresStore, AsyncSqliteStore) collects the single operations of one tick of the event loop
-and makes one batch of them. So a single operation goes through the method that stands for it, unless that method would check
+and makes one batch of them. So a single operation goes through the method that makes it, unless that method would check
 more than a batch does.
 """
 
@@ -101,7 +101,7 @@ def _retrieve(batch: asyncio.Future[Any]) -> None:
 
 
 class _Call(NamedTuple):
-    """The method that an operation stands for; its asynchronous twin has an "a" before its name."""
+    """The method that makes an operation; its asynchronous twin has an "a" before its name."""
 
     method: str
     arguments: tuple[Any, ...]

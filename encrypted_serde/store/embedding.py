@@ -1,7 +1,7 @@
 """Semantic search: the inner store embeds what it is given, and what it is given is sealed.
 
 So it is given *handles*: short texts that mean nothing, one for each text that the plain store would embed. Its embedder is
-replaced by one that knows which text a handle stands for. What the database sees is the vector of the text. Everything else,
+replaced by one that knows the text of each handle. What the database sees is the vector of the text. Everything else,
 queries among it, is embedded as it was.
 
 A handle carries its text, so the text is there as long as the inner store has the handle: a caller that is cancelled may leave
@@ -31,7 +31,7 @@ _HANDLE = re.compile(r"es1v\.[0-9a-f]{32}\.[0-9]+")
 
 
 class Handle(str):
-    """A text that stands for another one.
+    """A short text in place of the one to embed.
 
     Attributes:
         text: The other one; None once it is embedded.
@@ -54,7 +54,7 @@ class Handle(str):
 
 
 class HandleEmbeddings(Embeddings):
-    """Embeds the texts that handles stand for, and every other text as it is.
+    """Embeds the texts of handles, and every other text as it is.
 
     Args:
         embedder: The embedder that the store was configured with.
@@ -171,7 +171,7 @@ def index_of(inner: BaseStore, semantics: Semantics, *, readable_embeddings: boo
         return None
     if not readable_embeddings:
         raise ConfigurationError(
-            "the inner store embeds what it is given, and vectors give much of the text back to whoever reads them: "
+            "the inner store embeds what it is given, and vectors give much of the text back to anybody who reads them: "
             "readable_embeddings=True accepts that; leave out index= to do without semantic search"
             if embeds
             else f"whether {type(inner).__name__} embeds what it is given cannot be seen: readable_embeddings=True says that "

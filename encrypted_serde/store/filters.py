@@ -77,7 +77,7 @@ class Semantics:
         return found[op.offset : op.offset + op.limit]
 
     def field(self, name: str) -> str:
-        """Gives the field of a value that a name in a filter reads."""
+        """Returns the field of a value that a name in a filter reads."""
         return name
 
     def matches(self, value: Mapping[str, Any], wanted: Filter) -> bool:
@@ -85,7 +85,7 @@ class Semantics:
         return all(_memory_compare(value.get(name), condition) for name, condition in wanted.items())
 
     def database_decides(self, condition: object) -> bool:
-        """Says whether only the database can answer a condition, so that its answer about a readable field stands."""
+        """Says whether only the database can answer a condition, so that its answer about a readable field counts."""
         return False
 
     def refreshes(self, inner: BaseStore) -> bool:
@@ -93,7 +93,7 @@ class Semantics:
         return inner.supports_ttl
 
     def sort_key(self, namespace: tuple[str, ...]) -> Any:
-        """Gives what listed namespaces are sorted by."""
+        """Returns what listed namespaces are sorted by."""
         return namespace
 
 

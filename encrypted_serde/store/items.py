@@ -1,8 +1,8 @@
 """One item: what is stored of it, and what is made of what was found.
 
 Stored is ``{"es1": sealed text of the whole value, **readable copies, **search tokens}``. The sealed value counts; copies and
-tokens only find it. It is bound to the namespace and key it stands under. Where names are pseudonyms, the sealed bytes begin
-with the names they stand for.
+tokens only find it. It is bound to its namespace and key. Where names are pseudonyms, the sealed bytes begin
+with the names themselves.
 """
 
 from __future__ import annotations

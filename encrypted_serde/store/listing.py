@@ -1,4 +1,4 @@
-"""Answering ``list_namespaces``: as it is, or with the labels that pseudonyms stand for."""
+"""Answering ``list_namespaces``: as it is, or with the labels behind pseudonyms."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Under which names an item stands in the inner store: its own, or pseudonyms.
+"""Under which names an item is stored in the inner store: its own, or pseudonyms.
 
 A pseudonym is 26 characters of ``[a-z2-7]``: the first 16 bytes of HMAC-SHA256 of a label, under a key derived for the
-encryption context, in base32. That of a label is the same wherever the label stands, so prefixes, suffixes, ``*`` and
-``max_depth`` go on to work in the database; that of a key belongs to its namespace. Whoever reads the database sees which
-labels are equal, and how many there are; whoever may also choose names can test guesses.
+encryption context, in base32. That of a label is the same wherever the label is, so prefixes, suffixes, ``*`` and
+``max_depth`` go on to work in the database; that of a key belongs to its namespace. A reader of the database sees which
+labels are equal, and how many there are; a writer who may also choose names can test guesses.
 
 A name is a pseudonym under one key and one context. While there are several (rotation, `accept_contexts`), an item is looked
 for under each of them, and written under the first.
@@ -34,7 +34,7 @@ _REMEMBERED = 1 << 16
 
 
 class Place(NamedTuple):
-    """Where an item stands in the inner store."""
+    """Where an item is in the inner store."""
 
     namespace: Namespace
     key: str
@@ -72,13 +72,13 @@ class Names:
         return [Place(namespace, key)]
 
     def prefixes(self, prefix: Namespace, context: EncryptionContext | None) -> list[Namespace]:
-        """Gives the prefixes in the inner store that stand for one that a caller searches."""
+        """Returns the prefixes in the inner store for one that a caller searches."""
         return [prefix]
 
     def conditions(
         self, conditions: Sequence[MatchCondition] | None, context: EncryptionContext | None
     ) -> list[tuple[MatchCondition, ...]]:
-        """Gives the conditions to list namespaces by in the inner store, each in place of those of the caller."""
+        """Returns the conditions to list namespaces by in the inner store, each in place of those of the caller."""
         return [tuple(conditions or ())]
 
 
@@ -86,7 +86,7 @@ class Pseudonyms(Names):
     """Names of which the database sees pseudonyms.
 
     Args:
-        tenancy: Gives the keys of pseudonyms.
+        tenancy: Knows the keys of pseudonyms.
         moving_in: Look under readable names too.
     """
 
@@ -104,7 +104,7 @@ class Pseudonyms(Names):
         return [*found, Place(namespace, key)] if self.moving_in else found
 
     def prefixes(self, prefix: Namespace, context: EncryptionContext | None) -> list[Namespace]:
-        """As `Names.prefixes`. Everything stands under the empty one."""
+        """As `Names.prefixes`. Everything is under the empty one."""
         check_labels(prefix)
         if not prefix:
             return [()]
@@ -130,7 +130,7 @@ class Pseudonyms(Names):
         return [*found, given] if self.moving_in else found
 
     def labels(self, namespace: Namespace, context: EncryptionContext | None) -> dict[str, str]:
-        """Gives the pseudonyms that the labels of a namespace are written under, and the labels."""
+        """Returns the pseudonyms that the labels of a namespace are written under, and the labels."""
         secret = self._secrets(context)[0]
         return {secret.label(label): label for label in namespace}
 
@@ -191,7 +191,7 @@ class Remembered:
         self._count = 0
 
     def under(self, context: EncryptionContext | None) -> dict[str, str]:
-        """Gives the labels that were seen under a context, by pseudonym."""
+        """Returns the labels that were seen under a context, by pseudonym."""
         return self._labels.get(None if context is None else context.encoded, {})
 
     def add(self, context: EncryptionContext | None, pseudonym: str, label: str) -> None:

@@ -32,7 +32,7 @@ from .values import Objects
 
 
 class EncryptedStore(BaseStore):
-    """Wraps a store: every value is sealed, and bound to the namespace and key it stands under.
+    """Wraps a store: every value is sealed, and bound to its namespace and key.
 
     Use it wherever the inner store is used: ``graph.compile(store=EncryptedStore(PostgresStore(conn), keys))``. It has the
     methods of the inner store for setting up, expiry and as a context manager, sync and async as they are there.
@@ -176,7 +176,7 @@ class EncryptedStore(BaseStore):
 
 
 def class_for(cls: type[EncryptedStore], inner: BaseStore) -> type[EncryptedStore]:
-    """Gives the subclass of a wrapper that has what an inner store has for setting up, expiry, closing and semantic search."""
+    """Returns the subclass of a wrapper with what an inner store has for setting up, expiry, closing and search by meaning."""
     return _subclass(cls, frozenset(name for name in _FOLLOWED if hasattr(inner, name)))
 
 

@@ -1,7 +1,7 @@
 """Fetching what is not in memory, so that no tenant waits for another.
 
 * One lock per tenant: what is fetched or changed of a tenant is fetched or changed by one thread at a time. Threads are
-  scarce, so at most eight wait longer than a second for the fetch of one tenant: a service that hangs must not take them all.
+  scarce, so at most two wait longer than a second for the fetch of one tenant: a service that hangs must not take them all.
 * A pool of threads for those who wait on an event loop. Of each tenant one fetch runs at a time, and whoever needs the same
   tenant waits for that one, without a thread.
 * A failure counts for a second: hundreds of requests of a tenant whose service hangs ask it once, not one after the other.
@@ -32,7 +32,7 @@ THREADS = 32
 REMEMBERED = 1.0
 """Seconds for which a failure counts."""
 
-PATIENT, PATIENCE = 8, 1.0
+PATIENT, PATIENCE = 2, 1.0
 """How many threads wait for one tenant however long it takes, and for how many seconds the others do."""
 
 _FAILURES = 4096

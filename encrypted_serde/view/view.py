@@ -36,6 +36,8 @@ from .thread import PAGE, NotFound, Thread, time_of
 CHECKED = 5
 """So many checkpoints of a thread are verified for a list of threads."""
 
+UNREADABLE = Refused("MalformedEnvelope", "the names in the row are none that a saver writes")
+
 _SCANNED = 2000  # threads looked through for one page of one context
 
 
@@ -202,7 +204,7 @@ class View:
         spots = self.source.spots(name, checked)
         heads = self.source.heads(name, spots)
         outcomes = [heads.get(spot) for spot in spots]
-        refused = next((each for each in outcomes if isinstance(each, Refused)), None)
+        refused = next((each or UNREADABLE for each in outcomes if not isinstance(each, Head)), None if spots else UNREADABLE)
         first = outcomes[0] if outcomes else None
         context = first.form.context if isinstance(first, Head) else None
         return ThreadLine(

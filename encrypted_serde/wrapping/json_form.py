@@ -1,4 +1,4 @@
-"""When two JSON values are equal, whoever wrote them."""
+"""When two JSON values are equal, in whatever form they were written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def json_form(value: Any) -> tuple[str, Any]:
-    """Gives the normal form by which JSON values are equal: numbers by their decimal value, bool apart from numbers.
+    """Returns the normal form by which JSON values are equal: numbers by their decimal value, bool apart from numbers.
 
     What JSON cannot hold has the text that describes it; infinity and NaN are null, as JSON encoders write them.
     """
@@ -61,5 +61,5 @@ def _json_name(name: Any) -> str:
 
 
 def describe(value: Any) -> str:
-    """Gives the text by which a store describes a value that JSON cannot hold."""
+    """Returns the text by which a store describes a value that JSON cannot hold."""
     return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)

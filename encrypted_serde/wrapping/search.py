@@ -1,7 +1,7 @@
 """Metadata that can be found by equality without being readable.
 
-A searchable key stands in the database as a token: HMAC-SHA256 of its value under a key derived for this metadata key and
-encryption context, first 16 bytes. Whoever reads the database sees which rows share a value, and how many; whoever may also
+A searchable key is stored in the database as a token: HMAC-SHA256 of its value under a key derived for this metadata key and
+encryption context, first 16 bytes. A reader of the database sees which rows share a value, and how many; one who may also
 choose values can test guesses. The value itself is sealed with the private metadata.
 """
 
@@ -32,7 +32,7 @@ def is_searchable(value: object) -> TypeGuard[Searchable]:
 
 
 def search_token(key: Key, name: str, context: EncryptionContext, value: Searchable) -> str:
-    """Gives the token that stands for a value.
+    """Returns the search token of a value.
 
     Args:
         key: The key that the row is written under, or was.

@@ -24,7 +24,7 @@ MARK = "es1c"
 RESERVED = frozenset({KEY, HANDLES, MARK})
 
 NAMED = "named."
-"""Begins the inner type of an item that stands under pseudonyms: its names are sealed with it."""
+"""Begins the inner type of an item that is stored under pseudonyms: its names are sealed with it."""
 
 DICTIONARY = ("es1",)
 """Where the labels of pseudonyms are kept, sealed. No pseudonym has a "1", so no namespace of a user can be it. What begins

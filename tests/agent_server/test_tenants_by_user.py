@@ -249,6 +249,17 @@ async def test_all_json_handlers_and_no_blob_handler_were_called(server: AgentSe
     assert calls.keys() == {"context", "encrypt.json", "decrypt.json"}
 
 
+async def test_the_audit_names_the_user_of_requests_and_runs(server: AgentServer) -> None:
+    async with server.client("auditor@acme") as client:
+        before = len(server.printed)
+        thread = (await client.threads.create(metadata={"ssn": "1"}))["thread_id"]
+        created = len(server.printed)
+        await client.runs.wait(thread, "agent", input={"text": "x", "log": []})
+    for part in (server.printed[before:created], server.printed[created:]):
+        assert "actor='auditor'" in part
+        assert "action='seal'" in part
+
+
 async def test_the_log_names_no_plaintext_and_nothing_was_sent_anywhere(server: AgentServer) -> None:
     for secret in ("078-05-1120", "dear diary", "k-1", json.dumps(METADATA["nested"], ensure_ascii=False)):
         assert secret not in server.printed

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -16,6 +18,11 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
 
 from encrypted_serde import EncryptedSaver, EncryptedSerdeError, Key, Keyring
+from encrypted_serde.anchor import Kind
+from encrypted_serde.anchor.client import AnchorClient
+from encrypted_serde.maintenance.codec import RowCodec, Switches
+from encrypted_serde.maintenance.completeness import AnchoredDatabase
+from encrypted_serde.maintenance.sqlite import SqliteDatabase
 from tests.anchor.model import Model, Values
 
 THREADS = ("a", "b")
@@ -192,13 +199,23 @@ class Process:
         return _loop().run_until_complete(gathered())
 
 
-_LOOPS: list[asyncio.AbstractEventLoop] = []
+class _Here(ThreadPoolExecutor):
+    """Does at once what would be done in a thread: nothing is to be waited for here, and handing over takes long."""
+
+    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(function(*arguments, **named))
+        except BaseException as error:  # noqa: BLE001  # raised where the result is awaited
+            done.set_exception(error)
+        return done
 
 
+@cache
 def _loop() -> asyncio.AbstractEventLoop:
-    if not _LOOPS:
-        _LOOPS.append(asyncio.new_event_loop())
-    return _LOOPS[0]
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(_Here())
+    return loop
 
 
 class World:
@@ -213,7 +230,9 @@ class World:
         attacks: How many edits were made.
     """
 
+    connection: Any
     tables: tuple[str, str]
+    all_tables: tuple[str, ...]
     run_column: str
 
     def __init__(self, anchor: Any) -> None:
@@ -225,6 +244,7 @@ class World:
         self._library: list[tuple[str, tuple[Any, ...]]] = []
         self._before: dict[str, list[tuple[Any, ...]]] | None = None
         self._known_rows: set[Any] = set()
+        self._backups: list[dict[str, list[tuple[Any, ...]]]] = []
         self.processes = [Process(self, is_async=False), Process(self, is_async=True)]
 
     # --- applications
@@ -313,9 +333,49 @@ class World:
         self.model.forgets(self.processes[process % 2].fuse)
         self.processes[process % 2].restart()
 
-    def _announcements(self) -> int:
-        from encrypted_serde.anchor import Kind
+    def back_up(self) -> None:
+        if self.is_honest:
+            self._backups.append({table: self.rows(table) for table in self.all_tables})
 
+    def restore(self, backup: int) -> None:
+        """An operator puts a backup back, and has `anchor accept` accept what it lacks."""
+        if not self._backups or not self.is_honest:
+            return
+        self._fill(self._backups[backup % len(self._backups)])
+        with self.beside_anchor(writes=True) as both:
+            for thread_id in THREADS:
+                both.accept(thread_id, both.compare(thread_id).findings)
+                assert not [finding for finding in both.compare(thread_id).findings if not finding.is_no_loss]
+        for thread_id in THREADS:
+            self.model.accepts(thread_id, self._content(thread_id))
+        self._before = None
+
+    def _content(self, thread_id: str) -> dict[tuple[str, str], Values]:
+        """Returns which checkpoints the database has, and what is in their slots."""
+        plain = EncryptedSaver(self.plain_inner(), self.keys)
+        return {_key(found): _values(found) for found in plain.list({"configurable": {"thread_id": thread_id}})}
+
+    def check_status(self, thread: int) -> None:
+        """`anchor status` finds what the saver refuses, and nothing else."""
+        thread_id = THREADS[thread % 2]
+        with self.beside_anchor(writes=False) as both:
+            compared = both.compare(thread_id)
+            lost = [finding for finding in compared.findings if not finding.is_no_loss]
+            if self.is_honest:
+                assert not lost, lost
+                assert not compared.failures, compared.failures
+            elif not lost and not compared.failures and not self.lies:
+                there = {(judged.row.checkpoint_ns, judged.row.checkpoint_id) for judged in compared.rows if judged.counts}
+                rows = self.model.thread(thread_id).rows
+                missing = [key for key, row in rows.items() if self.model._must(thread_id, row) and key not in there]
+                assert not missing, missing
+
+    @contextmanager
+    def beside_anchor(self, *, writes: bool) -> Iterator[AnchoredDatabase]:
+        client = AnchorClient(self.anchor, self.keys, writes=writes)
+        yield AnchoredDatabase(self.open_database(), RowCodec(self.keys, Switches()), client)
+
+    def _announcements(self) -> int:
         return sum(
             entry.kind == Kind.GOING and not entry.is_about_thread
             for thread in self.anchor.threads()
@@ -377,16 +437,19 @@ class World:
         """Puts everything back as it was, if no application has worked on what it found."""
         self.lies = False
         if self._before is not None:
-            for table, rows in self._before.items():
-                self.execute(f"DELETE FROM {table}")
-                for row in rows:
-                    self._insert(table, row)
-            self.is_honest, self._before = True, None
+            self._fill(self._before)
+            self.is_honest, self._before = self.model.agrees(), None
 
     def _note_honest(self) -> None:
         if self.is_honest:
             self._before = {table: self.rows(table) for table in self.tables}
         self.is_honest = False
+
+    def _fill(self, content: dict[str, list[tuple[Any, ...]]]) -> None:
+        for table, rows in content.items():
+            self.execute(f"DELETE FROM {table}")
+            for row in rows:
+                self._insert(table, row)
 
     def _edit(self, kind: int, one: int, other: int) -> None:
         table = self.tables[kind & 1]
@@ -491,10 +554,41 @@ class World:
         if problem is not None:
             raise AssertionError(problem)
 
+    # --- all of it by name
+
+    def act(self, name: str, **drawn: Any) -> None:
+        """Does one thing of what applications, operators, attackers and readers do."""
+        if name == "put_several":
+            for _ in range(3):
+                self.put(**drawn, fuse=None)
+        elif name in ("attack", "lie"):
+            edits, undoes = drawn.pop("edits", None), drawn.pop("undoes", True)
+            self.lie() if edits is None else self.attack(edits)
+            self._look_three_times(**drawn)
+            if undoes:
+                self.undo()
+                self._look_three_times(**drawn)
+        else:
+            getattr(self, name)(**drawn)
+
+    def _look_three_times(self, reader: int, thread: int, limit: int) -> None:
+        self.check_status(thread)
+        for number in range(3):
+            self.look(reader + number, thread, limit)
+
     # --- the database
 
     def open_inner(self) -> Any:
         raise NotImplementedError
+
+    def plain_inner(self) -> Any:
+        raise NotImplementedError
+
+    def open_database(self) -> Any:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.connection.close()
 
     def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         raise NotImplementedError
@@ -515,7 +609,7 @@ def _values(found: Any) -> Values:
 
 
 class SqliteWorld(World):
-    tables = ("checkpoints", "writes")
+    tables = all_tables = ("checkpoints", "writes")
     run_column = "json_extract(metadata, '$.run_id')"
     garbage = ("msgpack", b"\x80", b"{}")
     _COLUMNS = {  # noqa: RUF012
@@ -531,6 +625,12 @@ class SqliteWorld(World):
     def open_inner(self) -> Any:
         return FaultySqlite(self.connection)
 
+    def plain_inner(self) -> Any:
+        return SqliteSaver(self.connection)
+
+    def open_database(self) -> Any:
+        return SqliteDatabase(self.connection, "memory")
+
     def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return self.connection.execute(statement, parameters).fetchall()
 
@@ -543,18 +643,28 @@ class SqliteWorld(World):
 
 class PostgresWorld(World):
     tables = ("checkpoints", "checkpoint_writes")
+    all_tables = (*tables, "checkpoint_blobs")
     run_column = "metadata->>'run_id'"
     garbage = ("msgpack", "{}", "{}")
 
     def __init__(self, anchor: Any, dsn: str) -> None:
         self.connection = psycopg.connect(dsn, autocommit=True, prepare_threshold=0, row_factory=dict_row)
+        self._tuples = psycopg.connect(dsn, autocommit=True)
         PostgresSaver(self.connection).setup()
-        for table in (*self.tables, "checkpoint_blobs"):
+        for table in self.all_tables:
             self.execute(f"DELETE FROM {table}")
         super().__init__(anchor)
 
     def open_inner(self) -> Any:
         return FaultyPostgres(self.connection)
+
+    def plain_inner(self) -> Any:
+        return PostgresSaver(self.connection)
+
+    def open_database(self) -> Any:
+        from encrypted_serde.maintenance.postgres import PostgresDatabase
+
+        return PostgresDatabase(self._tuples, "postgres")
 
     def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with self.connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
@@ -568,7 +678,13 @@ class PostgresWorld(World):
         if table == "checkpoints":
             json = "::text" if text else ""
             return f"thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint{json}, metadata{json}"
+        if table == "checkpoint_blobs":
+            return "thread_id, checkpoint_ns, channel, version, type, blob"
         return "thread_id, checkpoint_ns, checkpoint_id, task_id, idx, channel, type, blob, task_path"
+
+    def close(self) -> None:
+        self.connection.close()
+        self._tuples.close()
 
     def _insert(self, table: str, row: tuple[Any, ...]) -> None:
         marks = ["?"] * len(row)

@@ -96,3 +96,12 @@ def test_rows_that_name_each_other_as_parents_do_not_hang(tmp_path: Path) -> Non
     for one, other in ((first, second), (second, first)):
         sql.run(place, "UPDATE checkpoints SET parent_checkpoint_id = ? WHERE checkpoint_id = ?", one, other)
     look_at_everything(place)
+
+
+def test_a_thread_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    place = str(tmp_path / "one.sqlite")
+    write_two_threads(place)
+    sql.run(place, "UPDATE checkpoints SET thread_id = CAST(x'ff00' AS TEXT) WHERE thread_id = 'edited'")
+    with open_view(place, OLD_KEY) as view:
+        lines = {line.id: line.refused and line.refused.error for line in view.threads().lines}
+    assert lines == {"innocent": None, "b'\\xff\\x00'": "MalformedEnvelope"}

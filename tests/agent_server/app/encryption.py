@@ -4,6 +4,7 @@ import os
 
 from encrypted_serde import Keyring
 from encrypted_serde.agent_server import make_encryption, trust_header
+from encrypted_serde.audit import LogListener
 
 
 async def tenant_of_user(user, ctx):
@@ -17,5 +18,6 @@ SOURCES = {"user": tenant_of_user, "header": trust_header("tenant_id"), "nowhere
 encryption = make_encryption(
     Keyring.from_env(),
     context_from_user=SOURCES[os.environ["TENANTS"]],
+    audit=LogListener(),
     legacy_keys=[key.encode() for key in [os.environ.get("OLD_AES_KEY")] if key],
 )
