@@ -141,7 +141,9 @@ def normal(found: Any, ids: dict[str, int]) -> Any:
     if isinstance(found, (int, float)):
         return found
     if isinstance(found, dict):
-        if found.get("__interrupt__"):  # of parallel nodes, in the order in which they happened to stop
+        if isinstance(
+            found.get("__interrupt__"), (list, tuple)
+        ):  # of parallel nodes, in the order in which they happened to stop
             found = {**found, "__interrupt__": sorted(found["__interrupt__"], key=lambda one: repr(one.value))}
         return {"dict": sorted(((normal(name, ids), normal(part, ids)) for name, part in found.items()), key=repr)}
     if isinstance(found, BaseMessage):

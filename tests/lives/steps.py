@@ -96,6 +96,10 @@ def _how(rng: Random, now: Now, **configurable: Any) -> _Run:
         "recursion_limit": rng.choice((4, 8, 12)),
     }
     options: dict[str, Any] = {"durability": rng.choice(("sync", "async", "exit"))}
+    if now.graph.form == "fan" and options["durability"] == "async":
+        options["durability"] = (
+            "sync"  # LangGraph hands over the set of a join that waits, and fills it while a thread stores it
+        )
     for moment in ("interrupt_before", "interrupt_after"):
         if rng.random() < 0.15:
             options[moment] = rng.choice(("*", [rng.choice(now.graph.nodes)]))

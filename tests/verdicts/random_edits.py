@@ -195,7 +195,17 @@ def _move_value(rng: Random, rows: Rows, t: Target) -> None:
     source, target = _channel(rng, rows), _channel(rng, rows)
     if rng.random() < 0.6:
         target = (target[0], source[1])
-    rows.store(*target, copy.deepcopy(rows.stored(*source)))
+    _put(rows, *target, rows.stored(*source))
+
+
+def _put(rows: Rows, place: Place, channel: str, value: Any) -> None:
+    """Stores a value as what its place can hold: text in a document of JSON, bytes in a row of its own."""
+    is_text = rows.inlines and rows.inlined(place, channel)
+    if is_text and isinstance(value, bytes):
+        value = manifest_text(value)
+    elif rows.values is not None and not is_text and not isinstance(value, bytes):
+        value = manifest_bytes(value)
+    rows.store(place, channel, copy.deepcopy(value))
 
 
 def _add_value(rng: Random, rows: Rows, t: Target) -> None:
@@ -234,7 +244,7 @@ def _of_another_key(rng: Random, rows: Rows, t: Target) -> None:
     else:
         row = rng.choice(strange.checkpoints)
         place, channel = _channel(rng, rows)
-        rows.store(place, channel, strange.stored(place_of(row), channel))
+        _put(rows, place, channel, strange.stored(place_of(row), channel))
 
 
 def _sealed(rng: Random, rows: Rows, t: Target) -> bytes:
@@ -257,9 +267,7 @@ def _sealed_elsewhere(rng: Random, rows: Rows, t: Target) -> None:
     if rng.random() < 0.5:
         rng.choice(rows.writes)["blob"] = _sealed(rng, rows, t)
         return
-    place, channel = _channel(rng, rows)
-    found = _sealed(rng, rows, t)
-    rows.store(place, channel, manifest_text(found) if rows.inlines and rows.inlined(place, channel) else found)
+    _put(rows, *_channel(rng, rows), _sealed(rng, rows, t))
 
 
 def _flip(rng: Random, rows: Rows, t: Target) -> None:
