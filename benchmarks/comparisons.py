@@ -359,6 +359,8 @@ def _pages(kind: str) -> Comparison:
 STORES = [
     _memory("Postgres", "put 2 kB", stores.PUT, 1.15),
     _memory("Postgres", "get 2 kB", stores.GET, 1.15),
+    _memory("Postgres", "put 2 kB, toast_tuple_target 8160", stores.PUT_IN_ITS_ROW, 1.15),
+    _memory("Postgres", "get 2 kB, toast_tuple_target 8160", stores.GET_IN_ITS_ROW, 1.15),
     _memory("Sqlite", "put 2 kB", stores.PUT, 1.15),
     _memory("Sqlite", "get 2 kB", stores.GET, 1.6),
     _pages("Postgres"),
