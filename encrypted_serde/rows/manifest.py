@@ -34,8 +34,8 @@ KEY = "es1"
 LANGGRAPH_KEYS = frozenset({"source", "step", "parents", "run_id", DELTA_COUNTERS, "delta_writes_versioned"})
 """Metadata keys that LangGraph and its savers read in the database."""
 
-ALWAYS_READABLE = frozenset({"source", "step"})
-"""Those of them that LangGraph writes into every checkpoint."""
+ALWAYS_READABLE = frozenset({"step"})
+"""Those of them that LangGraph writes into every checkpoint; a stub that it needs for delta channels has no other."""
 
 DIGEST_SIZE = 16
 _NOT_DIGESTED = frozenset({"channel_values", "pending_sends"})
@@ -60,7 +60,8 @@ class Found(NamedTuple):
         parent_id: Its parent, as the row says.
         checkpoint: The checkpoint. Its channel values are not looked at.
         readable: The readable metadata, without the manifest.
-        loses_parent: Whether its saver may take the parent away: by pruning, or because it never keeps one.
+        loses_parent: Whether its saver may take the parent away, by pruning.
+        keeps_no_parent: Whether its saver never returns one.
         added_keys: Checkpoint keys that its saver adds by itself. They are dropped.
     """
 
@@ -69,6 +70,7 @@ class Found(NamedTuple):
     checkpoint: Mapping[str, Any]
     readable: Mapping[str, Any]
     loses_parent: bool = False
+    keeps_no_parent: bool = False
     added_keys: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
@@ -155,7 +157,8 @@ class Manifest(NamedTuple):
             raise WrongLocation("the readable part of the checkpoint or of its metadata was changed")
         verified = Verified(*ormsgpack.unpackb(normal))
         # prune(keep_latest) leaves the checkpoint it keeps without a parent, but refuses threads with delta channels.
-        is_orphan = not found.parent_id and found.loses_parent and DELTA_COUNTERS not in verified.readable
+        is_pruned = found.loses_parent and DELTA_COUNTERS not in verified.readable
+        is_orphan = not found.parent_id and (found.keeps_no_parent or is_pruned)
         if (found.parent_id or None) != (self.parent_id or None) and not is_orphan:  # an empty id is none
             raise WrongLocation("the checkpoint has another parent than it was written with")
         return verified

@@ -153,10 +153,19 @@ def _decrypt(store: Store, edited: Rows, seen: Readings, failed: Failed) -> Iter
 
 
 def _untouched(command: str, store: Store, edited: Rows, failed: Failed, done: Failed) -> Iterator[str]:
-    """Every row that `verify` refuses is refused here, and left as it was; in the same class, where no switch is implied."""
-    is_same = command == "reencrypt"
+    """Every row that `verify` refuses is refused, and left as it was.
+
+    In the same class, where no switch is implied; going back to plaintext by itself or with the checkpoint it belongs to.
+    """
+    kept = {
+        key
+        for row in edited.checkpoints
+        if key_of("checkpoints", row) in done.rows
+        for key in _belonging(edited, place_of(row))
+    }
     for key, (error, reason) in failed.rows.items():
-        if error != CUT and (key not in done.rows or (is_same and done.rows[key][0] != error)):
+        is_same = done.rows.get(key, ("",))[0] == error if command == "reencrypt" else key in done.rows or key in kept
+        if error != CUT and not is_same:
             yield f"{command} of {key}: {done.rows.get(key, 'accepted')}, verify {error}: {reason}"
     before, after = _by_key(edited), _by_key(store.load())
     for key in before.keys() | after.keys():
