@@ -27,8 +27,8 @@ from psycopg.types.json import Jsonb
 
 from encrypted_serde import Key, Keyring
 from encrypted_serde.maintenance import Report, Selection, reencrypt, scan, verify
-from encrypted_serde.maintenance.checkpoints import JsonCheckpoints
 from encrypted_serde.maintenance.database import OPEN, Paging, Row, Table
+from encrypted_serde.maintenance.json_checkpoints import JsonCheckpoints
 from encrypted_serde.maintenance.opening import open_database
 from encrypted_serde.maintenance.reencrypt import PAGE_ROWS
 from tests.savers import postgres_saver, sqlite_saver

@@ -31,7 +31,7 @@ from encrypted_serde.view import AuditFile, Checkpoint, as_json, open_view
 
 @dataclasses.dataclass
 class Order:
-    """A class of the application. Whoever looks does not need it."""
+    """A class of the application. A person who looks does not need it."""
 
     number: int
     paid: bool

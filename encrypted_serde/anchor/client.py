@@ -76,6 +76,7 @@ class AnchorClient:
         self._names: Names | None = None
         self._clock = 0
         self._live: Bounded[tuple[bytes, Spot], _Live] = Bounded(_REMEMBERED)
+        self._highest: Bounded[tuple[bytes, bytes], bytes] = Bounded(_REMEMBERED)
         self._lock = threading.RLock()
         start_anew_in_children(self)
 
@@ -107,6 +108,7 @@ class AnchorClient:
         """Looks up the newest checkpoint of a place: one indexed read, two after its newest was deleted."""
         thread, namespace = self._tokens(place)
         view = self._view(place.thread_id, self.anchor.newest(thread, namespace))
+        self._highest[thread, namespace] = max((spot.checkpoint for spot in view.ledger.spots()), default=b"")
         if any(view.ledger.checkpoint(spot) is not Standing.REQUIRED for spot in view.ledger.spots()):
             return self.place(place)
         return view
@@ -166,7 +168,10 @@ class AnchorClient:
         """Takes note of what is in the slots of writes that are about to be stored."""
         thread, namespace = self._tokens(place)
         spot = Spot(namespace, id_bytes(new.checkpoint_id))
-        if (thread, spot) not in self._live:
+        # LangGraph may store the writes of a checkpoint before it stores the checkpoint. One that is above all that were
+        # there when this process looked is being made by this process: there is nothing to look up.
+        highest = self._highest.get((thread, namespace))
+        if (thread, spot) not in self._live and (highest is None or spot.checkpoint <= highest):
             self.checkpoint(place, new.checkpoint_id)
         task = self.names.task(spot, new.task_id)
         with self._lock:

@@ -66,7 +66,7 @@ from .prepared import Readers, Writer, associated_data, make_aead, seal_large
 from .randomness import AT_ONCE, random_bytes
 from .waiting import PromptKeyProvider
 
-_LARGE = 1 << 13  # from here on assembling in place is cheaper than joining
+_LARGE = 1 << 16  # from here on assembling in place is cheaper than joining
 _BATCH_ID_SIZE = 8
 
 

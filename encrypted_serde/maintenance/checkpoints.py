@@ -102,8 +102,8 @@ class Checkpoints(Table):
     def _rules(self, codec: RowCodec) -> Rules:
         return Rules(
             stores_all_values=self.stores_all_values,
-            loses_parent=self.database.prunes,
-            keeps_no_parent=self.database.is_shallow,
+            prunes=self.database.prunes,
+            has_no_parents=self.database.is_shallow,
             admits=codec.form != SAVER or bool(codec.admission),
             admits_plaintext=codec.admission.plaintext,
         )

@@ -172,7 +172,10 @@ class AnchoredDatabase:
         there = {judged.spot for judged in compared.rows}
         entries += [view.ended(spot, Kind.KEPT if spot in there else Kind.GONE) for spot in going]
         if view.ledger.is_open and Finding(thread_id, None, None, UNENDED) in agreed:
-            entries.append(view.ended(None, Kind.GONE))
+            lost = [
+                spot for spot in view.ledger.spots() if view.ledger.checkpoint(spot) is Standing.GOING and spot not in there
+            ]
+            entries += [*(view.ended(spot, Kind.GONE) for spot in lost), view.ended(None, Kind.GONE)]
         self._client.anchor.append(entries)
         return len(agreed)
 

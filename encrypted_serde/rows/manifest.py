@@ -35,7 +35,7 @@ LANGGRAPH_KEYS = frozenset({"source", "step", "parents", "run_id", DELTA_COUNTER
 """Metadata keys that LangGraph and its savers read in the database."""
 
 ALWAYS_READABLE = frozenset({"step"})
-"""Those of them that LangGraph writes into every checkpoint; a stub that it needs for delta channels has no other."""
+"""Those of them that LangGraph writes into every checkpoint: the stub of a run that stores at its exit has no source."""
 
 DIGEST_SIZE = 16
 _NOT_DIGESTED = frozenset({"channel_values", "pending_sends"})
@@ -60,8 +60,8 @@ class Found(NamedTuple):
         parent_id: Its parent, as the row says.
         checkpoint: The checkpoint. Its channel values are not looked at.
         readable: The readable metadata, without the manifest.
-        loses_parent: Whether its saver may take the parent away, by pruning.
-        keeps_no_parent: Whether its saver never returns one.
+        prunes: Whether its saver may take the parent away by pruning, which it refuses for threads with delta channels.
+        has_no_parents: Whether its saver never keeps a parent.
         added_keys: Checkpoint keys that its saver adds by itself. They are dropped.
     """
 
@@ -69,8 +69,8 @@ class Found(NamedTuple):
     parent_id: str | None
     checkpoint: Mapping[str, Any]
     readable: Mapping[str, Any]
-    loses_parent: bool = False
-    keeps_no_parent: bool = False
+    prunes: bool = False
+    has_no_parents: bool = False
     added_keys: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
@@ -157,8 +157,8 @@ class Manifest(NamedTuple):
             raise WrongLocation("the readable part of the checkpoint or of its metadata was changed")
         verified = Verified(*ormsgpack.unpackb(normal))
         # prune(keep_latest) leaves the checkpoint it keeps without a parent, but refuses threads with delta channels.
-        is_pruned = found.loses_parent and DELTA_COUNTERS not in verified.readable
-        is_orphan = not found.parent_id and (found.keeps_no_parent or is_pruned)
+        may_be_gone = found.has_no_parents or (found.prunes and DELTA_COUNTERS not in verified.readable)
+        is_orphan = not found.parent_id and may_be_gone
         if (found.parent_id or None) != (self.parent_id or None) and not is_orphan:  # an empty id is none
             raise WrongLocation("the checkpoint has another parent than it was written with")
         return verified

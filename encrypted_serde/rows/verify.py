@@ -41,8 +41,8 @@ class Rules(NamedTuple):
 
     Attributes:
         stores_all_values: It stores every value with the checkpoint.
-        loses_parent: It may take the parent away, by pruning.
-        keeps_no_parent: It never returns one.
+        prunes: It may take the parent away by pruning.
+        has_no_parents: It never keeps a parent.
         added_keys: Checkpoint keys that it adds by itself. They are dropped.
         gathers_sends: It fills ``pending_sends`` by itself. They are left out.
         admits: Whether a switch is on, so that a row without a manifest may be read.
@@ -50,8 +50,8 @@ class Rules(NamedTuple):
     """
 
     stores_all_values: bool = True
-    loses_parent: bool = False
-    keeps_no_parent: bool = False
+    prunes: bool = False
+    has_no_parents: bool = False
     added_keys: frozenset[str] = frozenset()
     gathers_sends: bool = False
     admits: bool = False
@@ -108,8 +108,8 @@ def verify_row(parts: Parts, reader: Reader, rules: Rules) -> Verified:
             parent_id=parts.parent_id,
             checkpoint=parts.document,
             readable={name: value for name, value in parts.metadata.items() if name != KEY},
-            loses_parent=rules.loses_parent,
-            keeps_no_parent=rules.keeps_no_parent,
+            prunes=rules.prunes,
+            has_no_parents=rules.has_no_parents,
             added_keys=rules.added_keys,
         )
     )

@@ -100,8 +100,8 @@ class RowOpener:
         self._gaps_only_in = wiring.gaps_only_in
         self._rules = Rules(
             stores_all_values=self._traits.stores_all_values,
-            loses_parent=self._traits.prunes,
-            keeps_no_parent=self._traits.is_shallow,
+            prunes=self._traits.prunes,
+            has_no_parents=self._traits.is_shallow,
             added_keys=self._traits.added_keys,
             gathers_sends=self._traits.gathers_sends,
             admits=bool(wiring.admission),

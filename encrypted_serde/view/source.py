@@ -200,7 +200,7 @@ class Source:
         return [(str(prefix), int(count)) for prefix, count in self._execute(sql, (after, own, f"{own}.%"))]
 
     def labels(self, pseudonyms: Collection[str]) -> dict[str, str]:
-        """Returns the labels that pseudonyms stand for, by the store's sealed dictionary; others are left out."""
+        """Returns the label of each pseudonym, by the store's sealed dictionary; others are left out."""
         wanted = sorted(name for name in pseudonyms if _PSEUDONYM.fullmatch(name))
         found = {}
         for start in range(0, len(wanted), 500):

@@ -19,7 +19,7 @@ from .values import Fields, Value, read_value
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A checkpoint, verified, without the values that stand in rows of their own.
+    """A checkpoint, verified, without the values that are stored in rows of their own.
 
     Attributes:
         document: The checkpoint, without its values.

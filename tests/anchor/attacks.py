@@ -50,6 +50,14 @@ LIVES: dict[str, list[Step]] = {
         ("prune", {"process": 14, "thread": 6, "fuse": 2}),
         ("restore", {"backup": 9}),
     ],
+    "a backup is accepted while the deletion of a thread is open, and lacks what was stored since": [
+        ("delete_thread", {"process": 1, "thread": 14, "fuse": 4}),
+        ("back_up", {}),
+        ("put_several", {"process": 0, "thread": 10, "namespace": 6, "parent": 15, "run": 4}),
+        ("put_several", {"process": 2, "thread": 6, "namespace": 13, "parent": 15, "run": 12}),
+        ("restore", {"backup": 1}),
+        ("attack", {"reader": 10, "thread": 14, "limit": 1, "edits": [(2, 3, 11)], "undoes": True}),
+    ],
     "a row that was never entered is put back after its thread was deleted": [
         ("put", {"process": 10, "thread": 11, "namespace": 4, "parent": 5, "run": 14, "fuse": 1}),
         ("delete_thread", {"process": 15, "thread": 7, "fuse": None}),

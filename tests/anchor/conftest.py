@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from encrypted_serde.anchor import MemoryAnchor, PostgresAnchor, SqliteAnchor
+from tests.maintenance.conftest import mariadb_server, mysql_url
 from tests.saver.conftest import database, database_of_module, store_of_module
 from tests.saver.databases import SqliteDatabase
 
-__all__ = ["database", "database_of_module", "store_of_module"]  # fixtures
+__all__ = ["database", "database_of_module", "mariadb_server", "mysql_url", "store_of_module"]  # fixtures
 
 
 @pytest.fixture(params=["Sqlite", "Postgres"])

@@ -24,8 +24,10 @@ class Place:
         entered: Those of them that the anchor knows.
         replaced: Values that must not be seen again.
         must: Whether one of them must be there.
+        actual: What is in it, as far as applications go.
     """
 
+    actual: str | None = None
     allowed: set[str] = field(default_factory=set)
     entered: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
@@ -99,6 +101,7 @@ class Model:
             place = row.places.setdefault(slot, Place())
             known = self._knows(process, thread_id, key, slot)
             is_special = slot[1].startswith("__")
+            place.actual = value if is_special else place.actual or value
             if not is_entered:
                 place.allowed.add(value)
                 continue
@@ -153,13 +156,15 @@ class Model:
     def accepts(self, thread_id: str, content: dict[tuple[str, str], Values]) -> None:
         """An operator restored a backup, and accepted what it lacks."""
         thread = self.thread(thread_id)
-        thread.is_open = False
+        was_open, thread.is_open = thread.is_open, False
         for key, row in thread.rows.items():
             is_there = row.there = key in content
+            for slot, place in row.places.items():
+                place.actual = content.get(key, {}).get(slot)
             if row.standing == "gone":
                 continue
             if not is_there:
-                row.standing = "gone" if row.standing == "required" or row.named else row.standing
+                row.standing = "gone" if row.standing == "required" or row.named or was_open else row.standing
             row.named = False
             for slot, place in row.places.items() if is_there else ():
                 found = content[key].get(slot)
@@ -176,6 +181,17 @@ class Model:
         """A deletion met a database that somebody had changed: what it was to take may be there or not."""
         for key in keys & self.thread(thread_id).rows.keys():
             self.thread(thread_id).rows[key].standing = "optional"
+
+    def agrees(self) -> bool:
+        """Says whether what applications left may be seen: not if an attacker showed what nobody had entered."""
+        for thread_id, thread in self.threads.items():
+            for row in thread.rows.values():
+                if self._must(thread_id, row) and not row.there:
+                    return False
+                places = row.places.values() if row.there and row.standing != "gone" else ()
+                if any(place.actual not in place.allowed if place.actual else place.must for place in places):
+                    return False
+        return True
 
     # --- what readers see
 

@@ -438,7 +438,7 @@ class World:
         self.lies = False
         if self._before is not None:
             self._fill(self._before)
-            self.is_honest, self._before = True, None
+            self.is_honest, self._before = self.model.agrees(), None
 
     def _note_honest(self) -> None:
         if self.is_honest:

@@ -493,3 +493,29 @@ def test_no_cell_of_sqlite_ends_a_run(tmp_path: Any, column: str) -> None:
             sql.run(place, f"UPDATE store SET {column} = ? WHERE prefix = ?", cell, f"n{number}")
     sql.run(place, f"UPDATE store SET {column} = CAST(x'ff00' AS TEXT) WHERE prefix = 'n11'")
     everything_runs(place)
+
+
+# --- the mark of a context
+
+
+def test_an_exchanged_mark_is_found(place: str) -> None:
+    with encryption_context(tenant_id="acme"):
+        fill(place)
+    fill(place, OLD_KEY, {(("none",), "one"): {"a": 1}})
+    other = rows(place)["none", "one"]["es1c"]
+    edit(place, "users.ann", "profile", {**rows(place)["users.ann", "profile"], "es1c": other})
+    assert errors(verify(place, OLD_KEY)) == [("users.ann", "profile", "WrongLocation")]
+
+
+def test_items_without_a_mark_get_one_and_a_new_key_makes_it_anew(place: str) -> None:
+    with encryption_context(tenant_id="acme"):
+        fill(place)
+    old = rows(place)["users.ben", "profile"]["es1c"]
+    edit(place, "users.ann", "profile", {"es1": rows(place)["users.ann", "profile"]["es1"]})
+    assert verify(place, OLD_KEY).failures == []
+    assert reencrypt(place, BOTH).failures == []
+    marks = {stored["es1c"] for stored in rows(place).values()}
+    assert len(marks) == 1
+    assert old not in marks
+    with encryption_context(tenant_id="acme"):
+        assert contents(place) == ITEMS

@@ -218,11 +218,13 @@ def test_an_empty_parent_is_none():
 
 # rule F-33
 def test_only_where_a_saver_may_lose_it_and_no_delta_channel_needs_it_a_parent_may_be_gone():
-    _manifest().verify(_found(parent_id=None, loses_parent=True))
+    _manifest().verify(_found(parent_id=None, prunes=True))
     readable = {**READABLE, "counters_since_delta_snapshot": {"a": [1, 1]}}
-    for changed in ({"parent_id": "c2", "loses_parent": True}, {"parent_id": None, "loses_parent": True, "readable": readable}):
+    for changed in ({"parent_id": "c2", "prunes": True}, {"parent_id": None, "prunes": True, "readable": readable}):
         with pytest.raises(WrongLocation, match="parent"):
             _manifest(readable=changed.get("readable", READABLE)).verify(_found(**changed))
+    for seen in (READABLE, readable):
+        _manifest(readable=seen).verify(_found(parent_id=None, has_no_parents=True, readable=seen))
 
 
 # rule F-29

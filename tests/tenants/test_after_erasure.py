@@ -17,6 +17,7 @@ from langgraph.store.sqlite import SqliteStore
 
 from encrypted_serde import EncryptedSaver, EncryptedStore, Key, KeyErased, KeyServiceError, encryption_context
 from encrypted_serde.audit import AuditEvent
+from encrypted_serde.core.encoding import b64url_decode, b64url_encode
 from encrypted_serde.kms.local import LocalKeyWrapper
 from encrypted_serde.kms.per_tenant import PerTenantWrapper
 from encrypted_serde.maintenance import expire_erased, reencrypt, verify
@@ -230,3 +231,29 @@ def test_rows_of_sqlite_are_counted_by_key(tmp_path: Path, wrapper: CountingWrap
         assert expire_erased(app.place, app.keys).keys == {erased.key_ids[0].hex(): 2}
     with sqlite3.connect(tmp_path / "app.db") as connection:
         assert connection.execute("SELECT count(*) FROM checkpoints").fetchone() == (0,)
+
+
+def test_a_row_that_names_a_destroyed_key_is_left_out_of_lists_and_named_by_verify(
+    tmp_path: Path, wrapper: CountingWrapper
+) -> None:
+    """A remaining power of somebody who writes rows; docs/saver.md says so."""
+    with SqliteSaver.from_conn_string(str(tmp_path / "app.db")) as inner:
+        app = Application(inner, str(tmp_path / "app.db"), wrapper)
+        app.put(ACME, "old")
+        [old_id] = app.keys.erase(ACME).key_ids
+        expire_erased(app.place, app.keys)
+        app.put(ACME, "new")
+        new_id = app.keys.encryption_key(ACME).id
+        [(metadata,)] = inner.conn.execute("SELECT metadata FROM checkpoints").fetchall()
+        stored = json.loads(metadata)
+        [(name, text)] = [(name, text) for name, text in stored.items() if str(text).startswith("es1.")]
+        sealed = b64url_decode(text.removeprefix("es1."))
+        assert sealed is not None
+        assert sealed.count(new_id) == 1
+        stored[name] = "es1." + b64url_encode(sealed.replace(new_id, old_id))
+        inner.conn.execute("UPDATE checkpoints SET metadata = ?", (json.dumps(stored).encode(),))
+        inner.conn.commit()
+        assert app.ids(ACME) == []
+        with encryption_context(ACME), pytest.raises(KeyErased):
+            app.saver.get_tuple({"configurable": {"thread_id": "new"}})
+    assert {failure.error for failure in verify(tmp_path / "app.db", app.keys).failures} == {"KeyErased"}

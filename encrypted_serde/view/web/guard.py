@@ -1,4 +1,4 @@
-"""What stands before every page: who may ask, and what the browser may do with the answer."""
+"""Checks every request before a page answers it: who may ask, and what the browser may do with the answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-"""Nothing comes from anywhere else, no script stands in a page, and no page is shown inside of another."""
+"""Nothing comes from anywhere else, no page holds a script, and no page is shown inside of another."""
 
 _HEADERS = {
     "content-security-policy": POLICY,
