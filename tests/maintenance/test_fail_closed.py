@@ -143,8 +143,8 @@ def test_a_channel_that_is_missing_is_reported_when_the_manifest_goes(sqlite_pla
     change(sqlite_place, "UPDATE checkpoints SET checkpoint = ? WHERE rowid = ?", ormsgpack.packb(document), rowid)
     for target in ("saver", "plaintext"):
         done = reencrypt(sqlite_place, BOTH, **EVERYTHING, target=target)
-        assert errors(done) == {"WrongLocation"}
-        assert done.failed == 1
+        assert errors(done) - {"Blocked"} == {"WrongLocation"}  # its writes stay with it
+        assert sum(failure.error == "WrongLocation" for failure in done.failures) == 1
 
 
 class _Bomb:

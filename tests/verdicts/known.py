@@ -8,3 +8,7 @@ KNOWN: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
 def fault(kind: str, edit: str) -> str | None:
     """Returns what is known to differ on a kind of saver after an edit."""
     return next((name for name, (savers, edits) in KNOWN.items() if kind in savers and edit in edits), None)
+
+
+SAME: set[tuple[str, ...]] = {("MalformedEnvelope", "PlaintextRefused")}
+"""What `get_tuple` and `verify` call one thing: a whole checkpoint of SQLite that was relabelled is none, and is not sealed."""
