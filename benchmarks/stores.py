@@ -106,6 +106,23 @@ def page_samples(places: Places, effort: Effort, kind: str) -> Iterator[tuple[Sa
         yield samples[0], samples[1]
 
 
+EXTERNAL, AS_CREATED = "SET STORAGE EXTERNAL", "as created"
+
+
+@contextmanager
+def external_samples(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+    """Gives samples that put an item of 40 kB: where Postgres is told not to compress it, and where it tries."""
+    value = memory(1, 5400)
+    with ExitStack() as stack:
+        samples = []
+        for alter in ("ALTER TABLE store ALTER COLUMN value SET STORAGE EXTERNAL", "SELECT 1"):
+            inner = stack.enter_context(any_store("Postgres", stack.enter_context(places.place("Postgres"))))
+            inner.conn.execute(alter)
+            store = EncryptedStore(inner, _KEY)
+            samples.append(call_sample(lambda store=store: store.put(_namespace(0), "0", value), effort.batch))
+        yield samples[0], samples[1]
+
+
 @contextmanager
 def store_samples(places: Places, effort: Effort, kind: str, work: Work) -> Iterator[tuple[Sample, Sample]]:
     """Gives the samples of our store and of the plain one, both filled alike."""
