@@ -359,10 +359,13 @@ def _pages(kind: str) -> Comparison:
 STORES = [
     _memory("Postgres", "put 2 kB", stores.PUT, 1.15),
     _memory("Postgres", "get 2 kB", stores.GET, 1.15),
+    _memory("Postgres", "put 2 kB, toast_tuple_target 8160", stores.PUT_IN_ITS_ROW, 1.15),
+    _memory("Postgres", "get 2 kB, toast_tuple_target 8160", stores.GET_IN_ITS_ROW, 1.15),
     _memory("Sqlite", "put 2 kB", stores.PUT, 1.15),
     _memory("Sqlite", "get 2 kB", stores.GET, 1.6),
     _pages("Postgres"),
     _pages("Sqlite"),
+    Comparison("stores", "Postgres: put 40 kB", stores.EXTERNAL, stores.AS_CREATED, stores.external_samples),
     _memory("Postgres", "search 100 000 of 0.3 kB", stores.SEARCH, 1.10),
     _memory("Postgres", "search 100 000 of 2 kB", stores.SEARCH_LARGE, 1.15),
     _memory("Postgres", "list 1000 namespaces, pseudonyms", stores.LIST, 3.0),

@@ -38,6 +38,7 @@ class Work:
         namespaces: How many namespaces they stand in.
         options: For `EncryptedStore`.
         words: How long its items are.
+        sql: Said to both databases before the items are written.
     """
 
     call: Callable[[BaseStore], Any]
@@ -45,6 +46,7 @@ class Work:
     namespaces: int = 1
     options: dict[str, Any] = field(default_factory=dict)
     words: int = 270
+    sql: str = ""
 
     def fill(self, store: BaseStore) -> None:
         """Puts the items."""
@@ -70,6 +72,8 @@ SEARCH = Work(
     words=35,
 )
 SEARCH_LARGE = replace(SEARCH, words=270)
+IN_ITS_ROW = "ALTER TABLE store SET (toast_tuple_target = 8160)"
+PUT_IN_ITS_ROW, GET_IN_ITS_ROW = replace(PUT, sql=IN_ITS_ROW), replace(GET, sql=IN_ITS_ROW)
 LIST = Work(lambda store: store.list_namespaces(limit=1000), 10_000, 1000, {"pseudonymous_names": True})
 
 
@@ -102,6 +106,23 @@ def page_samples(places: Places, effort: Effort, kind: str) -> Iterator[tuple[Sa
         yield samples[0], samples[1]
 
 
+EXTERNAL, AS_CREATED = "SET STORAGE EXTERNAL", "as created"
+
+
+@contextmanager
+def external_samples(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+    """Gives samples that put an item of 40 kB: where Postgres is told not to compress it, and where it tries."""
+    value = memory(1, 5400)
+    with ExitStack() as stack:
+        samples = []
+        for alter in ("ALTER TABLE store ALTER COLUMN value SET STORAGE EXTERNAL", "SELECT 1"):
+            inner = stack.enter_context(any_store("Postgres", stack.enter_context(places.place("Postgres"))))
+            inner.conn.execute(alter)
+            store = EncryptedStore(inner, _KEY)
+            samples.append(call_sample(lambda store=store: store.put(_namespace(0), "0", value), effort.batch))
+        yield samples[0], samples[1]
+
+
 @contextmanager
 def store_samples(places: Places, effort: Effort, kind: str, work: Work) -> Iterator[tuple[Sample, Sample]]:
     """Gives the samples of our store and of the plain one, both filled alike."""
@@ -110,6 +131,8 @@ def store_samples(places: Places, effort: Effort, kind: str, work: Work) -> Iter
         for wrap in (lambda store: EncryptedStore(store, _KEY, **work.options), lambda store: store):
             inner = stack.enter_context(any_store(kind, stack.enter_context(places.place(kind))))
             store = wrap(inner)
+            if work.sql:
+                inner.conn.execute(work.sql)
             work.fill(store)
             if kind == "Postgres":
                 inner.conn.execute("VACUUM ANALYZE store")

@@ -17,7 +17,8 @@ from encrypted_serde.core.context import EncryptionContext, parse_context
 from encrypted_serde.core.encoding import encode_pairs
 from encrypted_serde.core.format import Sealed, bytes_of_text, find_sealed, is_sealed, sealed_text
 from encrypted_serde.errors import ConfigurationError
-from encrypted_serde.maintenance.classify import find_part, find_typed, in_document, in_metadata
+from encrypted_serde.maintenance.classify import in_document, in_metadata
+from encrypted_serde.rows.stored import find_part, find_typed
 from encrypted_serde.wrapping.admission import Admission
 from encrypted_serde.wrapping.gate import Gate
 from encrypted_serde.wrapping.inert import pack, unpack

@@ -13,7 +13,7 @@ from encrypted_serde.core.binding import Binding, Place, WriteClaims, version_te
 
 PLACE = Place.of("a", "b")
 WRITE = WriteClaims("t", "c", "p", 0, "0" * 16, 1, 1)
-SURFACES = {"value", "delta", "write", "manifest", "item", "entry", "json", "blob", "context"}
+SURFACES = {"value", "delta", "write", "manifest", "item", "entry", "json", "blob", "context", "anchor"}
 
 # Every maker, with the same few names in every field, so that only the encoding keeps places apart.
 PLACES: dict[str, Binding] = {

@@ -125,7 +125,7 @@ def test_the_vectors_hold_every_cipher_bound_and_unbound() -> None:
 # --- values that are refused -----------------------------------------------------------------------------------------
 
 
-# rule F-44
+# rule F-42
 @each("refused", "zstd_refused")
 def test_the_package_refuses_with_the_stated_class(vector: dict[str, Any]) -> None:
     with pytest.raises(EncryptedSerdeError) as refusal:
@@ -164,7 +164,7 @@ def test_the_independent_reader_refuses_with_the_stated_class(vector: dict[str, 
     assert refusal.value.error == vector["error"]
 
 
-# rule F-44
+# rule F-42
 def test_every_error_of_the_reading_table_has_a_refused_vector() -> None:
     cannot_happen_in_a_file = {"KeyErased"}
     reading = (Path(__file__).parents[1] / "docs" / "format.md").read_text().partition("## Reading")[2].partition("\n## ")[0]
@@ -202,7 +202,7 @@ def test_a_manifest_holds_what_the_format_says(vector: dict[str, Any]) -> None:
     assert manifest_digest(vector["checkpoint"], vector["readable_metadata"]) == digest
 
 
-# rule F-39
+# rule F-37
 @pytest.mark.parametrize("vector", VECTORS["search_tokens"], ids=lambda row: f"{row['value']!r} {row['context']}")
 def test_search_tokens_are_computed_as_the_format_says(vector: dict[str, Any]) -> None:
     key, name, value = Key.from_text(vector["key_text"]), vector["metadata_key"], vector["value"]
@@ -240,7 +240,7 @@ def test_other_texts_are_no_keys(vector: dict[str, Any]) -> None:
         Key.from_text(vector["text"])
 
 
-# rule F-47
+# rule F-45
 @each("legacy")
 def test_rows_of_langgraphs_own_serializer_open(vector: dict[str, Any]) -> None:
     key, blob, plaintext = (bytes.fromhex(vector[name]) for name in ("key", "blob", "plaintext"))

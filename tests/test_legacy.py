@@ -123,7 +123,7 @@ def test_a_legacy_row_relabelled_to_run_code_runs_nothing(upstream, serde, tmp_p
     assert not canary.exists()
 
 
-# rules F-47, T-18
+# rules F-45, T-18
 @pytest.mark.parametrize("inner_type", ["pickle", "json", "msgpack+x", "unknown"])
 def test_a_legacy_row_relabelled_to_any_other_type_is_refused(upstream, raw_key, inner_type):
     inner = RecordingSerializer()
@@ -139,7 +139,7 @@ def test_the_mac_is_checked_before_the_type(upstream, serde):
         serde.loads_typed(("pickle+aes", flip(blob, 9)))
 
 
-# rules F-47, T-18
+# rules F-45, T-18
 def test_msgpack_in_a_legacy_row_is_read_strictly_although_the_inner_serializer_is_not(upstream, raw_key):
     row = upstream.dumps_typed(Note("text"))
     permissive = EncryptedSerializer(Key.generate(), legacy_keys=[raw_key])

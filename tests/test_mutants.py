@@ -80,7 +80,7 @@ def test_the_first_admitted_value_of_each_kind_and_type_is_logged_once(caplog: p
 
 def test_a_value_beside_proof_is_admitted_by_no_switch_and_not_counted() -> None:
     admission = Admission(Sealer(KEY), plaintext=True)
-    with pytest.raises(PlaintextRefused, match=r"^a value that is plaintext stands beside what we sealed"):
+    with pytest.raises(PlaintextRefused, match=r"^a value of type 'msgpack' stands beside what we sealed: no switch"):
         admission.admit("msgpack", b"\x80", is_proven=True)
     assert admission.admitted == {}
 
@@ -180,13 +180,14 @@ def test_the_audit_hears_the_size_and_the_cipher_of_what_is_admitted_and_refused
     assert [(event.cipher, event.size) for event in events_of(refused)] == [(None, 5), ("b", 5)]
 
 
-def test_plaintext_is_read_with_the_serializer_as_configured_and_legacy_values_strictly() -> None:
+def test_plaintext_msgpack_is_read_strictly_and_other_types_with_the_serializer_as_configured() -> None:
     class Own(JsonPlusSerializer):
         def loads_typed(self, data: tuple[str, bytes]) -> str:
             return f"mine: {data[0]}"
 
     admission = Admission(Sealer(KEY), plaintext=True)
-    assert admission.loads(Own(), admission.admit("msgpack", b"\x80")) == "mine: msgpack"
+    assert admission.loads(Own(), admission.admit("msgpack", b"\x80")) == {}
+    assert admission.loads(Own(), admission.admit("own", b"x")) == "mine: own"
 
 
 def test_what_opened_once_is_remembered_and_what_did_not_is_not() -> None:
@@ -333,10 +334,10 @@ SAYS: list[tuple[Callable[[], object], type[EncryptedSerdeError], str]] = [
         WrongLocation,
         "the checkpoint has another parent than it was written with",
     ),
-    (lambda: MANIFEST.check_channels([], ["n"], []), WrongLocation, "the value of channel 'a' is missing"),
-    (lambda: MANIFEST.check_channels(["a"], [], []), WrongLocation, "channel 'n' was written as None, and is not"),
+    (lambda: MANIFEST.check_channels([], ["n"], lambda _: False), WrongLocation, "the value of channel 'a' is missing"),
+    (lambda: MANIFEST.check_channels(["a"], [], lambda _: False), WrongLocation, "channel 'n' was written as None, and is not"),
     (
-        lambda: MANIFEST.check_channels(["a", "b"], ["n"], []),
+        lambda: MANIFEST.check_channels(["a", "b"], ["n"], lambda _: False),
         WrongLocation,
         "channel 'b' had no value when the checkpoint was written",
     ),

@@ -39,7 +39,9 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 
 
 def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "encrypted_serde").rglob("*.py")}
+    package = ROOT / "encrypted_serde"
+    pages = [path for folder in ("templates", "static") for path in (package / "view" / "web" / folder).iterdir()]
+    sources = {path.relative_to(ROOT).as_posix() for path in [*package.rglob("*.py"), *pages]}
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert held == sources | {"encrypted_serde/py.typed"}
 

@@ -22,6 +22,8 @@ _PUBLIC |= {
     "namespace",
     "checkpoint",
     "task",
+    "earlier",
+    "others",
     "batch",
     "slots",
     "tasks",
@@ -50,7 +52,7 @@ def _records() -> list[tuple[type, list[str]]]:
     for module in _modules():
         for cls in vars(module).values():
             if isinstance(cls, type) and cls.__module__ == module.__name__ and _fields(cls):
-                hidden = [name for name in _fields(cls) if name not in _PUBLIC and _HIDDEN.search(_annotation(cls, name))]
+                hidden = [name for name in _fields(cls) if name not in _PUBLIC and _may_hide(_annotation(cls, name))]
                 if hidden:
                     found.append((cls, hidden))
     return found
@@ -59,6 +61,10 @@ def _records() -> list[tuple[type, list[str]]]:
 def _annotation(cls: type, name: str) -> str:
     found = (vars(base).get("__annotations__", {}).get(name) for base in cls.__mro__)
     return str(next(kind for kind in found if kind is not None))
+
+
+def _may_hide(annotation: str) -> bool:
+    return "Callable[" not in annotation and _HIDDEN.search(annotation) is not None
 
 
 def _fields(cls: type) -> list[str]:

@@ -185,7 +185,7 @@ def test_a_bound_value_needs_claims_it_can_read():
 # --- bound to a place -----------------------------------------------------------------------------------------------
 
 
-# rules F-16, F-46
+# rules F-16, F-44
 def test_a_bound_value_opens_in_its_place_only(sealer):
     sealed = sealer.seal_bound("bytes", b"x", PLACE)
     assert sealer.open_bound(sealed, PLACE).plaintext == b"x"
@@ -237,7 +237,7 @@ def test_a_value_is_not_sealed_with_some_of_its_claims(sealer):
             sealer.seal_bound("bytes", b"x", binding.write(place, "messages", claims))
 
 
-# rule F-46
+# rule F-44
 def test_claims_are_authenticated(sealer):
     sealed = sealer.seal_bound("bytes", b"x", claiming(PLACE, {"version": "3"}))
     changed = sealed[:-6] + b"\x014" + sealed[-4:]
@@ -332,7 +332,7 @@ def test_without_an_expectation_the_stored_context_serves(sealer):
     assert sealer.open(*sealed) == ("bytes", b"x")
 
 
-# rules F-44, F-45
+# rules F-42, F-43
 @pytest.mark.parametrize("expected", [{}, {"tenant_id": "umbrella"}, {"tenant_id": "acme", "region": "eu"}, {"tenant": "acme"}])
 def test_another_context_than_the_expected_is_refused_before_any_key_is_looked_for(cipher, expected):
     keys = RecordingKeyring(primary=KEY)

@@ -62,7 +62,7 @@ def test_sealed_vectors_open(results: dict[str, Any], name: str) -> None:
     assert _read(results, name) == [_opened(row) for row in VECTORS[name]]
 
 
-# rule F-44
+# rule F-42
 @pytest.mark.parametrize("name", ["refused", "zstd_refused"])
 def test_refused_vectors_are_refused_with_the_stated_class(results: dict[str, Any], name: str) -> None:
     found = {row["name"]: error for row, error in zip(VECTORS[name], _read(results, name), strict=True)}
@@ -92,12 +92,12 @@ def test_sealed_text_is_told_from_what_only_looks_alike(results: dict[str, Any])
     assert results["sealed_text"] == [row["blob"] for row in VECTORS["sealed"] if "sealed_text" in row]
 
 
-# rule F-39
+# rule F-37
 def test_search_tokens_are_computed(results: dict[str, Any]) -> None:
     assert results["search_tokens"] == [row["token"] for row in VECTORS["search_tokens"]]
 
 
-# rule F-47
+# rule F-45
 def test_legacy_rows_open(results: dict[str, Any]) -> None:
     assert results["legacy"] == [row["plaintext"] for row in VECTORS["legacy"]]
 

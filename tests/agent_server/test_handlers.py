@@ -127,7 +127,7 @@ async def test_what_is_skipped_is_never_opened(key: Key) -> None:
     assert await decrypt_json(make_encryption(key), sealed) == sealed
 
 
-# rule F-43
+# rule F-41
 async def test_a_value_opens_only_under_its_own_key_name(key: Key) -> None:
     encryption = make_encryption(key)
     row = await encrypt_json(encryption, {"a": 1})

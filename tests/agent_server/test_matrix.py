@@ -6,6 +6,7 @@ authenticated users, whose Auth handlers filter. docs/agent-server.md has this a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -150,10 +151,26 @@ async def test_what_a_finished_run_returned_is_joined_by_others_unless_auth_hand
         thread = (await owner.threads.create())["thread_id"]
         await owner.runs.wait(thread, "agent", input=said("secret"))
         [run] = await owner.runs.list(thread)
-        got = await answer(other.runs.join(thread, run["run_id"]))
+        join = other.runs.join(thread, run["run_id"])
         if running.source == "user":
-            assert got == (404 if tenant else 401)
-        elif WHOLE_ROWS and "to read" in running.mode:  # the row of the thread is opened for it
-            assert got == 403 if tenant is None else is_sealed((await other.runs.join(thread, run["run_id"]))["log"])
+            assert await answer(join) == (404 if tenant else 401)
+        elif WHOLE_ROWS and "to read" in running.mode:  # the row of the thread is opened for it, when the head is sent already
+            if tenant:
+                assert is_sealed((await join)["log"])
+            else:
+                with pytest.raises(json.JSONDecodeError):  # it breaks off
+                    await join
         else:
-            assert (await other.runs.join(thread, run["run_id"]))["log"] == ["secret", "SECRET"]
+            assert (await join)["log"] == ["secret", "SECRET"]
+
+
+async def test_a_thread_without_checkpoints_is_run_on_by_others_unless_its_row_or_auth_handlers_refuse(
+    running: Running,
+) -> None:
+    """Documented: only what was stored says whose a thread is."""
+    async with running.client("acme") as owner, running.client("globex") as other:
+        thread = (await owner.threads.create(graph_id="agent", metadata={"subject": "private"}))["thread_id"]
+        got = await answer(other.runs.wait(thread, "agent", input=said("first")))
+        assert got == (404 if running.source == "user" else 403 if "to read" in running.mode else 200)
+        if got == 200:
+            assert await answer(owner.threads.get_state(thread)) == 403

@@ -82,7 +82,7 @@ def encrypted(inner: BaseStore, key: Key) -> EncryptedStore:
     return store
 
 
-# rule F-40
+# rule F-38
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_item_is_refused(inner: BaseStore, key: Key, change: str) -> None:
     store, rows = encrypted(inner, key), Rows(inner)
