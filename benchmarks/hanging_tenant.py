@@ -27,10 +27,11 @@ class HangingWrapper(LocalKeyWrapper):
     def __init__(self) -> None:
         super().__init__(Key.generate())
         self.released = threading.Event()
-        self.is_away = False
+        self.is_away = self.is_asked = False
 
     def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         if self.is_away:
+            self.is_asked = True
             self.released.wait()
             raise KeyServiceError("no answer", retryable=True)
         return super().unwrap(wrapped, context)
@@ -70,7 +71,9 @@ async def turn(requests: int, calls: int) -> tuple[float, float]:
     await percentile(store, calls)
     alone = await percentile(store, calls)
     tasks = [asyncio.create_task(waiting(store)) for _ in range(requests)]
-    await asyncio.sleep(0.05)
+    while not bad.is_asked:  # then all of them wait for the one that asked
+        await asyncio.sleep(0.01)
+    await percentile(store, calls // 10)
     beside = await percentile(store, calls)
     bad.released.set()
     await asyncio.gather(*tasks)

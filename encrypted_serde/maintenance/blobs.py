@@ -7,7 +7,6 @@ from typing import Any
 
 from ..core.binding import Place
 from ..rows.parts import Opened, channel
-from ..rows.stored import find_typed
 from ..rows.write import MetadataKeys
 from ..wrapping.inert import Inert, pack
 from ..wrapping.upstream import DELTA_SNAPSHOT
@@ -45,7 +44,7 @@ class Blobs(Table):
         """Says how the value is stored; a row that stands for no value has none."""
         cells = self.checked(row)
         if cells["type"] != "empty":
-            found = find_typed(cells["type"], cells["blob"] or b"", row.size)
+            found = row.value("blob")
             yield Seen("checkpoint_blobs.blob", "channel value", found.form, row.size, found.data)
 
     def open(self, row: Row, codec: RowCodec) -> Opened | None:
@@ -54,7 +53,7 @@ class Blobs(Table):
         if cells["type"] == "empty":
             return None
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
-        found = find_typed(cells["type"], cells["blob"] or b"", row.size)
+        found = row.value("blob")
         return out_of_snapshot(codec.open(found, channel(place, cells["channel"], cells["version"])))
 
     def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..errors import ConfigurationError, MalformedEnvelope
+from ..rows.stored import Stored, find_typed
 from .report import DatabaseFailed, Failure, Seen
 
 if TYPE_CHECKING:
@@ -123,12 +124,20 @@ class Row:
         cells: What stood in it, by column. Anything may: `Table.checked` says whether it is what should.
         place: By which it comes after the rows before it.
         size: Bytes of its values.
+        stored: Its value, once it was parsed.
     """
 
-    __slots__ = ("cells", "place", "size")
+    __slots__ = ("cells", "place", "size", "stored")
 
     def __init__(self, cells: dict[str, Any], place: tuple[Any, ...], size: int) -> None:
         self.cells, self.place, self.size = cells, place, size
+        self.stored: Stored | None = None
+
+    def value(self, column: str) -> Stored:
+        """Returns the value that is stored in a column beside its type. It is parsed once."""
+        if self.stored is None:
+            self.stored = find_typed(self.cells["type"], self.cells[column] or b"", self.size)
+        return self.stored
 
 
 class Table(ABC):

@@ -15,7 +15,7 @@ from ..core.encoding import lps
 from ..errors import WrongLocation
 from ..rows.manifest import KEY
 from ..rows.parts import Opened, bound_to
-from ..rows.stored import NONE, PLAINTEXT, Form, find_typed
+from ..rows.stored import NONE, PLAINTEXT, Form
 from ..rows.verify import open_write
 from ..rows.write import MetadataKeys
 from ..wrapping.upstream import NULL_TASK, TASKS
@@ -66,8 +66,8 @@ class Writes(Table):
 
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the value is stored."""
-        cells = self.checked(row)
-        found = find_typed(cells["type"], cells[self.value] or b"", row.size)
+        self.checked(row)
+        found = row.value(self.value)
         if found.form.kind == NONE:  # EncryptedSaver seals a None that is written
             found = found._replace(form=Form(PLAINTEXT))
         yield Seen(f"{self.name}.{self.value}", "pending write", found.form, row.size, found.data)
@@ -79,7 +79,7 @@ class Writes(Table):
         known = WriteClaims(cells["task_id"], cells["checkpoint_id"])
         bind = partial(_as_write, place, cells["channel"], known)
         # Beside a manifest nothing but bound writes is read, under every switch.
-        found = find_typed(cells["type"], cells[self.value] or b"", row.size)
+        found = row.value(self.value)
         opened = open_write(found, bind, codec, is_proven=bool(cells["has_manifest"]))
         if opened.form.bound and WriteClaims.read(opened.claims).idx != cells["idx"]:
             self._require_alone(cells, WriteClaims.read(opened.claims))
@@ -97,7 +97,7 @@ class Writes(Table):
         paging.condition = (f"{same} AND t.idx <> {self.database.mark}", tuple(cells[name] for name in names))
         while not paging.finished:
             for other in self.database.fetch(paging):
-                found = find_typed(other.cells["type"], other.cells[self.value] or b"", other.size)
+                found = other.value(self.value)
                 if found.sealed is not None and found.is_bound and found.sealed.claims.get("idx") == claims.idx:
                     raise WrongLocation(f"write {claims.idx} of task {claims.task_id} is stored twice")
 

@@ -189,13 +189,17 @@ def _line(spot: Spot, head: Head | Refused | None, writes: Iterable[StoredWrite]
         str(source.value) if isinstance(source, Scalar) else "",
         step.value if isinstance(step, Scalar) and isinstance(step.value, int) else None,
         tuple(str(name) for name in head.document.get("updated_channels") or () if not is_internal(str(name))),
-        next_nodes(
-            head.document, {name: value.read() if is_internal(name) else None for name, value in head.inside.items()}, ()
-        ),
+        next_nodes(head.document, _steering(head), ()),
         sum(write.channel == INTERRUPT for write in opened),
         sum(write.channel == ERROR for write in opened),
         head.form.context.pairs if head.form.context else None,
     )
+
+
+def _steering(head: Head) -> dict[str, Value | None]:
+    """Returns the channels by which LangGraph goes on, as far as the row of a checkpoint has them."""
+    inside = {name: value.read() if is_internal(name) else None for name, value in head.inside.items()}
+    return {**dict.fromkeys(head.elsewhere), **inside}
 
 
 def _channel(name: str, version: object, found: StoredValue | Refused, mask: Mask) -> Channel:

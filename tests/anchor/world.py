@@ -645,7 +645,7 @@ class PostgresWorld(World):
     tables = ("checkpoints", "checkpoint_writes")
     all_tables = (*tables, "checkpoint_blobs")
     run_column = "metadata->>'run_id'"
-    garbage = ("msgpack", "{}", "{}")
+    garbage = ("msgpack", '{"v": 4, "channel_values": {}, "channel_versions": {}}', "{}")
 
     def __init__(self, anchor: Any, dsn: str) -> None:
         self.connection = psycopg.connect(dsn, autocommit=True, prepare_threshold=0, row_factory=dict_row)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from encrypted_serde import ConfigurationError, EncryptedSaver, EncryptedStore, Key, encryption_context
 from encrypted_serde.audit import AuditEvent
@@ -67,6 +70,29 @@ def test_the_history_holds_every_checkpoint_of_every_namespace(written: str) -> 
     assert {(line.spot.namespace, line.spot.id) for line in lines} == expected
     assert [line.interrupts for line in lines] == [1] + [0] * 7
     assert not any(line.refused for line in lines)
+
+
+def test_a_history_names_the_nodes_that_edges_start(written: str) -> None:
+    with open_view(written, OLD_KEY) as view:
+        lines = [line.next for line in view.thread(ASKED).history() if not line.spot.namespace]
+    # What `Send` starts is known from the row alone on SQLite, where it holds all values.
+    assert [names for names in lines if names and "work" not in names] == [("ask",), ("child",), ("plan",), ("__start__",)]
+
+
+def test_shallow_savers_are_shown_too(postgres_url: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are deprecated
+        from langgraph.checkpoint.postgres.shallow import ShallowPostgresSaver
+
+        with psycopg.connect(postgres_url, autocommit=True, prepare_threshold=0, row_factory=dict_row) as connection:
+            saver = ShallowPostgresSaver(connection)
+            saver.setup()
+            run_until_asked(EncryptedSaver(saver, OLD_KEY), config_of(ASKED))
+    with open_view(postgres_url, OLD_KEY) as view:
+        found = view.thread(ASKED).latest()
+        assert [line.refused for line in view.thread(ASKED).history()] == [None, None]
+    assert found.next == ("ask",)
+    assert state_of(found)["question"] == "why"
 
 
 def test_pending_writes_are_those_that_the_saver_returns(written: str) -> None:
