@@ -6,7 +6,7 @@ What is compared, and what is not, on purpose:
 * The fast way to a delta channel's history authenticates each write and not the chain (docs/saver.md): it may accept where
   rows were refused, and must accept where none was.
 * `verify` also says that a parent is missing from the middle of a thread; a saver that is asked for one row cannot.
-* Rows that belong to no checkpoint are read by maintenance alone.
+* Rows that belong to no checkpoint are read by maintenance alone, and so is an inlined value that a row of its own hides.
 * A task whose writes are not complete counts as not run; the history of a delta channel cannot do without them, and is refused.
 * Going back to plaintext leaves a row without a manifest as it is: nobody sealed it. It admits what is not bound, so it may
   name something else that is wrong with a row. What it reports it leaves: an incomplete set of writes, one at another position.
@@ -108,10 +108,21 @@ def _verify(edited: Rows, seen: Readings, failed: Failed) -> Iterator[str]:
         found = dict(failed.rows[key] for key in _belonging(edited, place) if key in failed.rows)
         if _is_cut(edited, place):
             found.pop(CUT, None)
-        if (one.refused, *sorted(found)) in SAME:
+        if (one.refused, *sorted(found)) in SAME or (not one.refused and _hides(edited, place)):
             continue
         if bool(found) != bool(one.refused) or (one.refused not in ("", "raw") and one.refused not in found):
             yield f"verify of {place}: {found or 'accepted'}, get_tuple {_says(one)}"
+
+
+def _hides(edited: Rows, place: Place) -> bool:
+    """Says whether a value in the document is hidden by a row of its own, which the inner saver returns in its place."""
+    document = edited.at(place)["document"]
+    return any(
+        value["channel"] in document["channel_values"]
+        and document["channel_versions"].get(value["channel"]) == value["version"]
+        for value in edited.values or ()
+        if edited.inlines and (value["thread_id"], value["checkpoint_ns"]) == place[:2]
+    )
 
 
 def _belonging(edited: Rows, place: Place) -> Iterator[Any]:
