@@ -70,7 +70,7 @@ default_role = "code"  # `Key` in a docstring is code, not a cross-reference tha
 
 nitpick_ignore_regex = [
     ("py:.*", r"(?!encrypted_serde\.).*"),
-    ("py:.*", r"encrypted_serde\.(.*\._|core\.|maintenance\.|saver\.).*"),
+    ("py:.*", r"encrypted_serde\.(.*\._|core\.|maintenance\.|saver\.|anchor\.|audit\.AuditedSealer).*"),
 ]
 
 

@@ -29,7 +29,7 @@ class AuditEvent(NamedTuple):
         action: ``seal``, ``open``, ``refuse``, ``look``, ``key_created``, ``key_rotated``, ``key_rewrapped`` or ``key_erased``.
         key_id: The 32 bytes that name the key; None where none is known.
         context: The encryption context; None where none is known. In a refused value key id and context are those that its
-            header claims, which nobody vouches for.
+            header claims, which are not authenticated.
         cipher: What it was sealed with; ``aes`` for values of langgraph's own serializer; None for plaintext and for keys.
         size: Bytes of the stored value; of the plaintext where sealing was refused; None for keys.
         outcome: ``ok``; the name of the error class for ``refuse``; ``plaintext`` for a row that was read unencrypted
@@ -54,7 +54,7 @@ class AuditEvent(NamedTuple):
 class AuditListener(Protocol):
     """Anything that can be called with an `AuditEvent`.
 
-    It is called in the thread, and on the event loop, of whoever seals or opens, so it must be quick. An exception that it
+    It is called in the thread, or on the event loop, that seals or opens, so it must be quick. An exception that it
     raises reaches the caller: a value that cannot be audited is not handed out. It must not raise KeyError or ValueError,
     which some savers take for something else (see `encrypted_serde.errors`).
     """
@@ -223,7 +223,7 @@ def make_sealer(
     require_context_to_read: bool = False,
     audit: AuditListener | None = None,
 ) -> Sealing:
-    """Gives what a surface seals with: a `Sealer` around keys, or the one that it was given; with a listener, one that tells.
+    """Returns what a surface seals with: a `Sealer` around keys, or the one that it was given; with a listener, one that tells.
 
     Args:
         keys: A `Key`, any `KeyProvider`, or a `Sealer` or `AuditedSealer` that was built already.

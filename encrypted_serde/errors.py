@@ -87,7 +87,7 @@ class MalformedEnvelope(EncryptedSerdeError):
 
 
 class AuthenticationFailed(EncryptedSerdeError):
-    """The value was changed, or stands in a place it was not sealed for. The two cannot be told apart, on purpose."""
+    """The value was changed, or is stored in a place that it was not sealed for. The two cannot be told apart, on purpose."""
 
 
 class WrongLocation(EncryptedSerdeError):

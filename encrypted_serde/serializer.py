@@ -41,11 +41,11 @@ class EncryptedSerializer(JsonPlusSerializer):
             ``pickle``. **While this is on, nothing is promised against somebody who can write rows.** Each inner type is
             logged once and counted in `plaintext_reads`.
         legacy_keys: For a migration: raw AES keys under which langgraph's own `EncryptedSerializer` wrote. Its rows are read
-            with a strict msgpack allowlist, never written. **While this is set, whoever can write rows may relabel them.**
+            with a strict msgpack allowlist, never written. **While this is set, somebody who can write rows may relabel them.**
         required_context: Names that the `encryption_context` must have, or nothing is written: ``("tenant_id",)``.
         accept_contexts: Contexts that are read besides the current one, e.g. ``({},)`` for rows from before there were
             tenants. Every tenant can read them.
-        require_context_to_read: Refuse to read where no encryption context is set. Without it whoever forgets the tenant
+        require_context_to_read: Refuse to read where no encryption context is set. Without it a request that forgets the tenant
             reads the rows of all, each under the context that is stored with it.
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
 
@@ -137,7 +137,7 @@ class EncryptedSerializer(JsonPlusSerializer):
         return self._inner.loads_typed(self._open(type_tag, blob))
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> EncryptedSerializer:
-        """Gives this serializer with more types on the inner serializer's msgpack allowlist.
+        """Returns this serializer with more types on the inner serializer's msgpack allowlist.
 
         LangGraph calls this when a graph is compiled under ``LANGGRAPH_STRICT_MSGPACK=true``. Keys, caches and the count of
         plaintext reads are shared with the original.

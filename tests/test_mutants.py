@@ -80,7 +80,7 @@ def test_the_first_admitted_value_of_each_kind_and_type_is_logged_once(caplog: p
 
 def test_a_value_beside_proof_is_admitted_by_no_switch_and_not_counted() -> None:
     admission = Admission(Sealer(KEY), plaintext=True)
-    with pytest.raises(PlaintextRefused, match=r"^a value of type 'msgpack' stands beside what we sealed: no switch"):
+    with pytest.raises(PlaintextRefused, match=r"^a value of type 'msgpack' is stored beside values that we sealed: no switch"):
         admission.admit("msgpack", b"\x80", is_proven=True)
     assert admission.admitted == {}
 
@@ -342,7 +342,7 @@ SAYS: list[tuple[Callable[[], object], type[EncryptedSerdeError], str]] = [
         "channel 'b' had no value when the checkpoint was written",
     ),
     (cut_inside_its_tag, MalformedEnvelope, "the value ends inside its nonce or tag"),
-    (changed, AuthenticationFailed, "the value was changed, or stands in a place it was not sealed for"),
+    (changed, AuthenticationFailed, "the value was changed, or is stored in a place that it was not sealed for"),
     (
         bound_as_unbound,
         WrongLocation,

@@ -139,7 +139,7 @@ class Codec:
         Args:
             data: As stored.
             expected: Whose values to open; everybody's when None. Those of another context stay as they are: the server opens
-                rows to compare and to list them, and shows them to whoever may see them only afterwards.
+                rows to compare and to list them, and afterwards shows them only to those who may see them.
             place: Model and field, which tell where the server itself stores what clients wrote.
 
         Returns:

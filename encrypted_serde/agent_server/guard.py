@@ -87,7 +87,7 @@ class TenantSaver(EncryptedSaver):
     # --- reading
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """As `EncryptedSaver.aget_tuple`, for whoever may read."""
+        """As `EncryptedSaver.aget_tuple`, for callers that may read."""
         await self._check_reader()
         return await super().aget_tuple(config)
 
@@ -99,7 +99,7 @@ class TenantSaver(EncryptedSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """As `EncryptedSaver.alist`, for whoever may read."""
+        """As `EncryptedSaver.alist`, for callers that may read."""
         await self._check_reader()
         rows = super().alist(config, filter=filter, before=before, limit=limit)
         async with aclosing(cast("AsyncGenerator[CheckpointTuple]", rows)):
@@ -109,7 +109,7 @@ class TenantSaver(EncryptedSaver):
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """As `EncryptedSaver.aget_delta_channel_history`, for whoever may read."""
+        """As `EncryptedSaver.aget_delta_channel_history`, for callers that may read."""
         await self._check_reader()
         return await super().aget_delta_channel_history(config=config, channels=channels)
 
@@ -188,7 +188,7 @@ class TenantSaver(EncryptedSaver):
         return await patiently(lambda: super(TenantSaver, self)._aside(is_heavy, function, *arguments))
 
     async def _served(self) -> EncryptionContext | None:
-        """Gives the context of the request, checked in a thread: its token may be under a key that a service has.
+        """Returns the context of the request, checked in a thread: its token may be under a key that a service has.
 
         Outside of a server, and of requests, the ambient `encryption_context` counts.
         """

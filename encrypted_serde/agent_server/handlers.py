@@ -1,7 +1,7 @@
 """The handlers that `langgraph_sdk.Encryption` asks for: JSON objects, blobs, and the context of a request.
 
 `codec` says how values are sealed, `trust` which context a request may write under. Here is what the server calls, and who
-may: a write needs a context that was vouched for; a read takes the context that is stored with the value, unless
+may: a write needs a context that the context handler gave; a read takes the context that is stored with the value, unless
 ``require_context_to_read`` is on.
 """
 
@@ -61,7 +61,7 @@ def make_encryption(
         keys: A `Key`, any `KeyProvider` or a `Sealer`: the same object that `encrypted_saver` is given. With a `Keyring` the
             handlers work on the event loop; any other provider may have to ask a service, and they work in a thread.
         skip: Keys of JSON objects that stay readable, and searchable: those that your ``Auth`` handlers filter on. What
-            stands there is never opened either, since clients choose it.
+            is stored there is never opened either, since clients choose it.
         prefix_only: Seal only keys that begin with this, and treat all others as skipped.
         context_from_user: Async function of ``(user, ctx)`` that gives the encryption context, e.g. ``{"tenant_id":
             user.tenant_id}``. Writes under a context that it did not give are refused; so are all writes of a request for

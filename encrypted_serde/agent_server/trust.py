@@ -68,7 +68,7 @@ answer: ContextVar[Answer | None] = ContextVar("encrypted_serde_answer", default
 def trust_header(*names: str) -> ContextFromUser:
     """Takes the context from the ``X-Encryption-Context`` header, for servers behind a gateway that sets it.
 
-    **Whoever reaches the server chooses the tenant then.** Use it only where a gateway in front overwrites the header.
+    **Everybody who reaches the server then chooses the tenant.** Use it only where a gateway in front overwrites the header.
 
     Args:
         *names: The pairs to take. Others are dropped; without the header the context is empty.

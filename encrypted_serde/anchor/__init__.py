@@ -1,4 +1,4 @@
-"""The anchor: an append-only list, out of reach of whoever writes the database, that shows deletion and rollback."""
+"""The anchor: an append-only list, out of reach of those who write the database, that shows deletion and rollback."""
 
 from .entries import Anchor, Entry, Kind
 from .memory import MemoryAnchor

@@ -291,6 +291,6 @@ class PostgresAnchor:
 
 
 def _reason(error: Exception) -> str:
-    """Gives the server's own message, or the class where there is none: a connection error repeats host and user."""
+    """Returns the server's own message, or the class where there is none: a connection error repeats host and user."""
     primary: str | None = getattr(getattr(error, "diag", None), "message_primary", None)
     return primary or type(error).__name__

@@ -117,5 +117,5 @@ def _rows(found: Inspection) -> list[tuple[str, str]]:
 
 
 def _pairs(pairs: Mapping[str, str] | Claims) -> str:
-    # As Python literals: claims and contexts come from whoever wrote the row, and may hold control characters.
+    # As Python literals: claims and contexts come from the writer of the row, and may hold control characters.
     return "\n".join(f"{name!r} = {value!r}" for name, value in pairs.items()) or "none"

@@ -28,7 +28,7 @@ class Inspection:
     """What can be said of a sealed value without opening it. None of it is authenticated.
 
     Attributes:
-        form: ``blob`` (its type tag stands beside it), ``sealed bytes`` or ``sealed text`` (they carry it).
+        form: ``blob`` (its type tag is stored beside it), ``sealed bytes`` or ``sealed text`` (they carry it).
         version: Of the wire format.
         type_tag: Inner type and cipher, as stored.
         inner_type: The format of the plaintext, e.g. ``msgpack``.
@@ -62,7 +62,7 @@ class Inspection:
     tag_bytes: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives all attributes as types that JSON knows."""
+        """Returns all attributes as types that JSON knows."""
         return asdict(self)
 
 

@@ -83,8 +83,8 @@ def reencrypt(
     Keys are those of --keys, or of ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS (with _FILE: a file, with _COMMAND: a
     command that prints them).
     Everything comes under the first. By itself it admits nothing: plaintext, unbound values and those of langgraph's own
-    serializer are failures unless --allow-plaintext, --allow-unbound, --legacy-key-file say so. A switch vouches for whatever
-    stands there.
+    serializer are failures unless --allow-plaintext, --allow-unbound, --legacy-key-file say so. With such a switch forged rows
+    become authentic.
 
     Small transactions, each row only where it still is what was read. It can be interrupted at any moment and run again, and
     several may work at one server. A value that does not open is reported and left as it is.

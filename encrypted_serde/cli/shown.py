@@ -168,12 +168,12 @@ def show_rate(report: Report, what: str) -> None:
 
 
 def _console() -> Console:
-    """Gives what prints to a terminal in its width, and to a file or a pipe without breaking lines."""
+    """Returns what prints to a terminal in its width, and to a file or a pipe without breaking lines."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
 
 
 def printable(text: str) -> str:
-    """Gives a text without what could steer a terminal."""
+    """Returns a text without what could steer a terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

@@ -48,7 +48,7 @@ class Place(NamedTuple):
     """Where the rows of a checkpointer stand: a thread and a checkpoint namespace.
 
     Attributes:
-        thread_id: As text, the way it stands in the database.
+        thread_id: As text, as it is stored in the database.
         checkpoint_ns: The namespace; empty for the root graph.
         encoded: Both, as the part of every location that is constant in a saver call.
     """
@@ -73,7 +73,7 @@ def _place(thread_id: str, checkpoint_ns: str) -> Place:
 
 
 def version_text(version: object) -> str:
-    """Gives a channel version as text; a whole float reads as the integer it may come back as."""
+    """Returns a channel version as text; a whole float reads as the integer it may come back as."""
     if type(version) is str:
         return version
     return str(int(version)) if isinstance(version, float) and version.is_integer() else str(version)
@@ -197,7 +197,7 @@ BLOB = Binding(lp(b"blob"))
 """A blob of Agent Server, which may stand anywhere it keeps blobs."""
 
 CONTEXT = Binding(lp(b"context"))
-"""The token by which a context is vouched for in Agent Server."""
+"""The token of a context in Agent Server."""
 
 ANCHOR = Binding(lp(b"anchor"))
 """The secret of an anchor."""

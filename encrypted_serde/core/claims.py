@@ -111,7 +111,7 @@ def _take_name(reader: _Reader) -> str:
         return _uuid(reader.take(16))
     text = _decoded(reader.take(size - 1))
     if _UUID.fullmatch(text):
-        raise MalformedEnvelope("a UUID in the claims that stands there as text")
+        raise MalformedEnvelope("a UUID in the claims that is stored as text")
     return text
 
 

@@ -66,7 +66,7 @@ def compress(plaintext: bytes) -> bytes | None:
 
 
 def decompress(packed: bytes) -> bytes:
-    """Gives back what `compress` took.
+    """Returns back what `compress` took.
 
     Raises:
         UnsupportedFormat: If zstd is not installed.

@@ -80,7 +80,7 @@ def _problem(pairs: Mapping[str, str]) -> str | None:
 
 @lru_cache(maxsize=1024)
 def parse_context(encoded: bytes) -> EncryptionContext:
-    """Reads a context as it stands in a header. Bounded cache: headers are chosen by whoever writes rows.
+    """Reads a context as it is stored in a header. Bounded cache: headers are chosen by writers of rows.
 
     Raises:
         MalformedEnvelope: If it is not exactly what `EncryptionContext.of` would have encoded.

@@ -157,7 +157,7 @@ def decode_pairs(data: bytes) -> dict[str, str]:
     return pairs
 
 
-_FROM_URLSAFE = bytes.maketrans(b"-_+/=", b"+/***")  # "*" is no base64: what it stands for is refused
+_FROM_URLSAFE = bytes.maketrans(b"-_+/=", b"+/***")  # "*" is no base64, so the characters it replaces are refused
 _TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 

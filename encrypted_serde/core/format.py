@@ -1,7 +1,7 @@
 """The bytes of the format, both ways and without a key: type tag, front, tail, sealed bytes, sealed text.
 
 A blob begins with what looks random to a database that compresses (key id, nonce, ciphertext); what repeats from row to row
-(claims, context) stands behind the tag and is read from the end.
+(claims, context) follows the tag and is read from the end.
 
 A stored value is parsed once, here, into a `Sealed`; opening, audit, scans and inspection all take that. `docs/format.md`
 specifies the bytes. Version 1 never changes.
@@ -143,7 +143,7 @@ class Sealed:
 
     @classmethod
     def of_blob(cls, type_tag: str, blob: bytes, size: int = 0) -> Sealed:
-        """Parses a blob that stands beside its type tag.
+        """Parses a blob beside its type tag.
 
         Args:
             type_tag: As stored.
@@ -221,13 +221,13 @@ class Opened(NamedTuple):
 
 
 def nonce_size(cipher: Cipher) -> int:
-    """Gives the bytes of a whole nonce."""
+    """Returns the bytes of a whole nonce."""
     return cipher.NONCE_PREFIX + cipher.NONCE_REST
 
 
 @lru_cache(maxsize=1024)
 def _head(type_tag: str, front: bytes, context: bytes) -> Head:
-    # Bounded: contexts are chosen by whoever writes rows. What does not parse is not remembered.
+    # Bounded: contexts are chosen by writers of rows. What does not parse is not remembered.
     return Head(type_tag, front, context)
 
 
@@ -276,7 +276,7 @@ def _parse(data: bytes, size: int = 0) -> Sealed | None:
 
 
 def is_sealed(value: object) -> bool:
-    """Recognises sealed bytes and sealed text, whatever their header says. Never raises."""
+    """Identifies sealed bytes and sealed text, whatever their header says. Never raises."""
     data = bytes_of_text(value) if isinstance(value, str) else value
     if not isinstance(data, bytes) or not data.startswith(SEALED_MAGIC):
         return False
@@ -311,12 +311,12 @@ def find_sealed(value: object, size: int = 0) -> Sealed | None:
 
 
 def sealed_text(sealed: bytes) -> str:
-    """Gives sealed bytes as text: ``es1.`` and base64url without padding."""
+    """Returns sealed bytes as text: ``es1.`` and base64url without padding."""
     return SEALED_TEXT_PREFIX + b64url_encode(sealed)
 
 
 def bytes_of_text(text: str) -> bytes | None:
-    """Gives the bytes of sealed text; None if it is not the canonical text of bytes that begin as sealed ones do."""
+    """Returns the bytes of sealed text; None if it is not the canonical text of bytes that begin as sealed ones do."""
     if not text.startswith(SEALED_TEXT_PREFIX):
         return None
     data = b64url_decode(text[len(SEALED_TEXT_PREFIX) :])
@@ -324,7 +324,7 @@ def bytes_of_text(text: str) -> bytes | None:
 
 
 def sealed_text_prefixes(key_id: bytes, inner_type: str) -> list[str]:
-    """Gives how bound sealed text of one inner type under a key begins, for every cipher: what a database can compare."""
+    """Returns how bound sealed text of one inner type under a key begins, for every cipher: what a database can compare."""
     prefixes = []
     for cipher in CIPHERS:
         for flags in (FLAG_BOUND, FLAG_BOUND | FLAG_ZSTD):

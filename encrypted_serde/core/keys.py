@@ -60,7 +60,7 @@ class Key:
 
     Attributes:
         id: 32 public bytes, HKDF of the secret. AES-GCM does not commit to its key; this id does, since nobody can find a
-            second secret with the same id. It stands in every header and is authenticated there.
+            second secret with the same id. It is stored in every header and is authenticated there.
     """
 
     __slots__ = ("_secret", "id")
@@ -155,7 +155,7 @@ class Key:
         return key
 
     def to_text(self) -> str:
-        """Returns the secret as text of 53 characters, for a secret store. Whoever reads it can read the data."""
+        """Returns the secret as text of 53 characters, for a secret store. Somebody who reads it can read the data."""
         return _TEXT_PREFIX + b64url_encode(self._secret + self.id[:_CHECK_SIZE])
 
     def for_database(self, name: str) -> Key:

@@ -1,6 +1,6 @@
 """What repeats per key, context and nonce prefix, made once: the caches of a `Sealer`. Nothing here decides anything.
 
-All caches are bounded, because contexts in stored values are chosen by whoever writes rows.
+All caches are bounded, because contexts in stored values are chosen by writers of rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def associated_data(start: bytes, location: bytes, tail: bytes) -> bytes:
     Args:
         start: From `format.authenticated_start`.
         location: Where the value belongs; empty for unbound ones.
-        tail: What stands behind its tag.
+        tail: What follows its tag.
     """
     return b"".join((start, lp(location), tail))
 
@@ -110,7 +110,7 @@ class Reader:
 
     Attributes:
         head: Theirs.
-        tail: What stands behind their tag.
+        tail: What follows their tag.
         body: Where ciphertext and tag are.
         aead: Opens them, once there is a key.
         associated_data: Theirs.

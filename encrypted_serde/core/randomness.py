@@ -23,4 +23,4 @@ def _kernel_generator() -> Callable[[int], bytes]:
 
 
 random_bytes = _kernel_generator()
-"""Gives up to 256 random bytes, safe after a fork."""
+"""Returns up to 256 random bytes, safe after a fork."""

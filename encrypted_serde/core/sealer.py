@@ -392,4 +392,4 @@ _REFUSED = (InvalidTag, ValueError, OverflowError)
 def _refusal(body: bytes | memoryview) -> MalformedEnvelope | AuthenticationFailed:
     if not TAG_SIZE <= len(body) <= MAX_PLAINTEXT + TAG_SIZE:
         return MalformedEnvelope("the value ends inside its nonce or tag, or is larger than any that is written")
-    return AuthenticationFailed("the value was changed, or stands in a place it was not sealed for")
+    return AuthenticationFailed("the value was changed, or is stored in a place that it was not sealed for")

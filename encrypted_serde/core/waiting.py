@@ -1,6 +1,6 @@
 """Waiting for a key without holding a thread or an event loop.
 
-A key of a tenant may have to be fetched from a service. Whoever calls a `KeyProvider` on an event loop must not wait for
+A key of a tenant may have to be fetched from a service. A caller of a `KeyProvider` on an event loop must not wait for
 that, and a thread that waits is missing to everybody else. So work is tried *promptly*: a provider that would have to fetch
 raises `KeyNotHere` instead, which says what to await, and the work is done anew once the key is there. A tenant whose keys are
 in memory needs no thread, and one whose service hangs occupies none.

@@ -1,6 +1,6 @@
 """Wraps data keys with an RSA key of Azure Key Vault or Managed HSM. Needs the extra ``azure``.
 
-Key Vault wraps with RSA-OAEP-256. That takes no associated data, and whoever has the public key can wrap: the context must be
+Key Vault wraps with RSA-OAEP-256. That takes no associated data, and all who have the public key can wrap: the context must be
 bound, and the wrapped key be proved to come from somebody who may use the key, around it.
 
 * A fresh `Key` for each data key is what RSA-OAEP-256 wraps. The data key is encrypted under it by `LocalKeyWrapper`, which

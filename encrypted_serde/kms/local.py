@@ -25,7 +25,7 @@ _LENGTH = _HEADER + _NONCE + KEY_SIZE + 16
 
 
 class LocalKeyWrapper:
-    """Wraps under a `Key` of one's own. Whoever has that key and the key store can read every tenant.
+    """Wraps under a `Key` of one's own. Somebody who has that key and the key store can read every tenant.
 
     Args:
         key: The key-encryption key. Use it for nothing else.

@@ -1,7 +1,7 @@
 """A key of the key service for every tenant, its own perhaps (BYOK): `PerTenantWrapper` chooses by the encryption context.
 
 Format of a wrapped key: ``LP(name of the wrapper) | what that wrapper gave``. The name only tells two errors apart; it is never
-what chooses. Whoever can write to the key store could otherwise name a key of the service that is under their control, and
+what chooses. Somebody who can write to the key store could otherwise name a key of the service that is under their control, and
 introduce a data key that they know.
 """
 

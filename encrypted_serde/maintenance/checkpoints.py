@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..core.context import EncryptionContext
 from ..core.opaque import opaque
-from ..errors import Incomplete
+from ..errors import Incomplete, PlaintextRefused
 from ..rows.manifest import KEY, LANGGRAPH_KEYS, Manifest, hides_metadata, split_metadata
 from ..rows.parts import Opened, Parts, channel, is_none
 from ..rows.stored import Form, find_part
@@ -110,22 +110,31 @@ class Checkpoints(Table):
 
     def require_writes(self, opened: Checkpoint, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> None:
         """Refuses to give a checkpoint a manifest while it has pending writes that are not ours: nobody would read them."""
-        if not row.cells["is_ahead"]:
+        if opened.manifest is not None or not row.cells["has_unbound_writes"]:
             return
         place = (row.cells["thread_id"], row.cells[self.database.namespace], opened.parts.checkpoint_id)
         if not codec.dry_run or self._writes().are_pending(place, codec, metadata_keys):
             raise Blocked("pending writes of the checkpoint are not sealed, and could not be")
 
+    def require_bound_writes(self, opened: Checkpoint, row: Row) -> None:
+        """Refuses to take the manifest from a checkpoint beside which writes were put that nobody sealed.
+
+        Raises:
+            PlaintextRefused: If there is one. No switch admits it beside a manifest.
+        """
+        if opened.manifest is not None and row.cells["has_unbound_writes"]:
+            raise PlaintextRefused("the checkpoint is sealed, and pending writes of it are not")
+
     def _writes(self) -> Writes:
         return next(table for table in self.database.tables if isinstance(table, Writes))
 
-    def is_ahead(self) -> str:
-        """Gives SQL that says whether a checkpoint has no manifest, and pending writes that are not ours."""
+    def unbound_writes(self) -> str:
+        """Returns SQL that says whether a checkpoint has pending writes that are not ours."""
         database, writes = self.database, self._writes()
         checkpoint_id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
-        return f"""(NOT {database.has_metadata(KEY)} AND EXISTS (SELECT 1 FROM {writes.name} AS w
+        return f"""EXISTS (SELECT 1 FROM {writes.name} AS w
             WHERE w.thread_id = t.thread_id AND w.{database.namespace} = t.{database.namespace}
-            AND w.checkpoint_id = {checkpoint_id} AND {writes.unbound("w")}))"""  # noqa: S608
+            AND w.checkpoint_id = {checkpoint_id} AND {writes.unbound("w")})"""  # noqa: S608
 
     # --- as EncryptedSaver writes it
 

@@ -584,6 +584,11 @@ def part_of(owner: object, parts: int) -> int:
 # --- fences -----------------------------------------------------------------------------------------------------------
 
 
+def begins_sealed(type_tag: str, position: str) -> str:
+    """Returns SQL that says whether a value begins like a sealed one, given where its magic is: in a snapshot not first."""
+    return f"(({type_tag} = 'bytes' AND {position} = 1) OR ({type_tag} = 'msgpack' AND {position} > 1))"
+
+
 def fenced(table: Table, row: Row, run: Callable[[], Any]) -> Any:
     """Runs what concerns one row. Whatever that raises becomes one `Failure`, and never the end of a run.
 

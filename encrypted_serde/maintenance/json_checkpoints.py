@@ -49,7 +49,7 @@ class JsonCheckpoints(Checkpoints):
             Column("checkpoint", sql=database.json_text("t.checkpoint")),
             Column("metadata", sql=database.json_text("t.metadata")),
             Column("types", MAYBE_TEXT, sql=database.types.format(version=version, bound=bound)),
-            Column("is_ahead", (int, bool), sql=self.is_ahead(), reading=OPEN),
+            Column("has_unbound_writes", (int, bool), sql=self.unbound_writes(), reading=OPEN),
             Column("is_cut", (int, bool), sql="0" if is_shallow else database.is_cut(), reading=VERIFY),
         )
 
@@ -115,6 +115,7 @@ class JsonCheckpoints(Checkpoints):
             document, metadata = self.sealed(opened, codec, metadata_keys)
             sealed = {name: data and sealed_text(data) for name, data in document["channel_values"].items()}
         else:
+            self.require_bound_writes(opened, row)
             self._require_sealed(opened, codec)
             metadata = self.plain_metadata(opened)
             sealed = {name: _scalar(value) for name, value in opened.values.items()}

@@ -17,7 +17,7 @@ from ..errors import ConfigurationError
 from ..rows.stored import HEAD
 from .address import Address
 from .blobs import Blobs
-from .database import SEALED_HEAD, TAIL, Column, Database, Table
+from .database import SEALED_HEAD, TAIL, Column, Database, Table, begins_sealed
 from .json_checkpoints import JsonCheckpoints
 from .writes import Writes
 
@@ -136,7 +136,7 @@ class MysqlDatabase(Database):
     def is_bound(self, type_tag: str, value: str) -> str:
         """Gives SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
         head = f"SUBSTRING({value}, 1, {SEALED_HEAD})"
-        return f"({type_tag} IN ('bytes', 'msgpack') AND LOCATE(X'{SEALED_MAGIC.hex()}', {head}) > 0)"
+        return begins_sealed(type_tag, f"LOCATE(X'{SEALED_MAGIC.hex()}', {head})")
 
     def has_metadata(self, key: str, alias: str = "t") -> str:
         """Gives SQL that says whether a checkpoint has a metadata key."""

@@ -35,7 +35,7 @@ class PackedCheckpoints(Checkpoints):
             Column("type", MAYBE_TEXT),
             Column("checkpoint", (bytes, type(None))),
             Column("metadata", JSON_CELL),
-            Column("is_ahead", (int,), sql=self.is_ahead(), reading=OPEN),
+            Column("has_unbound_writes", (int,), sql=self.unbound_writes(), reading=OPEN),
             Column("is_cut", (int,), sql=database.is_cut(), reading=VERIFY),
         )
 
@@ -89,6 +89,7 @@ class PackedCheckpoints(Checkpoints):
             self.require_writes(opened, row, codec, metadata_keys)
             document, metadata = self.sealed(opened, codec, metadata_keys)
             return "msgpack", pack(document), as_json(metadata).encode()
+        self.require_bound_writes(opened, row)
         result = {**parts.document, "channel_values": {name: _part(value) for name, value in opened.values.items()}}
         forms = [parts.whole, opened.manifest_form, *(value.form for value in opened.values.values())]
         form = next((form for form in forms if form.kind == SEALED), parts.whole)

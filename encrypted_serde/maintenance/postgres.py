@@ -20,7 +20,7 @@ from ..rows.stored import HEAD
 from .address import Address
 from .blobs import Blobs
 from .codec import SAVER
-from .database import SEALED_HEAD, TAIL, Database, Selection, Table
+from .database import SEALED_HEAD, TAIL, Database, Selection, Table, begins_sealed
 from .items import StoreItems
 from .json_checkpoints import JsonCheckpoints
 from .report import DatabaseFailed
@@ -132,7 +132,7 @@ class PostgresDatabase(Database):
     def is_bound(self, type_tag: str, value: str) -> str:
         """Gives SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
         head = f"substring({value} FROM 1 FOR {SEALED_HEAD})"
-        return f"({type_tag} IN ('bytes', 'msgpack') AND position('\\x{SEALED_MAGIC.hex()}'::bytea IN {head}) > 0)"
+        return begins_sealed(type_tag, f"position('\\x{SEALED_MAGIC.hex()}'::bytea IN {head})")
 
     def has_metadata(self, key: str, alias: str = "t") -> str:
         """Gives SQL that says whether a checkpoint has a metadata key."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ..core.format import SEALED_MAGIC
 from ..rows.stored import HEAD
 from .address import Address
-from .database import PAGE_BYTES, SEALED_HEAD, TAIL, Database, Paging, Row, Table, part_of
+from .database import PAGE_BYTES, SEALED_HEAD, TAIL, Database, Paging, Row, Table, begins_sealed, part_of
 from .items import SqliteItems
 from .packed_checkpoints import PackedCheckpoints
 from .report import DatabaseFailed
@@ -118,7 +118,7 @@ class SqliteDatabase(Database):
 
     def is_bound(self, type_tag: str, value: str) -> str:
         """Gives SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
-        return f"({type_tag} IN ('bytes', 'msgpack') AND instr(substr({value}, 1, {SEALED_HEAD}), X'{SEALED_MAGIC.hex()}') > 0)"
+        return begins_sealed(type_tag, f"instr(substr({value}, 1, {SEALED_HEAD}), X'{SEALED_MAGIC.hex()}')")
 
     def has_metadata(self, key: str, alias: str = "t") -> str:
         """Gives SQL that says whether a checkpoint has a metadata key."""

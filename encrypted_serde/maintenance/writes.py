@@ -54,9 +54,10 @@ class Writes(Table):
         self._ordinary: dict[str, int] = {}
 
     def unbound(self, alias: str) -> str:
-        """Gives SQL that says whether `EncryptedSaver` did not seal a write."""
+        """Gives SQL that says whether `EncryptedSaver` did not seal a write, which it never does in a snapshot."""
         value = f"{alias}.{self.database.quoted(self.value)}"
-        return f"NOT coalesce({self.database.is_bound(f'{alias}.type', value)}, {self.database.false})"
+        bound = f"{alias}.type = 'bytes' AND {self.database.is_bound(f'{alias}.type', value)}"
+        return f"NOT coalesce({bound}, {self.database.false})"
 
     def _has_manifest(self) -> str:
         database = self.database

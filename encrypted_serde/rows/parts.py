@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from ..core import binding
@@ -27,6 +27,7 @@ class Parts(NamedTuple):
         values: Channel values that the row holds.
         apart: Channel values in rows of their own, found by the versions of the checkpoint.
         whole: How the whole checkpoint is stored, where that is one sealed value; its parts are plaintext then.
+        known_nones: Channels whose value is None, where whoever took the row apart knows them.
     """
 
     place: Place
@@ -37,6 +38,7 @@ class Parts(NamedTuple):
     values: Mapping[str, Stored]
     apart: Mapping[str, Stored]
     whole: Form = Form(PLAINTEXT)
+    known_nones: Collection[str] | None = None
 
     def __repr__(self) -> str:
         return opaque(self)
@@ -45,9 +47,13 @@ class Parts(NamedTuple):
         """Returns the version of a channel, or None."""
         return self.document["channel_versions"].get(channel)
 
-    def all_values(self) -> dict[str, Stored]:
-        """Returns all channel values: savers prefer those in rows of their own."""
-        return {**self.values, **self.apart}
+    def names(self) -> tuple[set[str], Collection[str]]:
+        """Returns channels with a value, and those whose value is None. Savers prefer values in rows of their own."""
+        nones = self.known_nones
+        if nones is None:
+            inside = [name for name, found in self.values.items() if name not in self.apart and is_none(found)]
+            nones = inside + [name for name, found in self.apart.items() if is_none(found)]
+        return (self.values.keys() | self.apart.keys()).difference(nones), nones
 
     @property
     def carries_proof(self) -> bool:

@@ -15,7 +15,7 @@ from ..core.binding import Binding
 from ..core.opaque import opaque
 from ..errors import PlaintextRefused, WrongLocation
 from .manifest import KEY, Found, Manifest
-from .parts import Opened, Parts, bound_to, channel, is_none
+from .parts import Opened, Parts, bound_to, channel
 from .stored import NONE, PLAINTEXT, Form, Stored, find_part
 
 
@@ -113,9 +113,7 @@ def verify_row(parts: Parts, reader: Reader, rules: Rules) -> Verified:
             added_keys=rules.added_keys,
         )
     )
-    stored = parts.all_values()
-    nones = [name for name, value in stored.items() if is_none(value)]
-    values = stored.keys() - {*nones}
+    values, nones = parts.names()
     manifest.check_channels(values, nones, lambda name: not rules.stores_all_values and parts.by_version(name))
     if parts.document.get("pending_sends") and not rules.gathers_sends:
         raise WrongLocation("a sealed checkpoint has no pending sends: these were put there")

@@ -6,7 +6,7 @@ a checkpoint is verified before any of it is deserialised. (To answer a filter, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -213,19 +213,20 @@ class RowOpener:
 
     def _parts(self, found: CheckpointTuple, at: At, metadata: Mapping[str, Any]) -> Parts:
         document = check_document(found.checkpoint)
-        values: dict[str, Stored] = {}
-        apart: dict[str, Stored] = {}
+        values, apart = _Lazy(), _Lazy()
+        nones: list[str] = []
         for name, value in document["channel_values"].items():
-            stored = _stored(value)
-            (values if self._is_in_row(value, stored) else apart)[name] = stored
+            (values if self._is_in_row(value) else apart).raw[name] = value
+            if value is None or (isinstance(value, Foreign) and is_none(_stored(value))):
+                nones.append(name)
         parent_id = found.parent_config["configurable"]["checkpoint_id"] if found.parent_config else None
-        return Parts(at.place, at.checkpoint_id or "", parent_id, document, metadata, values, apart)
+        return Parts(at.place, at.checkpoint_id or "", parent_id, document, metadata, values, apart, known_nones=nones)
 
-    def _is_in_row(self, value: Any, stored: Stored) -> bool:
+    def _is_in_row(self, value: Any) -> bool:
         """Says whether a value is stored in the row of its checkpoint, and not in one of its own that may be older."""
         if self._traits.stores_all_values:
             return True
-        return self._traits.inlines_scalars and (stored.form.kind == NONE or isinstance(value, (str, int, float, bool)))
+        return self._traits.inlines_scalars and isinstance(value, (str, int, float, bool, type(None)))
 
     def _values(self, row: Verified, reader: _Reader) -> dict[str, Waiting]:
         parts = row.parts
@@ -234,8 +235,8 @@ class RowOpener:
             if name == TASKS and isinstance(value, list) and not row.is_proven:
                 values[name] = self._gathered(value, parts.place, reader)
                 continue
-            found = parts.values.get(name)
-            opened = open_value(row, name, found or parts.apart[name], reader, in_row=found is not None)
+            in_row = name in parts.values
+            opened = open_value(row, name, (parts.values if in_row else parts.apart)[name], reader, in_row=in_row)
             values[name] = reader.waiting(opened)
         return values
 
@@ -269,9 +270,10 @@ class RowOpener:
             return
         names = row.parts.apart if row.manifest is None else {*row.manifest.values, *row.manifest.nones}
         listed = Listed([], [])
-        for name, found in row.parts.apart.items():
+        nones = row.parts.names()[1]
+        for name in row.parts.apart:
             if name in names:
-                (listed.nones if is_none(found) else listed.values).append(name)
+                (listed.nones if name in nones else listed.values).append(name)
         self._wiring.remembered.note(at.place, at.checkpoint_id, listed, row.document["channel_versions"])
 
     # --- writes
@@ -358,6 +360,34 @@ class RowOpener:
             error.row = row if checkpoint_id is None else {**row, "checkpoint": checkpoint_id}
             tell_refused(self._sealer, error)
             raise
+
+
+class _Lazy(Mapping[str, Stored]):
+    """Values by channel, each parsed once, when it is asked for: to answer a filter most are not."""
+
+    __slots__ = ("_parsed", "raw")
+
+    def __init__(self) -> None:
+        self.raw: dict[str, Any] = {}
+        self._parsed: dict[str, Stored] = {}
+
+    def __getitem__(self, name: str) -> Stored:
+        if (stored := self._parsed.get(name)) is None:
+            stored = self._parsed[name] = _stored(self.raw[name])
+        return stored
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.raw
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.raw)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def keys(self) -> KeysView[str]:
+        """Returns the channels."""
+        return self.raw.keys()
 
 
 def _stored(value: Any) -> Stored:

@@ -48,7 +48,7 @@ class EncryptedStore(BaseStore):
             Which items share a value can be seen.
         readable: Fields that are copied readably, so that the database can answer every filter on them.
         pseudonymous_names: The database sees keyed pseudonyms in place of labels of namespaces and of keys.
-        readable_embeddings: The inner store searches by meaning: vectors of the plaintext are readable. Whoever has them can
+        readable_embeddings: The inner store searches by meaning: vectors of the plaintext are readable. Their reader can
             find out much of the text.
         context: The encryption context of what is written, and expected of what is read: a mapping, or a callable that
             gives one. The ambient `encryption_context` where it is, or gives, None.

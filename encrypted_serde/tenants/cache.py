@@ -57,7 +57,7 @@ class CachedTenant:
         since: When that was, on the monotonic clock.
 
     Attributes:
-        keys: The unwrapped keys, by id. Changed by whoever holds the tenant's lock.
+        keys: The unwrapped keys, by id. Changed by the holder of the tenant's lock.
         expires: When all of this must be forgotten.
         refresh_at: When it is due to be fetched afresh.
     """
@@ -141,19 +141,19 @@ class KeyCache:
         self._guard = threading.Lock()
 
     def get(self, context: EncryptionContext) -> CachedTenant | None:
-        """Gives what is known of a tenant, unless that is too old."""
+        """Returns what is known of a tenant, unless that is too old."""
         tenant = self._tenants.get(context.encoded)
         return tenant if tenant is not None and tenant.expires > monotonic() else None
 
     def take(self, tenant: CachedTenant, given: Mapping[str, str]) -> Key | None:
-        """Gives the key to write with, as `CachedTenant.take` does, and remembers the answer for this context object."""
+        """Returns the key to write with, as `CachedTenant.take` does, and remembers the answer for this context object."""
         with self._guard:
             if (key := tenant.take()) is not None:
                 self._use(self.writing, id(given), given, tenant, key)
         return key
 
     def read(self, tenant: CachedTenant, given: Mapping[str, str], key_id: bytes) -> Key | None:
-        """Gives a key to read with, if it was unwrapped, and remembers the answer for this context object."""
+        """Returns a key to read with, if it was unwrapped, and remembers the answer for this context object."""
         with self._guard:
             if (key := tenant.keys.get(key_id)) is not None:
                 self._use(self.reading, key_id, given, tenant, key)
@@ -185,7 +185,7 @@ class KeyCache:
             self._drop(context.encoded)
 
     def _use(self, uses: dict[Any, Use], slot: int | bytes, given: Mapping[str, str], tenant: CachedTenant, key: Key) -> None:
-        # Any mapping but this kind could be changed by its owner and stand for another tenant then. And whoever was slow to
+        # Any mapping but this kind could be changed by its owner and name another tenant then. And a caller that was slow to
         # come here must not bring back what was forgotten meanwhile.
         if type(given) is MappingProxyType and self._tenants.get(tenant.context.encoded) is tenant:
             if len(uses) >= _USES:

@@ -2,7 +2,7 @@
 
 * One lock per tenant: what is fetched or changed of a tenant is fetched or changed by one thread at a time. Threads are
   scarce, so at most two wait longer than a second for the fetch of one tenant: a service that hangs must not take them all.
-* A pool of threads for those who wait on an event loop. Of each tenant one fetch runs at a time, and whoever needs the same
+* A pool of threads for callers on an event loop. Of each tenant one fetch runs at a time, and every caller that needs the same
   tenant waits for that one, without a thread.
 * A failure counts for a second: hundreds of requests of a tenant whose service hangs ask it once, not one after the other.
 """
@@ -185,7 +185,7 @@ class Fetches:
             outcome: BaseException | None = None
             try:
                 fetch.run()
-            except BaseException as error:  # noqa: BLE001  # whoever waits for it is told
+            except BaseException as error:  # noqa: BLE001  # every waiter is told
                 outcome = error
             with self._guard:
                 self._running.pop(fetch.tenant, None)

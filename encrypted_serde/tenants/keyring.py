@@ -155,7 +155,7 @@ class TenantKeyring:
     # --- the life of a tenant's keys ------------------------------------------------------------------------------
 
     def rotate(self, context: Mapping[str, str]) -> bytes:
-        """Gives a tenant a new key to write with. What was written before stays readable under the old ones.
+        """Returns a tenant a new key to write with. What was written before stays readable under the old ones.
 
         Other processes write with the new key one cache age later at the latest.
 
@@ -182,7 +182,7 @@ class TenantKeyring:
         brings the tenant back for as long as the key service has its key; docs/keys.md says what to do about it.
 
         Returns:
-            The record of it, for ``encrypted-serde prove-erased`` and for whoever asked. Without ``key_ids`` there was nothing
+            The record of it, for ``encrypted-serde prove-erased`` and for the requester. Without ``key_ids`` there was nothing
             left to destroy: the tombstones are those of an erasure before.
 
         Raises:
@@ -232,7 +232,7 @@ class TenantKeyring:
         return work.finish()
 
     def standing(self, key_ids: Iterable[bytes]) -> Standing:
-        """Looks through the whole key store for keys, and says what stands there of each.
+        """Looks through the whole key store for keys, and says what is stored there of each.
 
         Raises:
             KeyServiceError: If the key store cannot be read.

@@ -1,4 +1,4 @@
-"""The items of a key store: what stands in them, and what follows from those of one tenant.
+"""The items of a key store: what is stored in them, and what follows from those of one tenant.
 
 Every tenant has a namespace of its own, named by a hash of its context. In it are
 
@@ -31,14 +31,14 @@ ROOT = "encrypted_serde_keys"
 KEY, ERASED = "key-", "erased-"
 _FORMAT = 1
 _MAX_GENERATION = 1 << 63
-_SHOWN = 80  # characters of a text that stands in the store
+_SHOWN = 80  # characters of a text that is stored in the store
 
 
 class StoredKey(NamedTuple):
     """A wrapped key.
 
     Attributes:
-        id: The id of the key inside, as whoever stored it said. Compare it after unwrapping.
+        id: The id of the key inside, as its writer said. Compare it after unwrapping.
         generation: 1 for a tenant's first key, one more with each rotation.
         wrapper: `KeyWrapper.name` of what wrapped it.
         wrapped: What `KeyWrapper.wrap` returned.

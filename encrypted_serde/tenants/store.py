@@ -58,7 +58,7 @@ class Erased(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """What stands in the namespace of one tenant, looked at item by item.
+    """What is stored in the namespace of one tenant, looked at item by item.
 
     Attributes:
         namespace: The namespace.
@@ -164,7 +164,7 @@ def _records(context: EncryptionContext) -> Steps[list[Record]]:
 
 
 def _own(context: EncryptionContext) -> Steps[list[Record]]:
-    """Returns the items of a tenant, and passes over what else stands in its namespace."""
+    """Returns the items of a tenant, and passes over what else is stored in its namespace."""
     namespace = _namespace(context)
     return _sorted(namespace, (yield from _search(namespace))).records
 

@@ -55,7 +55,7 @@ class Admitted(NamedTuple):
 
 
 class Admission:
-    """Which values that nobody vouched for are read all the same, and how many were.
+    """Which values are read although we did not seal them, and how many were.
 
     Args:
         sealer: Opens unbound values, and has the audit listener.
@@ -98,7 +98,7 @@ class Admission:
         return self.plaintext or self.unbound or bool(self.legacy)
 
     def with_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> Admission:
-        """Gives these switches, and their counts, with more types on the allowlist."""
+        """Returns these switches, and their counts, with more types on the allowlist."""
         clone = copy.copy(self)
         clone.legacy = self.legacy.with_msgpack_allowlist(extra_allowlist)
         return clone
@@ -115,7 +115,7 @@ class Admission:
             is_proven: Whether its row carries proof that we sealed it. Then no switch helps.
 
         Raises:
-            PlaintextRefused: If it was never sealed, its type could run code, or it stands beside proof.
+            PlaintextRefused: If it was never sealed, its type could run code, or it is stored beside proof.
             WrongLocation: If it is unbound.
             UnsupportedCipher: If it is of langgraph's own serializer, or of nobody we know.
             EncryptedSerdeError: If it is admitted and does not open.
@@ -128,7 +128,7 @@ class Admission:
         """Lets a value through that a database keeps as it is, without a type, such as JSON.
 
         Raises:
-            PlaintextRefused: If the switch is off, or it stands beside proof.
+            PlaintextRefused: If the switch is off, or it is stored beside proof.
         """
         if not self.plaintext:
             raise PlaintextRefused(f"{what} that was never sealed stands where sealed ones belong")
@@ -140,7 +140,7 @@ class Admission:
         """Does what `admit` does, and counts nothing."""
         try:
             if is_proven and "+" not in type_tag:
-                raise PlaintextRefused(f"a value of type {type_tag!r} stands beside what we sealed: no switch admits it")
+                raise PlaintextRefused(f"a value of type {type_tag!r} is stored beside values that we sealed: no switch helps")
             return self._open(type_tag, data, context)
         except EncryptedSerdeError as error:
             if isinstance(self._sealer, AuditedSealer):
@@ -168,11 +168,11 @@ class Admission:
         """Says the last word about what `open` gave, and counts it; the first of its kind is logged, all are audited.
 
         Raises:
-            PlaintextRefused: If it stands beside proof that its row was sealed.
+            PlaintextRefused: If it is stored beside proof that its row was sealed.
         """
         kind, inner_type, _ = admitted
         if is_proven:
-            raise PlaintextRefused(f"a value that is {kind} stands beside what we sealed: no switch admits it")
+            raise PlaintextRefused(f"a value that is {kind} is stored beside values that we sealed: no switch helps")
         if kind not in self.admitted or (kind == PLAINTEXT and inner_type not in self.plaintext_types):
             logger.warning("reading %s values (type %r), because a switch for moving in is on", kind, inner_type)
         self.admitted[kind] += 1

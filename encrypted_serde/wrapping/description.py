@@ -47,7 +47,7 @@ def switches(admission: Admission) -> list[str]:
 
 
 def summary(sealer: Sealing, admission: Admission) -> str:
-    """Gives the same in a few words, for a ``repr``."""
+    """Returns the same in a few words, for a ``repr``."""
     described = description(sealer, admission)
     key = f" {described['key_id'][:12]}" if described["key_id"] else ""
     cipher = "+".join(filter(None, (described["cipher"], described["compression"])))

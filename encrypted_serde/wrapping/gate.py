@@ -175,7 +175,7 @@ def _packed(obj: Any) -> Any:
 
 
 def gated(saver: BaseCheckpointSaver[Any], gate: Gate) -> BaseCheckpointSaver[Any]:
-    """Gives a view of a saver that has a gate for its serializer and shares everything else.
+    """Returns a view of a saver that has a gate for its serializer and shares everything else.
 
     It is an instance of a subclass and has the saver's own ``__dict__``: a connection that is replaced later, a lock or a flag
     is the same on both. The saver itself keeps its serializer and goes on to work as it did.
@@ -195,6 +195,6 @@ def _gated_class(cls: type[BaseCheckpointSaver[Any]]) -> type[BaseCheckpointSave
     def ignore(self: Any, value: object) -> None:
         """Its serializer is the gate, whatever the saver assigns to itself."""
 
-    # A slot, because whatever stands in __dict__ the saver would share.
+    # A slot, because the saver would share whatever is in __dict__.
     members = {"__slots__": ("_gate",), "serde": property(serde, ignore), "__module__": cls.__module__}
     return type(cls.__name__, (cls,), members)

@@ -63,6 +63,6 @@ class JsonGate(Gate):
         raise TypeError(f"an inner saver asked to store a {type(obj).__name__}, which was not handed to it sealed")
 
     def _revive_if_needed(self, obj: Any) -> Any:
-        """Gives back what it is given: a dict that names a class stays a dict."""
+        """Returns back what it is given: a dict that names a class stays a dict."""
         is_snapshot = isinstance(obj, dict) and obj.get(_SNAPSHOT) is True and obj.keys() == {_SNAPSHOT, "value"}
         return DeltaSnapshot(obj["value"]) if is_snapshot else obj

@@ -1,7 +1,7 @@
 """Reads what langgraph's own `EncryptedSerializer` wrote: type tags that end in ``+aes``. Never writes.
 
 Such a blob is ``nonce 16 | tag 16 | ciphertext``, in EAX mode or in GCM with a 16-byte nonce, under a raw AES key. It names no
-key, and its type tag is *not* authenticated: whoever can write rows may relabel user-chosen ``bytes+aes`` as
+key, and its type tag is *not* authenticated: somebody who can write rows may relabel user-chosen ``bytes+aes`` as
 ``msgpack+aes``. So only inner types that cannot run code are admitted, and msgpack is always read strictly.
 
 Agent Server from 0.18 on writes ``LGAES-ENVELOPE`` NUL NUL, a version (1) and a key id before the same three parts, always in
@@ -65,7 +65,7 @@ class LegacyReader:
         self.strict = strict_serializer(allowlist_from)
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> LegacyReader:
-        """Gives this reader with more types on the allowlist."""
+        """Returns this reader with more types on the allowlist."""
         clone = copy.copy(self)
         clone.strict = self.strict.with_msgpack_allowlist(extra_allowlist)
         return clone
@@ -115,7 +115,7 @@ class LegacyReader:
         raise AuthenticationFailed("a legacy value opens under none of the legacy keys")
 
     def _header(self, blob: bytes) -> tuple[bytes, Sequence[Aead]]:
-        """Gives the header of the server's newer envelope, and what may open it; no header for all older values."""
+        """Returns the header of the server's newer envelope, and what may open it; no header for all older values."""
         if not blob.startswith(ENVELOPE_MAGIC):
             return b"", self._aeads
         header = blob[:_ENVELOPE_HEADER]

@@ -34,7 +34,7 @@ class Waiting:
         return cls(lambda: value)
 
     def __call__(self) -> Any:
-        """Gives the value."""
+        """Returns the value."""
         return self._give()
 
 

@@ -1,6 +1,6 @@
 """Every name of LangGraph that is used and not public, or a constant on its wire. Read in langgraph-checkpoint 4.3.2.
 
-Whoever raises the lower bound of that dependency reads this page again.
+Read this module again before you raise the lower bound of that dependency.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ PICKLE = "pickle"
 
 
 def allowed_msgpack_modules(serde: object) -> object:
-    """Gives the msgpack allowlist of a `JsonPlusSerializer`: True (everything), a collection, or None."""
+    """Returns the msgpack allowlist of a `JsonPlusSerializer`: True (everything), a collection, or None."""
     return getattr(serde, "_allowed_msgpack_modules", None)
 
 
 def with_msgpack_allowlist(serde: SerializerProtocol, extra: Collection[tuple[str, ...]]) -> SerializerProtocol:
-    """Gives a serializer with more types on its msgpack allowlist, as LangGraph itself does."""
+    """Returns a serializer with more types on its msgpack allowlist, as LangGraph itself does."""
     from langgraph.checkpoint.base import _with_msgpack_allowlist  # it imports half of LangChain: not for a serializer
 
     return _with_msgpack_allowlist(serde, extra)

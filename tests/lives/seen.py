@@ -163,10 +163,16 @@ def normal(found: Any, ids: dict[str, int]) -> Any:
     if isinstance(found, tuple) and hasattr(found, "_fields"):
         return (type(found).__name__, *(normal(part, ids) for name, part in found._asdict().items() if name != "id"))
     if isinstance(found, (list, tuple)):
+        if all(isinstance(part, Interrupt) for part in found):  # of parallel nodes: in the order in which they happened to stop
+            found = type(found)(sorted(found, key=_question))
         return (type(found).__name__, *(normal(part, ids) for part in found))
     if isinstance(found, (BaseException, Enum)):
         return repr(found)
     return (type(found).__name__, _text(repr(found), ids))
+
+
+def _question(asked: Interrupt) -> str:
+    return repr(asked.value)
 
 
 def _text(found: str, ids: dict[str, int]) -> str:

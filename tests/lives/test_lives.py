@@ -63,6 +63,8 @@ def places_of_memory(tmp_path: Path) -> Iterator[tuple[Home, Home]]:
 # --- lives that differed once
 
 MENDED: dict[str, tuple[str, Life]] = {
+    "a shallow saver has a delta channel": ("shallow-postgres", Life(1017, (Step("run", 2728164664),))),
+    "a thread with a stub is pruned": ("postgres", Life(1057, (Step("run", 691635923), Step("prune", 1393355353)))),
     "a state key is removed": (
         "memory",
         Life(39, (Step("run", 901304238), Step("release", 3431351414), Step("release", 3051111893), Step("run", 316602120))),
@@ -81,7 +83,9 @@ MENDED: dict[str, tuple[str, Life]] = {
 }
 
 
-@pytest.mark.parametrize("name", MENDED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "postgres" in kind else ()) for name, (kind, _) in MENDED.items()]
+)
 def test_a_life_that_differed_once(name: str, tmp_path: Path) -> None:
     kind, life = MENDED[name]
     with homes(kind, tmp_path) as found:

@@ -36,7 +36,7 @@ def _newest(place: str, **switches: bool) -> Any:
         return found.checkpoint
 
 
-# rule F-37
+# rule F-36
 @pytest.mark.parametrize("version", [1, 2, 3])
 @pytest.mark.parametrize("sends", [[], ["first", "second"]], ids=["no sends", "sends"])
 def test_an_old_format_is_read_as_the_plain_saver_reads_it_and_moves_in(place: str, version: int, sends: list[str]) -> None:
@@ -57,7 +57,7 @@ def test_an_old_format_is_read_as_the_plain_saver_reads_it_and_moves_in(place: s
         assert after["channel_versions"][SENDS] == max(after["channel_versions"].values())
 
 
-# rule F-38
+# rule F-36
 def test_a_checkpoint_with_pending_sends_is_not_sealed(place: str) -> None:
     with open_saver(place) as inner:
         checkpoint: Any = {**make_checkpoint(0, {}, {}), "v": 3, "pending_sends": ["a send"]}

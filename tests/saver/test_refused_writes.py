@@ -129,7 +129,7 @@ def test_a_doubled_write_is_refused(database):
         *here,
         TASKS[0],
     )
-    assert_refused(database, here, WrongLocation, "stands there 2 times")
+    assert_refused(database, here, WrongLocation, "is stored 2 times")
 
 
 def test_a_write_replaced_by_its_neighbour_is_refused(database):
@@ -138,7 +138,7 @@ def test_a_write_replaced_by_its_neighbour_is_refused(database):
     saver.put_writes(here.config, [("log", ["first"]), ("log", ["second"])], OTHER_TASK)
     [(first,)] = database.sql("SELECT {value} FROM {writes} WHERE task_id = ? AND idx = 0", OTHER_TASK)
     database.sql("UPDATE {writes} SET {value} = ? WHERE task_id = ? AND idx = 1", first, OTHER_TASK)
-    assert_refused(database, here, WrongLocation, "stands there 2 times")
+    assert_refused(database, here, WrongLocation, "is stored 2 times")
 
 
 @pytest.mark.parametrize("type_tag", ["null", "msgpack", "json", "pickle"])

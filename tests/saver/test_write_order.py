@@ -53,7 +53,7 @@ def test_in_a_history_checkpoints_stay_as_they_came():
 # rule F-23
 @pytest.mark.parametrize("other", [{}, {"batch": "other"}, {"channel": "other"}, {"path": "~x"}])
 def test_a_position_that_is_taken_twice_is_refused(other):
-    with pytest.raises(WrongLocation, match="stands there 2 times"):
+    with pytest.raises(WrongLocation, match="is stored 2 times"):
         in_order([_write("a", 1), _write("a", 1, **other)])
 
 

@@ -167,7 +167,7 @@ def _version(rng: Random, rows: Rows, t: Target) -> None:
         versions[channel] = others.get(channel) or rng.choice(sorted(others.values()))
     else:
         blob = rows.blob(place_of(row), channel)
-        blob["version"] = versions[channel] = rng.choice(("made up", 7))
+        blob["version"] = versions[channel] = rng.choice(("made up", "7"))
 
 
 def _manifest(rng: Random, rows: Rows, t: Target) -> None:
@@ -283,7 +283,7 @@ def _flip(rng: Random, rows: Rows, t: Target) -> None:
         found = rows.stored(place, channel)
         if isinstance(found, str):
             rows.store(place, channel, manifest_text(_flipped(rng, manifest_bytes(found))))
-        else:
+        elif isinstance(found, bytes):
             rows.store(place, channel, _flipped(rng, found))
 
 

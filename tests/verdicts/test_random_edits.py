@@ -11,15 +11,10 @@ from tests.verdicts.judge import judge
 from tests.verdicts.random_edits import draw
 from tests.verdicts.stores import SAVERS
 
-_KNOWN = pytest.mark.xfail(strict=True, reason="see known.py")
-
 
 @pytest.mark.parametrize(
     "attacked",
-    [
-        name if name == "memory" else pytest.param(name, marks=[_KNOWN] if name == "sqlite" else [_KNOWN, pytest.mark.slow])
-        for name in SAVERS
-    ],
+    [name if name in ("memory", "sqlite") else pytest.param(name, marks=pytest.mark.slow) for name in SAVERS],
     indirect=True,
 )
 def test_all_readers_say_the_same_of_random_edits(attacked: Attacked) -> None:

@@ -23,7 +23,7 @@ class Aead(Protocol):
     """
 
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes, /) -> bytes:
-        """Gives ciphertext and tag."""
+        """Returns ciphertext and tag."""
         ...
 
     def encrypt_into(self, nonce: bytes, data: bytes, associated_data: bytes, buf: memoryview, /) -> int:
@@ -31,7 +31,7 @@ class Aead(Protocol):
         ...
 
     def decrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes, /) -> bytes:
-        """Gives the plaintext of ciphertext and tag.
+        """Returns the plaintext of ciphertext and tag.
 
         Raises:
             cryptography.exceptions.InvalidTag: If anything was changed. Nothing is returned then.

@@ -29,7 +29,7 @@ class Eax:
         self._omacs = [_start(self._aes, number) for number in range(3)]
 
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes:
-        """Gives ciphertext and tag."""
+        """Returns ciphertext and tag."""
         counter = self._omac(0, nonce)
         ciphertext = Cipher(self._aes, modes.CTR(counter)).encryptor().update(data)
         return ciphertext + self._tag(counter, associated_data, ciphertext)
@@ -38,13 +38,13 @@ class Eax:
         """Writes ciphertext and tag to a buffer of exactly their length."""
         counter = self._omac(0, nonce)
         size = len(data)
-        # update_into asks for a block less one byte of room beyond the data; the place of the tag provides it.
+        # update_into asks for a block less one byte of space beyond the data; the place of the tag provides it.
         Cipher(self._aes, modes.CTR(counter)).encryptor().update_into(data, buf)
         buf[size:] = self._tag(counter, associated_data, buf[:size])
         return size + _TAG_SIZE
 
     def decrypt(self, nonce: bytes, data: bytes | memoryview, associated_data: bytes | None, /) -> bytes:
-        """Gives the plaintext, after the tag was found right.
+        """Returns the plaintext, after the tag was found right.
 
         Raises:
             InvalidTag: If anything was changed.
