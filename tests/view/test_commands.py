@@ -295,5 +295,5 @@ def test_the_program_of_the_page_runs(shop: tuple[Path, Key], monkeypatch, capsy
     monkeypatch.chdir(folder)
     monkeypatch.setenv("ENCRYPTED_SERDE_KEY", key.to_text())
     [program] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    exec(compile(program, "looking.md", "exec"), {})
+    exec(compile(program, "looking.md", "exec", dont_inherit=True), {"__name__": "__main__"})
     assert "'number': 4711" in capsys.readouterr().out
