@@ -180,6 +180,45 @@ def test_the_web_application_of_the_guide_keeps_tenants_apart(web_application: T
     assert talk("acme").json() == "message 5"
 
 
+ON_WEB_PAGE = [code for name, code in SNIPPETS if name.startswith("web:") and "@app.post(" in code]
+DJANGO = [code for _, code in SNIPPETS if "settings.configure(" in code]
+
+
+@pytest.mark.usefixtures("set_up")
+@pytest.mark.parametrize("code", ON_WEB_PAGE)
+def test_an_application_of_the_web_page_runs_under_the_tenant_of_the_request(code: str) -> None:
+    names: dict[str, Any] = {"__name__": "app"}
+    exec(compile(code, "app.py", "exec", dont_inherit=True), names)
+    client = TestClient(names["app"], raise_server_exceptions=False)
+
+    def talk(tenant: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer ann@{tenant}"}
+        return client.post("/threads/1", params={"text": "hello"}, headers=headers)
+
+    assert [talk("acme").json(), talk("acme").json()] == ["message 1", "message 3"]
+    assert not talk("globex").is_success
+    assert not client.post("/threads/1", params={"text": "hello"}).is_success
+    assert len(ON_WEB_PAGE) == 2
+
+
+@pytest.mark.parametrize("code", DJANGO)
+def test_the_django_application_of_the_web_page_answers_a_tenant_alone(code: str, tmp_path: Path) -> None:
+    asking = """
+import asyncio
+
+import httpx
+
+client = httpx.AsyncClient(transport=httpx.ASGITransport(application, raise_app_exceptions=False), base_url="http://service")
+asked = {"text": "hello", "thread": "1"}
+with_tenant = asyncio.run(client.get("/chat", params=asked, headers={"Authorization": "Bearer ann@acme"}))
+without = asyncio.run(client.get("/chat", params=asked))
+print(with_tenant.json(), without.status_code)
+"""
+    (tmp_path / "page.py").write_text(code + asking)
+    done = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "{'answer': 'noted'} 500\n", done.stderr
+
+
 PATHS = {
     "install": ("start", "1. Install, and generate a key"),
     "migrate": ("migration", "Plaintext, on SQLite"),
