@@ -19,6 +19,8 @@ import pytest
 from fastapi.testclient import TestClient
 from psycopg.conninfo import conninfo_to_dict
 
+from tests import prose
+
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *GUIDES]
@@ -236,6 +238,13 @@ def test_the_front_page_leads_to_what_people_look_for(wanted: str) -> None:
     page, heading = PATHS[wanted]
     assert f":link: {page}\n" in (ROOT / "docs" / "index.md").read_text()
     assert re.search(rf"^#+ {re.escape(heading)}$", (ROOT / "docs" / f"{page}.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").rglob("*.md"))])
+def test_a_page_is_below_the_two_limits_of_plain_english(page: str) -> None:
+    counted = prose.count(page, (ROOT / page).read_text())
+    assert counted.average <= prose.MOST_WORDS
+    assert counted.hidden <= prose.MOST_RELATIVE
 
 
 def test_the_readme_is_short_and_leads_to_the_same() -> None:
