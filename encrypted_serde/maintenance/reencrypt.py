@@ -187,8 +187,8 @@ class _Run:
             report.start_again()
             self._blocked = 0
             # Pending writes first, then checkpoints, then values: a manifest never has anything beside it that it does not
-            # cover, and a value is bound only once every checkpoint that refers to it has one. Checkpoints first for leaving: what
-            # is stored beside a manifest is judged by it.
+            # cover, and a value is bound only once every checkpoint that refers to it has one. For leaving, checkpoints come
+            # first, since a manifest decides about all that is stored beside it.
             for table in self._database.tables if self._codec.form == SAVER else self._leaving():
                 if isinstance(table, Blobs):
                     table.forget()
