@@ -247,6 +247,10 @@ def test_a_page_is_below_the_two_limits_of_plain_english(page: str) -> None:
     assert counted.hidden <= prose.MOST_RELATIVE
 
 
+def test_no_page_uses_a_word_that_was_dropped() -> None:
+    assert [place for place in prose.dropped() if place.startswith("docs/")] == []
+
+
 def test_the_readme_is_short_and_leads_to_the_same() -> None:
     readme = (ROOT / "README.md").read_text()
     assert len(readme.encode()) <= 7_000
