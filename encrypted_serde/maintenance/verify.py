@@ -23,7 +23,7 @@ class Verification(Report):
 
     Attributes:
         opened: Rows that opened, all of them.
-        admitted: Values that nobody vouches for and a switch let through, by kind.
+        admitted: Values that we did not seal and a switch let through, by kind.
         incomplete: In how many places database and anchor differ.
     """
 
@@ -48,7 +48,7 @@ def verify(
     """Opens every value, manifest and pending write of a checkpointer's database, and every item of a store's, where it stands.
 
     It also compares what is readable with the manifests, that every channel that a manifest lists has its value, and that no
-    parent is missing from the middle of a thread; and what stands beside an item with that item. No object is built of any
+    parent is missing from the middle of a thread; and what is stored beside an item with that item. No object is built of any
     value, so none of the application's classes are needed and no code of a stored value runs. A row that fails is read once
     more, since the application may have been at it.
 
