@@ -99,6 +99,7 @@ _EMPTY = """DO $$ DECLARE name text; BEGIN
         EXECUTE format('DROP SCHEMA %I CASCADE', name);
     END LOOP;
     CREATE SCHEMA public;
+    GRANT USAGE ON SCHEMA public TO PUBLIC; -- as a new database has it
     EXECUTE format('ALTER DATABASE %I RESET ALL', current_database());
 END $$"""
 

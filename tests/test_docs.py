@@ -247,6 +247,23 @@ def test_a_page_is_below_the_two_limits_of_plain_english(page: str) -> None:
     assert counted.hidden <= prose.MOST_RELATIVE
 
 
+def anchors(page: Path) -> set[str]:
+    """The addresses of the headings of a page, as the site and GitHub make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).strip().replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_a_link_to_a_heading_leads_to_one(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text())
+    targets = [(page.parent / name if name else page, heading) for name, heading in links]
+    assert [heading for target, heading in targets if heading not in anchors(target)] == []
+
+
+def test_no_page_uses_a_word_that_was_dropped() -> None:
+    assert [place for place in prose.dropped() if place.startswith("docs/")] == []
+
+
 def test_the_readme_is_short_and_leads_to_the_same() -> None:
     readme = (ROOT / "README.md").read_text()
     assert len(readme.encode()) <= 7_000

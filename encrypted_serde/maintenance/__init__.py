@@ -1,11 +1,11 @@
-"""Operating it: what stands in a database and how, whether all of it opens, other keys and forms, retention.
+"""Operating it: what is stored in a database and how, whether all of it opens, other keys and forms, retention.
 
 * `address`: what a user types for a database
 * `report`: counts, failures, verdict; the document that is kept as evidence
 * `recognise`: how a value is stored, without a key
 * `codec`: one value, opened and written anew
 * `writes`, `checkpoints`, `blobs`, `items`: the tables, one class each
-* `database`, and the rooms `sqlite`, `postgres`, `mysql`: pages, locks, transactions
+* `database`, and the backends `sqlite`, `postgres`, `mysql`: pages, locks, transactions
 * `scan`, `verify`, `reencrypt`, `expire`, `erasure`: the five things to do
 """
 

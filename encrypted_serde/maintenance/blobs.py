@@ -41,7 +41,7 @@ class Blobs(Table):
         self._unvouched: set[tuple[str, str]] | None = None
 
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
-        """Says how the value is stored; a row that stands for no value has none."""
+        """Says how the value is stored; a row without a value has none."""
         cells = self.checked(row)
         if cells["type"] != "empty":
             found = row.value("blob")
@@ -57,7 +57,7 @@ class Blobs(Table):
         return out_of_snapshot(codec.open(found, channel(place, cells["channel"], cells["version"])))
 
     def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
-        """Gives type and value in the form that is asked for."""
+        """Returns type and value in the form that is asked for."""
         opened, cells = self.open(row, codec), row.cells
         if opened is None:
             return cells["type"], cells["blob"]

@@ -179,7 +179,7 @@ class Checkpoints(Table):
         return sealed_metadata(parts.place, _listing(opened), document, metadata, writer)
 
     def plain_metadata(self, opened: Checkpoint) -> dict[str, Any]:
-        """Gives the metadata as a saver without `EncryptedSaver` writes it."""
+        """Returns the metadata as a saver without `EncryptedSaver` writes it."""
         private = {} if opened.manifest is None else _private(opened.manifest)
         if private is None:
             raise Unconvertible("the private metadata is nothing that could be taken apart")
@@ -225,7 +225,7 @@ def is_before_sends_moved(document: Mapping[str, Any]) -> bool:
 
 
 def _private(manifest: Manifest) -> dict[str, Any] | None:
-    """Gives the private metadata; None if it is of a serializer that is not ours."""
+    """Returns the private metadata; None if it is of a serializer that is not ours."""
     inner_type, packed = manifest.private
     value = json.loads(packed) if inner_type == JSON else unpack_exactly(packed) if inner_type == "msgpack" else None
     return value if isinstance(value, dict) else None

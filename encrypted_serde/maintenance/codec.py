@@ -46,7 +46,7 @@ class Blocked(Unconvertible):
 
 
 class Switches(NamedTuple):
-    """What is admitted besides what we sealed for its place. Every door starts closed.
+    """What is admitted besides what we sealed for its place. Every switch starts closed.
 
     Attributes:
         plaintext: Values that were never encrypted, but never ``pickle``.
@@ -66,7 +66,7 @@ class ItemFields(NamedTuple):
     """Which fields of a store's items the database is to look at, as `EncryptedStore` is told.
 
     Attributes:
-        readable: A copy of these stands beside the sealed value.
+        readable: A copy of these is stored beside the sealed value.
         searchable: A search token of these does.
     """
 
@@ -153,18 +153,18 @@ class RowCodec:
         self.allows_plaintext = switches.plaintext
         self.admission = Admission(
             self._opener,
-            plaintext=switches.plaintext or target.form == PLAINTEXT,  # what stays plaintext is vouched for by nobody
+            plaintext=switches.plaintext or target.form == PLAINTEXT,  # what stays plaintext is not authenticated
             unbound=switches.unbound or not to_saver,
             legacy_keys=switches.legacy_keys,
         )
 
     def context_of(self, thread_id: str) -> EncryptionContext:
-        """Gives the encryption context of values of a thread that have none."""
+        """Returns the encryption context of values of a thread that have none."""
         pairs = self._context(thread_id) if callable(self._context) else self._context
         return EncryptionContext.of(pairs) if pairs else NO_CONTEXT
 
     def context_beside(self, form: Form, thread_id: str) -> EncryptionContext:
-        """Gives the encryption context for what has none, and stands beside a value that may have one."""
+        """Returns the encryption context for what has none, and is stored beside a value that may have one."""
         return self.context_of(thread_id) if form.context is None else form.context
 
     @property
@@ -176,7 +176,7 @@ class RowCodec:
     # --- what is to be done
 
     def is_done(self, seen: Seen) -> bool:
-        """Says whether a value stands in the form that is asked for, as far as that can be seen without opening it."""
+        """Says whether a value is stored in the form that is asked for, as far as that can be seen without opening it."""
         kind, form = seen.form.kind, seen.form
         if kind in (UNDECODABLE, LEGACY):
             return False
@@ -184,7 +184,7 @@ class RowCodec:
             return kind != SEALED
         if kind == SEALED:
             return form.bound == (self.form == SAVER or seen.what == ITEM) and self._is_current(form)
-        if seen.column == ITEM_VALUE:  # readable copies stay, and what stands in place of an item is none
+        if seen.column == ITEM_VALUE:  # readable copies stay, and a value in place of an item is none
             return kind == NONE or seen.what != ITEM
         if self.form == SAVER:
             return kind == NONE
@@ -236,7 +236,7 @@ class RowCodec:
         return sealer.seal_bound(opened.inner_type, opened.data, where, context=context)
 
     def unbound(self, opened: Opened, context: EncryptionContext) -> tuple[str, bytes]:
-        """Gives type and bytes of a value that is bound to no place: sealed, or in plaintext if that is asked for."""
+        """Returns type and bytes of a value that is bound to no place: sealed, or in plaintext if that is asked for."""
         inner_type, data = opened.inner_type, opened.data
         if opened.is_delta:
             inner_type, data = "msgpack", pack(Inert(DELTA_SNAPSHOT, as_msgpack(inner_type, data)))
@@ -277,7 +277,7 @@ def unpack_exactly(packed: bytes) -> Any:
 
 
 def as_msgpack(inner_type: str, data: bytes) -> bytes:
-    """Gives a serialized value as msgpack, so that it can be part of a packed checkpoint.
+    """Returns a serialized value as msgpack, so that it can be part of a packed checkpoint.
 
     Raises:
         Unconvertible: If the value is of a type (json, pickle, a serializer's own) that only its serializer can read.

@@ -1,8 +1,8 @@
 """What every database has in common: rows are read page by page, and changed where they still are what was read.
 
-A room (`sqlite`, `postgres`, `mysql`) knows one kind of database. A `Table` knows one kind of row: what its columns may hold,
+A backend (`sqlite`, `postgres`, `mysql`) knows one kind of database. A `Table` knows one kind of row: the types of its columns,
 how its values are stored, how it is opened and how it is written anew. To add a table, write a class with `Table.find` and put
-it into ``TABLES`` of the rooms that can have it.
+it into ``TABLES`` of the backends that can have it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Selection(NamedTuple):
             raise ConfigurationError("a partition is (number, of how many), such as (3, 16), counted from 1")
 
     def described(self) -> dict[str, Any]:
-        """Gives it for a report."""
+        """Returns it for a report."""
         return {
             "threads": [*self.threads],
             "since": self.since and self.since.isoformat(),
@@ -176,12 +176,12 @@ class Table(ABC):
         return self.owner == THREAD
 
     def key_of(self, row: Row) -> dict[str, Any]:
-        """Gives the primary key of a row, by column, for reports."""
+        """Returns the primary key of a row, by column, for reports."""
         shown = [*dict.fromkeys("checkpoint_ns" if name == self.database.namespace else name for name in self.key)]
         return {name: row.cells[name] for name in shown}
 
     def checked(self, row: Row) -> dict[str, Any]:
-        """Gives the cells of a row once their types are what they should be.
+        """Returns the cells of a row once their types are what they should be.
 
         Raises:
             MalformedEnvelope: If one is not.
@@ -197,7 +197,7 @@ class Table(ABC):
         return {column.name: column.types for column in self.columns}
 
     def weight(self, row: Row) -> int:
-        """Gives the size of what `recode` gives anew."""
+        """Returns the size of what `recode` gives anew."""
         return row.size
 
     def mended(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
@@ -227,7 +227,7 @@ class Table(ABC):
 
     @abstractmethod
     def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
-        """Gives the new values of `changed`. Their size together compares with `weight`.
+        """Returns the new values of `changed`. Their size together compares with `weight`.
 
         Raises:
             EncryptedSerdeError: As `open` does, and if it cannot be written in the form that is asked for.
@@ -283,7 +283,7 @@ class Database(ABC):
     Attributes:
         errors: What its driver raises.
         tables: Those of its tables that are known, in the order in which rows become ours.
-        is_shallow: Whether it keeps one checkpoint per thread and namespace, whose id stands in it alone.
+        is_shallow: Whether it keeps one checkpoint per thread and namespace, whose id is stored in it alone.
     """
 
     TABLES: ClassVar[tuple[type[Table], ...]]
@@ -308,7 +308,7 @@ class Database(ABC):
 
     @abstractmethod
     def catalog(self) -> Mapping[str, set[str]]:
-        """Gives the columns of each table that may be one of ours."""
+        """Returns the columns of each table that may be one of ours."""
 
     def has(self, cls: type[Table], columns: Mapping[str, set[str]]) -> bool:
         """Says whether a table of this kind is there."""
@@ -349,40 +349,40 @@ class Database(ABC):
         return name
 
     def row_lock(self) -> str:
-        """Gives SQL that locks the rows of a query, if that is how this database keeps others from changing them."""
+        """Returns SQL that locks the rows of a query, if that is how this database keeps others from changing them."""
         return ""
 
     def assignment(self, table: Table, column: str) -> str:
-        """Gives SQL that sets a column."""
+        """Returns SQL that sets a column."""
         return f"{self.quoted(column)} = {self.mark}"
 
     @abstractmethod
     def partitioned(self, owner: str, number: int, parts: int) -> str:
-        """Gives SQL for the rows of a part, given the column that says whose they are."""
+        """Returns SQL for the rows of a part, given the column that says whose they are."""
 
     def savepoint(self) -> AbstractContextManager[Any]:
         """Opens a part of the transaction of a page that can be taken back alone."""
         return self.transaction()
 
     def key(self, names: tuple[str, ...], columns: Collection[str]) -> tuple[str, ...]:
-        """Gives the primary key of a table, given what it is in Postgres."""
+        """Returns the primary key of a table, given what it is in Postgres."""
         return tuple(name for name in names if name in columns)
 
     def hidden(self, key: tuple[str, ...]) -> tuple[Column, ...]:
-        """Gives the columns of a primary key that nobody need see."""
+        """Returns the columns of a primary key that nobody need see."""
         return ()
 
     @abstractmethod
     def size(self, column: str) -> str:
-        """Gives SQL for the size of a column in bytes."""
+        """Returns SQL for the size of a column in bytes."""
 
     @abstractmethod
     def is_bound(self, type_tag: str, value: str) -> str:
-        """Gives SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
+        """Returns SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
 
     @abstractmethod
     def has_metadata(self, key: str, alias: str = "t") -> str:
-        """Gives SQL that says whether a checkpoint has a metadata key."""
+        """Returns SQL that says whether a checkpoint has a metadata key."""
 
     takes_parts: ClassVar[bool] = False  # whether other parts of a JSON checkpoint than its values can be set
     prunes: ClassVar[bool] = False  # whether its savers may leave a checkpoint without its parent
@@ -399,19 +399,19 @@ class Database(ABC):
     shallow_id: ClassVar[str] = ""
 
     def json_text(self, column: str) -> str:
-        """Gives SQL for a JSON column as text: it is parsed behind a fence."""
+        """Returns SQL for a JSON column as text: it is parsed behind a fence."""
         return column
 
     def versions(self, alias: str) -> str:
-        """Gives SQL for the versions of a checkpoint's channels, as text."""
+        """Returns SQL for the versions of a checkpoint's channels, as text."""
         raise NotImplementedError
 
     def version_of(self, channel: str) -> str:
-        """Gives SQL for the version of a shallow checkpoint's channel."""
+        """Returns SQL for the version of a shallow checkpoint's channel."""
         raise NotImplementedError
 
     def is_cut(self) -> str:
-        """Gives SQL that says whether a checkpoint lacks its parent although older ones are there.
+        """Returns SQL that says whether a checkpoint lacks its parent although older ones are there.
 
         Where none is older than the parent, the history begins here: older ones expired.
         """
@@ -420,19 +420,19 @@ class Database(ABC):
         return f"(coalesce(t.parent_checkpoint_id, '') <> '' AND NOT {other.format('=')} AND {other.format('<')})"
 
     def not_done(self, table: Table, target: str, key: Key) -> tuple[str, tuple[Any, ...]]:
-        """Gives a condition that passes over rows which are done under a key, where the database can tell."""
+        """Returns a condition that passes over rows which are done under a key, where the database can tell."""
         return "", ()
 
     # --- reading
 
     def count(self, table: Table, selection: Selection) -> int | None:
-        """Gives the number of rows, perhaps estimated; None if nobody knows."""
+        """Returns the number of rows, perhaps estimated; None if nobody knows."""
         where, parameters = self.selected(table, selection)
         [(number,)] = self.execute(f"SELECT count(*) FROM {table.name} AS t WHERE {where}", parameters)  # noqa: S608
         return int(number)
 
     def selected(self, table: Table, selection: Selection) -> tuple[str, tuple[Any, ...]]:
-        """Gives SQL for the rows that are meant, and its parameters."""
+        """Returns SQL for the rows that are meant, and its parameters."""
         where: list[str] = [table.selects] if table.selects else []
         parameters: list[Any] = []
         if not table.has_threads and (selection.threads or selection.since is not None):
@@ -456,7 +456,7 @@ class Database(ABC):
         return " AND ".join(where) or "1 = 1", tuple(parameters)
 
     def query(self, paging: Paging) -> tuple[str, tuple[Any, ...]]:
-        """Gives the SQL of the next page."""
+        """Returns the SQL of the next page."""
         table = paging.table
         where, parameters = self.selected(table, paging.selection)
         condition, more = paging.condition
@@ -471,12 +471,12 @@ class Database(ABC):
         return f"{sql} {self.row_lock() if paging.lock else ''}", parameters
 
     def behind(self, key: Sequence[str], after: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
-        """Gives SQL for the rows that come after one."""
+        """Returns SQL for the rows that come after one."""
         names = ", ".join(f"t.{name}" for name in key)
         return f"({names}) > ({', '.join([self.mark] * len(after))})", after
 
     def wanted(self, paging: Paging) -> str:
-        """Gives the list that is selected: the page key where it is no column of the table, the columns, sizes of heads."""
+        """Returns the list that is selected: the page key where it is no column of the table, the columns, sizes of heads."""
         parts = [f"t.{name}" for name in self.page_key]
         for column in paging.columns:
             whole = column.sql or f"t.{self.quoted(column.name)}"
@@ -494,7 +494,7 @@ class Database(ABC):
         return Row(cells, tuple(found[:start]) or tuple([cells[name] for name in paging.table.key]), size)
 
     def fetch(self, paging: Paging) -> list[Row]:
-        """Gives the rows of the next page."""
+        """Returns the rows of the next page."""
         asked = paging.size
         rows = [self.make_row(paging, found) for found in self.execute(*self.query(paging))]
         paging.turn(rows, asked)
@@ -502,7 +502,7 @@ class Database(ABC):
 
     @contextmanager
     def page(self, paging: Paging) -> Iterator[list[Row]]:
-        """Gives the next page. Its rows are locked, if they are, until its context is left."""
+        """Returns the next page. Its rows are locked, if they are, until its context is left."""
         if paging.lock and self.row_lock():
             with self.transaction():
                 yield self.fetch(paging)
@@ -510,12 +510,12 @@ class Database(ABC):
             yield self.fetch(paging)
 
     def total(self, selection: Selection) -> int | None:
-        """Gives the number of rows of all tables; None if nobody knows."""
+        """Returns the number of rows of all tables; None if nobody knows."""
         counts = [self.count(table, selection) for table in self.tables]
         return None if None in counts else sum(number or 0 for number in counts)
 
     def rows(self, table: Table, selection: Selection, reading: int) -> Iterator[Row]:
-        """Gives every row. Each page is a statement of its own: no transaction stays open between them."""
+        """Returns every row. Each page is a statement of its own: no transaction stays open between them."""
         paging = Paging(table, selection, reading)
         while not paging.finished:
             with self.page(paging) as rows:
@@ -570,14 +570,14 @@ _UUID_EPOCH = datetime(1582, 10, 15, tzinfo=timezone.utc)
 
 
 def first_id(moment: datetime) -> str:
-    """Gives the smallest id of a checkpoint of a time."""
+    """Returns the smallest id of a checkpoint of a time."""
     delta = moment - _UUID_EPOCH
     ticks = (delta.days * 86_400 + delta.seconds) * 10_000_000 + delta.microseconds * 10
     return f"{ticks >> 28:08x}-{ticks >> 12 & 0xFFFF:04x}-6{ticks & 0xFFF:03x}-0000-000000000000"
 
 
 def part_of(owner: object, parts: int) -> int:
-    """Gives the part that a thread or a namespace belongs to, for databases that have no function for that."""
+    """Returns the part that a thread or a namespace belongs to, for databases that have no function for that."""
     return zlib.crc32(str(owner).encode("utf-8", "surrogatepass")) % parts
 
 

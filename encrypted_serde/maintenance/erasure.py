@@ -68,7 +68,7 @@ class ErasingKeyProvider(Protocol):
 
 @dataclass
 class ErasureProof(Report):
-    """What stands under the keys, and what became of the attempt to get them.
+    """What is stored under the keys, and what became of the attempt to get them.
 
     Attributes:
         key_ids: The keys in question, 64 hex digits each.
@@ -113,7 +113,7 @@ class ErasureProof(Report):
         if readable:
             reasons.append(f"readable beside these values: {readable}")
         if not any(self.values.values()) and not self.allow_empty:
-            reasons.append("no value stands under these keys: is it the right database? (--allow-empty if so)")
+            reasons.append("no value is stored under these keys: is it the right database? (--allow-empty if so)")
         return super().reasons() + reasons
 
 
@@ -200,7 +200,7 @@ def _ask_key_store(report: ErasureProof, left: Left, asked: frozenset[bytes]) ->
 
 
 class _Attempts:
-    """Counts values under the keys in question and what stands beside them, and tries to get each key once for each context."""
+    """Counts values under the keys in question and beside them, and tries to get each key once for each context."""
 
     def __init__(self, keys: KeyProvider, asked: frozenset[bytes], database: Database) -> None:
         self._keys = keys

@@ -283,7 +283,7 @@ class _Run:
             self._report.delta_threads.append(str(thread))
 
     def _old(self, thread: Any, newest: list[tuple[str, str]] | None) -> list[tuple[Any, ...]]:
-        """Gives place, namespace, id and size of the oldest checkpoints that go; none where the thread came alive again."""
+        """Returns place, namespace, id and size of the oldest checkpoints that go; none where the thread came alive again."""
         database, order = self._database, self._order
         kept = self._kept(thread, newest)
         if kept is None:
@@ -299,7 +299,7 @@ class _Run:
         )
 
     def _kept(self, thread: Any, newest: Sequence[tuple[Any, ...]] | None) -> list[str] | None:
-        """Gives ids that stay although they are old; None if the thread is not to be touched."""
+        """Returns ids that stay although they are old; None if the thread is not to be touched."""
         order = self._order
         if newest is None:
             newest = self._database.execute(
@@ -321,7 +321,7 @@ class _Run:
         return kept
 
     def _head(self, thread: Any, namespace: Any, head: str) -> tuple[str | None, str | None]:
-        """Gives the parent of a newest checkpoint, where formats below 4 keep its sends, and the root checkpoint it is of."""
+        """Returns the parent of a newest checkpoint, where formats below 4 keep its sends, and the root checkpoint it is of."""
         database, mark = self._database, self._database.mark
         [(parent, metadata)] = database.execute(
             f"SELECT t.parent_checkpoint_id, {database.json_text('t.metadata')} FROM checkpoints AS t "  # noqa: S608

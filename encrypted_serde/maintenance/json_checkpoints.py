@@ -102,12 +102,12 @@ class JsonCheckpoints(Checkpoints):
         return without_sends(document, sends)
 
     def weight(self, row: Row) -> int:
-        """Gives the size of channel values and metadata."""
+        """Returns the size of channel values and metadata."""
         values = parse_json(row.cells["checkpoint"]).get("channel_values") or {}
         return len(as_json({"channel_values": values})) + len(as_json(parse_json(row.cells["metadata"])))
 
     def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
-        """Gives channel values and metadata, as JSON, in the form that is asked for."""
+        """Returns channel values and metadata, as JSON, in the form that is asked for."""
         opened = self.open(row, codec)
         parts = opened.parts
         if codec.form == SAVER:
@@ -142,7 +142,7 @@ class JsonCheckpoints(Checkpoints):
                 )
 
     def unvouched(self, place: tuple[str, str], codec: RowCodec, metadata_keys: MetadataKeys) -> set[tuple[str, str]]:
-        """Gives channel and version of each value of a thread and namespace that a checkpoint without a manifest refers to.
+        """Returns channel and version of each value of a thread and namespace that a checkpoint without a manifest refers to.
 
         In a dry run those checkpoints do not count that would have been given one.
         """
@@ -175,7 +175,7 @@ def _apart(type_tag: str) -> Stored:
 
 
 def _without_markers(values: Mapping[str, Any], types: Mapping[str, str]) -> dict[str, Any]:
-    """Gives inlined values without the ``true`` that stands for a snapshot in a row of its own."""
+    """Returns inlined values without the ``true`` that replaces a snapshot in a row of its own."""
     return {name: value for name, value in values.items() if not (value is True and name in types)}
 
 

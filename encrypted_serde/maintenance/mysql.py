@@ -1,6 +1,6 @@
 """MySQL 8 and MariaDB 10.6 or newer, as the savers of ``langgraph-checkpoint-mysql`` fill them, shallow ones too.
 
-They look as in Postgres, but for primary keys, in which a hash stands for the namespace. Needs the extra ``mysql``.
+They look as in Postgres, but for primary keys, in which a hash replaces the namespace. Needs the extra ``mysql``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class MysqlDatabase(Database):
 
     @staticmethod
     def says(error: Exception) -> str:
-        """Gives what the server said."""
+        """Returns what the server said."""
         return f"MySQL says: {error.args[-1] if error.args else type(error).__name__}"
 
     @property
@@ -67,7 +67,7 @@ class MysqlDatabase(Database):
         return version if "MariaDB" in version else f"MySQL {version}"
 
     def catalog(self) -> Mapping[str, set[str]]:
-        """Gives the columns of each table of the database that is connected to."""
+        """Returns the columns of each table of the database that is connected to."""
         query = "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s"
         return {cls.name: {name for (name,) in self.execute(query, (cls.name,))} for cls in self.TABLES}
 
@@ -106,19 +106,19 @@ class MysqlDatabase(Database):
             raise
 
     def key(self, names: tuple[str, ...], columns: Collection[str]) -> tuple[str, ...]:
-        """Gives a primary key, in which a hash stands for the namespace."""
+        """Returns a primary key, in which a hash replaces the namespace."""
         return tuple(self.namespace if name == "checkpoint_ns" else name for name in names)
 
     def hidden(self, key: tuple[str, ...]) -> tuple[Column, ...]:
-        """Gives the hash, which is read to find the row again."""
+        """Returns the hash, which is read to find the row again."""
         return (Column(self.namespace, (bytes,)),)
 
     def versions(self, alias: str) -> str:
-        """Gives SQL for the versions of a checkpoint's channels."""
+        """Returns SQL for the versions of a checkpoint's channels."""
         return f"JSON_EXTRACT({alias}.checkpoint, '$.channel_versions')"
 
     def version_of(self, channel: str) -> str:
-        """Gives SQL for the version of a shallow checkpoint's channel."""
+        """Returns SQL for the version of a shallow checkpoint's channel."""
         path = f"CONCAT('$.channel_versions.\"', {channel}, '\"')"
         return f"""(SELECT JSON_UNQUOTE(JSON_EXTRACT(c.checkpoint, {path})) FROM checkpoints AS c
             WHERE c.thread_id = t.thread_id AND c.checkpoint_ns_hash = t.checkpoint_ns_hash)"""  # noqa: S608
@@ -130,16 +130,16 @@ class MysqlDatabase(Database):
         return f"CASE WHEN {size} > {HEAD + TAIL} THEN {both} ELSE {column} END", size
 
     def size(self, column: str) -> str:
-        """Gives SQL for the size of a column."""
+        """Returns SQL for the size of a column."""
         return f"OCTET_LENGTH({column})"
 
     def is_bound(self, type_tag: str, value: str) -> str:
-        """Gives SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
+        """Returns SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
         head = f"SUBSTRING({value}, 1, {SEALED_HEAD})"
         return begins_sealed(type_tag, f"LOCATE(X'{SEALED_MAGIC.hex()}', {head})")
 
     def has_metadata(self, key: str, alias: str = "t") -> str:
-        """Gives SQL that says whether a checkpoint has a metadata key."""
+        """Returns SQL that says whether a checkpoint has a metadata key."""
         return f"JSON_CONTAINS_PATH({alias}.metadata, 'one', '$.{key}')"
 
     def quoted(self, name: str) -> str:
@@ -151,11 +151,11 @@ class MysqlDatabase(Database):
         return "FOR UPDATE SKIP LOCKED"
 
     def partitioned(self, owner: str, number: int, parts: int) -> str:
-        """Gives SQL for the rows of a part, given the column that says whose they are."""
+        """Returns SQL for the rows of a part, given the column that says whose they are."""
         return f"MOD(CRC32({owner}), {parts}) = {number}"
 
     def behind(self, key: Sequence[str], after: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
-        """Gives SQL for the rows that come after one, spelled so that the primary key serves."""
+        """Returns SQL for the rows that come after one, spelled so that the primary key serves."""
         condition, parameters = "", ()
         for name, value in reversed([*zip(key, after, strict=True)]):
             deeper = f" OR (t.{name} = %s AND {condition})" if condition else ""
@@ -164,14 +164,14 @@ class MysqlDatabase(Database):
         return f"t.{key[0]} >= %s AND {condition}", (after[0], *parameters)
 
     def assignment(self, table: Table, column: str) -> str:
-        """Gives SQL that sets a column; of a checkpoint nothing but its values changes."""
+        """Returns SQL that sets a column; of a checkpoint nothing but its values changes."""
         if isinstance(table, JsonCheckpoints) and column == "checkpoint":
             return "checkpoint = JSON_SET(checkpoint, '$.channel_values', JSON_EXTRACT(%s, '$.channel_values'))"
         return f"{self.quoted(column)} = %s"
 
 
 def options_of(url: str) -> dict[str, Any]:
-    """Gives what PyMySQL needs to connect.
+    """Returns what PyMySQL needs to connect.
 
     Raises:
         ConfigurationError: If the URL has options that are not known.

@@ -1,4 +1,4 @@
-"""Opening a database: which room knows it."""
+"""Opening a database: which backend knows it."""
 
 from __future__ import annotations
 

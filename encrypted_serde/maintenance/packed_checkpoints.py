@@ -82,7 +82,7 @@ class PackedCheckpoints(Checkpoints):
         return Parts(place, cells["checkpoint_id"], parent_id, document, metadata, values, {}, whole)
 
     def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
-        """Gives type, checkpoint and metadata in the form that is asked for."""
+        """Returns type, checkpoint and metadata in the form that is asked for."""
         opened = self.open(row, codec)
         parts = opened.parts
         if codec.form == SAVER:

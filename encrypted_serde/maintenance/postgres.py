@@ -64,7 +64,7 @@ class PostgresDatabase(Database):
 
     @staticmethod
     def says(error: Exception) -> str:
-        """Gives the first line of what Postgres said: details may hold values."""
+        """Returns the first line of what Postgres said: details may hold values."""
         message = error.diag.message_primary if isinstance(error, psycopg.Error) else None
         return f"Postgres says: {message or str(error).partition(chr(10))[0]}"
 
@@ -74,7 +74,7 @@ class PostgresDatabase(Database):
         return f"PostgreSQL {self.execute('SHOW server_version')[0][0]}"
 
     def catalog(self) -> Mapping[str, set[str]]:
-        """Gives the columns of each table that the search path finds."""
+        """Returns the columns of each table that the search path finds."""
         query = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
         return {cls.name: {name for (name,) in self.execute(query, (cls.name,))} for cls in self.TABLES}
 
@@ -107,15 +107,15 @@ class PostgresDatabase(Database):
             return cursor.fetchall() if cursor.description else []
 
     def json_text(self, column: str) -> str:
-        """Gives SQL for a JSON column as text."""
+        """Returns SQL for a JSON column as text."""
         return f"{column}::text"
 
     def versions(self, alias: str) -> str:
-        """Gives SQL for the versions of a checkpoint's channels."""
+        """Returns SQL for the versions of a checkpoint's channels."""
         return f"({alias}.checkpoint -> 'channel_versions')::text"
 
     def version_of(self, channel: str) -> str:
-        """Gives SQL for the version of a shallow checkpoint's channel."""
+        """Returns SQL for the version of a shallow checkpoint's channel."""
         return f"""(SELECT c.checkpoint -> 'channel_versions' ->> {channel} FROM checkpoints AS c
             WHERE c.thread_id = t.thread_id AND c.checkpoint_ns = t.checkpoint_ns)"""  # noqa: S608
 
@@ -126,16 +126,16 @@ class PostgresDatabase(Database):
         return f"CASE WHEN {size} > {HEAD + TAIL} THEN {both} ELSE {column} END", size
 
     def size(self, column: str) -> str:
-        """Gives SQL for the size of a column."""
+        """Returns SQL for the size of a column."""
         return f"pg_column_size({column})"
 
     def is_bound(self, type_tag: str, value: str) -> str:
-        """Gives SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
+        """Returns SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
         head = f"substring({value} FROM 1 FOR {SEALED_HEAD})"
         return begins_sealed(type_tag, f"position('\\x{SEALED_MAGIC.hex()}'::bytea IN {head})")
 
     def has_metadata(self, key: str, alias: str = "t") -> str:
-        """Gives SQL that says whether a checkpoint has a metadata key."""
+        """Returns SQL that says whether a checkpoint has a metadata key."""
         return f"{alias}.metadata ? '{key}'"
 
     def row_lock(self) -> str:
@@ -143,18 +143,18 @@ class PostgresDatabase(Database):
         return "FOR UPDATE OF t SKIP LOCKED"
 
     def partitioned(self, owner: str, number: int, parts: int) -> str:
-        """Gives SQL for the rows of a part, given the column that says whose they are."""
+        """Returns SQL for the rows of a part, given the column that says whose they are."""
         return f"mod(hashtext({owner})::bigint + 2147483648, {parts}) = {number}"
 
     def count(self, table: Table, selection: Selection) -> int | None:
-        """Gives the number of rows that the server's statistics say; None where it has none, or for some of the rows."""
+        """Returns the number of rows that the server's statistics say; None where it has none, or for some of the rows."""
         if selection != Selection():
             return None
         [(number,)] = self.execute("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)", (table.name,))
         return int(number) if number >= 0 else None
 
     def assignment(self, table: Table, column: str) -> str:
-        """Gives SQL that sets a column; of a checkpoint the parts that are given."""
+        """Returns SQL that sets a column; of a checkpoint the parts that are given."""
         if isinstance(table, JsonCheckpoints):
             new = "checkpoint || %s::jsonb" if column == "checkpoint" else "%s::jsonb"
             return f"{column} = {new}"
@@ -163,7 +163,7 @@ class PostgresDatabase(Database):
         return f"{column} = {'%b' if column == 'blob' else '%s'}"
 
     def not_done(self, table: Table, target: str, key: Key) -> tuple[str, tuple[Any, ...]]:
-        """Gives a condition that passes over rows which are done, so that they are neither fetched nor locked."""
+        """Returns a condition that passes over rows which are done, so that they are neither fetched nor locked."""
         if isinstance(table, StoreItems):
             return "", ()
         if isinstance(table, JsonCheckpoints):

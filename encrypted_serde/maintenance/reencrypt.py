@@ -1,7 +1,7 @@
 """`reencrypt`: brings every value of a live database to the form that is asked for.
 
 Rows are read in pages, and what changed in a page is written in one small transaction, each row only where it still is what
-was read: whoever writes meanwhile wins. What is done is recognised by its header, so there is nothing to remember between
+was read: an application that writes meanwhile wins. Headers identify finished rows, so there is nothing to remember between
 runs: after an interruption the next run goes on where this one was.
 """
 
@@ -45,7 +45,7 @@ class Reencryption(Report):
         rewritten: Rows that were written anew, or would have been.
         overtaken: Rows that somebody else changed meanwhile; what they wrote counts.
         left: Rows that do not stand in the form that was asked for, by the scan at the end.
-        admitted: Values that nobody vouched for and a switch let through, by kind.
+        admitted: Values that we did not seal and a switch let through, by kind.
     """
 
     dry_run: bool = False
@@ -83,7 +83,7 @@ def reencrypt(
 ) -> Reencryption:
     """Seals anew what is not sealed as it should be, and what switches admit, while the database is in use.
 
-    By itself it admits nothing: what nobody vouches for is reported and left. **A switch vouches for whatever stands there**: a
+    By itself it admits nothing: data that we did not seal is reported and left. **A switch makes forged rows authentic**: a
     row that was forged or moved before is authentic afterwards. A row that carries proof that we sealed it (a manifest that
     opens, a bound value) is held to that under every switch.
 
@@ -110,7 +110,7 @@ def reencrypt(
         readable_metadata: Metadata keys that stay readable, as `EncryptedSaver` is told.
         searchable_metadata: Metadata keys that get a search token, as `EncryptedSaver` is told.
         readable_fields: Fields of a store's items that get a readable copy, as `EncryptedStore` is told with ``readable``. What
-            stands beside an item that was sealed stays without being named.
+            is stored beside an item that was sealed stays without being named.
         searchable_fields: Fields of items that get a search token, as it is told with ``searchable``. Name them when items
             move in: without tokens they are not found.
         selection: Which rows; all by default. Threads and partitions alone: values of a thread belong together.
@@ -184,9 +184,9 @@ class _Run:
             before = report.rewritten
             report.start_again()
             self._blocked = 0
-            # Pending writes first, then checkpoints, then values: nothing stands beside a manifest that it does not vouch for,
-            # and a value is bound only once every checkpoint that refers to it has one. Checkpoints first for leaving: what
-            # stands beside a manifest is judged by it.
+            # Pending writes first, then checkpoints, then values: a manifest never has anything beside it that it does not
+            # cover, and a value is bound only once every checkpoint that refers to it has one. For leaving, checkpoints come
+            # first, since a manifest decides about all that is stored beside it.
             for table in self._database.tables if self._codec.form == SAVER else self._leaving():
                 if isinstance(table, Blobs):
                     table.forget()
@@ -249,7 +249,7 @@ class _Run:
         self._report.fail(failure)
 
     def _recoded(self, table: Table, row: Row) -> tuple[Any, ...] | None:
-        """Gives the new columns of a row; None if it may stay as it is."""
+        """Returns the new columns of a row; None if it may stay as it is."""
         found = [*table.look(row, self._metadata_keys.readable)]
         is_done = all(self._codec.is_done(seen) for seen in found)
         if is_done and not any(self._codec.may_shrink(seen) for seen in found):

@@ -1,6 +1,6 @@
 """What the commands give: counts, failures and a verdict, and all of it as a document that can be kept as evidence.
 
-`docs/auditor.md` has the schema of the document. Whoever proves something else about a database adds a subclass of `Report`.
+`docs/auditor.md` has the schema of the document. Another proof about a database is another subclass of `Report`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FAILURES_KEPT = 1000
 """How many failures, and groups of them, a report describes; the rest are counted."""
 
 MAX_LINES = 10_000
-"""How many different lines a report has; names of metadata keys and contexts are chosen by whoever writes rows."""
+"""How many different lines a report has; names of metadata keys and contexts are chosen by writers of rows."""
 
 MAX_CONTEXTS = 100_000
 """Up to so many contexts are counted exactly."""
@@ -281,12 +281,12 @@ class Report:
         return [f"{self.failed} rows failed"] if self.failed else []
 
     def result(self) -> dict[str, Any]:
-        """Gives what only this command counts."""
+        """Returns what only this command counts."""
         common = {item.name for item in fields(Report)}
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in common}
 
     def document(self, reasons: Iterable[str] | None = None, exit_code: int | None = None) -> dict[str, Any]:
-        """Gives all of it as types that JSON knows.
+        """Returns all of it as types that JSON knows.
 
         Args:
             reasons: Why it did not pass; `reasons` when None.

@@ -22,7 +22,7 @@ SAMPLE_CHARACTERS = 60
 
 @dataclass
 class ScanReport(Report):
-    """What stands in a database, as types and headers say."""
+    """What is stored in a database, as types and headers say."""
 
     def problems(self) -> dict[str, int | None]:
         """Counts values by what an operator may not want to find; see `Tally.problems`."""

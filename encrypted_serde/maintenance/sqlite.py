@@ -57,7 +57,7 @@ class SqliteDatabase(Database):
 
     @staticmethod
     def says(error: Exception) -> str:
-        """Gives what SQLite said."""
+        """Returns what SQLite said."""
         return f"SQLite says: {error}"
 
     @property
@@ -66,7 +66,7 @@ class SqliteDatabase(Database):
         return f"SQLite {sqlite3.sqlite_version}"
 
     def catalog(self) -> Mapping[str, set[str]]:
-        """Gives the columns of each table."""
+        """Returns the columns of each table."""
         return {cls.name: {row[1] for row in self.execute(f"PRAGMA table_info({cls.name})")} for cls in self.TABLES}
 
     def nothing_found(self) -> str:
@@ -113,26 +113,26 @@ class SqliteDatabase(Database):
         return f"CASE WHEN length({column}) > {HEAD + TAIL} THEN {both} ELSE {column} END", f"length({column})"
 
     def size(self, column: str) -> str:
-        """Gives SQL for the size of a column."""
+        """Returns SQL for the size of a column."""
         return f"length({column})"
 
     def is_bound(self, type_tag: str, value: str) -> str:
-        """Gives SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
+        """Returns SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
         return begins_sealed(type_tag, f"instr(substr({value}, 1, {SEALED_HEAD}), X'{SEALED_MAGIC.hex()}')")
 
     def has_metadata(self, key: str, alias: str = "t") -> str:
-        """Gives SQL that says whether a checkpoint has a metadata key."""
+        """Returns SQL that says whether a checkpoint has a metadata key."""
         text = f"CAST({alias}.metadata AS TEXT)"
         # What is no JSON by SQLite's rules (NaN, a thousand levels) is judged by its text: better a key too many.
         proper = f"""json_type({text}, '$."{key}"') IS NOT NULL"""
         return f"""(CASE WHEN json_valid({text}) THEN {proper} ELSE {text} LIKE '%"{key}"%' END)"""
 
     def partitioned(self, owner: str, number: int, parts: int) -> str:
-        """Gives SQL for the rows of a part, given the column that says whose they are."""
+        """Returns SQL for the rows of a part, given the column that says whose they are."""
         return f"es_part({owner}, {parts}) = {number}"
 
     def fetch(self, paging: Paging) -> list[Row]:
-        """Gives the rows of the next page, which ends where its values are larger together than `PAGE_BYTES`."""
+        """Returns the rows of the next page, which ends where its values are larger together than `PAGE_BYTES`."""
         rows: list[Row] = []
         size = 0
         sql, parameters = self.query(paging)

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..anchor.client import AnchorClient
 from ..core.keys import Key, KeyProvider
 from ..rows.stored import NONE
+from .checkpoints import Checkpoint
 from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase, Finding
 from .database import OPEN, READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced
@@ -23,13 +24,46 @@ class Verification(Report):
 
     Attributes:
         opened: Rows that opened, all of them.
-        admitted: Values that nobody vouches for and a switch let through, by kind.
+        admitted: Values that we did not seal and a switch let through, by kind.
         incomplete: In how many places database and anchor differ.
+        manifests: How many checkpoints were compared with a manifest.
+        without_manifest: How many checkpoints have none, which a switch admitted.
     """
 
     opened: int = 0
     admitted: dict[str, int] | None = None
     incomplete: int = 0
+    manifests: int = 0
+    without_manifest: int = 0
+
+    def describe(self, selection: Selection, *, has_items: bool, has_anchor: bool) -> None:
+        """Says in words what was compared and what was not: of what a switch admitted, nothing tells where it belongs."""
+        admitted = sum((self.admitted or {}).values())
+        known = f"of {self.manifests} checkpoints that have a manifest, " if self.without_manifest else ""
+        bound = " and is sealed for its place" if admitted else ""
+        self.compared = [
+            f"every value, manifest and pending write that was read{bound} opens in its place",
+            f"{known}what is readable of a checkpoint is what its manifest says",
+            f"{known}every channel that a manifest lists has its value",
+            "all rows that the anchor requires are there" if has_anchor else "no parent is missing from the middle of a thread",
+        ]
+        self.not_compared = ["whether pending writes were deleted: an incomplete set of them counts as absent on reading"]
+        if admitted:
+            self.not_compared.append(
+                f"{admitted} values that a switch admitted: nothing tells who wrote them, and where they belong"
+            )
+        if self.without_manifest:
+            self.not_compared.append(f"{self.without_manifest} checkpoints that have no manifest, which a switch admitted")
+        if has_items:
+            self.compared.append("readable copies and search tokens are those of the item that they belong to")
+            self.not_compared.append("readable copies of what JSON cannot hold, or a serializer of the application's own wrote")
+            self.not_compared.append("whether items were deleted, or older ones put back")
+        if not has_anchor:
+            self.not_compared.append(
+                "whether checkpoints were deleted, or an older database was put back: that takes an anchor"
+            )
+        if selection != Selection():
+            self.not_compared.append("rows that were not selected")
 
 
 def verify(
@@ -48,7 +82,7 @@ def verify(
     """Opens every value, manifest and pending write of a checkpointer's database, and every item of a store's, where it stands.
 
     It also compares what is readable with the manifests, that every channel that a manifest lists has its value, and that no
-    parent is missing from the middle of a thread; and what stands beside an item with that item. No object is built of any
+    parent is missing from the middle of a thread; and what is stored beside an item with that item. No object is built of any
     value, so none of the application's classes are needed and no code of a stored value runs. A row that fails is read once
     more, since the application may have been at it.
 
@@ -94,21 +128,7 @@ def verify(
                 report.incomplete += 1
                 report.fail(finding.failure())
     report.admitted = dict(codec.admission.admitted)
-    report.compared = [
-        "every value, manifest and pending write that was read opens in its place",
-        "what is readable of a checkpoint is what its manifest says",
-        "every channel that a manifest lists has its value",
-        "no parent is missing from the middle of a thread" if anchor is None else "all rows that the anchor requires are there",
-    ]
-    report.not_compared = ["whether pending writes were deleted: an incomplete set of them counts as absent on reading"]
-    if has_items:
-        report.compared.append("readable copies and search tokens are those of the item they stand beside")
-        report.not_compared.append("readable copies of what JSON cannot hold, or a serializer of the application's own wrote")
-        report.not_compared.append("whether items were deleted, or older ones put back")
-    if anchor is None:
-        report.not_compared.append("whether checkpoints were deleted, or an older database was put back: that takes an anchor")
-    if selection != Selection():
-        report.not_compared.append("rows that were not selected")
+    report.describe(selection, has_items=has_items, has_anchor=anchor is not None)
     report.finish()
     return report
 
@@ -147,6 +167,9 @@ class _Run:
             self._report.fail(opened)
             return
         self._report.opened += 1
+        if isinstance(opened, Checkpoint):
+            self._report.manifests += opened.manifest is not None
+            self._report.without_manifest += opened.manifest is None
         for seen in table.look(row, None):
             if seen.form.kind != NONE:
                 self._report.tally.add(seen)

@@ -54,7 +54,7 @@ class Writes(Table):
         self._ordinary: dict[str, int] = {}
 
     def unbound(self, alias: str) -> str:
-        """Gives SQL that says whether `EncryptedSaver` did not seal a write, which it never does in a snapshot."""
+        """Returns SQL that says whether `EncryptedSaver` did not seal a write, which it never does in a snapshot."""
         value = f"{alias}.{self.database.quoted(self.value)}"
         bound = f"{alias}.type = 'bytes' AND {self.database.is_bound(f'{alias}.type', value)}"
         return f"NOT coalesce({bound}, {self.database.false})"
@@ -115,7 +115,7 @@ class Writes(Table):
         return [self.open(row, codec) for row in rows]
 
     def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
-        """Gives type and value in the form that is asked for."""
+        """Returns type and value in the form that is asked for."""
         opened, cells = self.open(row, codec), row.cells
         context = codec.context_of(cells["thread_id"])
         if codec.form != SAVER:
@@ -172,7 +172,7 @@ class Writes(Table):
     def _with_batch(self, claims: WriteClaims, row: Row) -> WriteClaims:
         """Adds the batch of a write from before `EncryptedSaver`: the ordinary writes that its task has now.
 
-        The id follows from the task, so that whoever seals the next write of it, in another process or after a crash, gives
+        The id follows from the task, so that another process, or the same after a crash, gives its next write
         the same one.
         """
         cells = row.cells

@@ -1,8 +1,8 @@
-"""The manifest: one sealed text per checkpoint that vouches for all of it that is readable, and lists what must be there.
+"""The manifest: one sealed text per checkpoint that covers all of it that is readable, and lists what must be there.
 
 Values are sealed one by one and bound to their channel. That alone would let somebody who can write rows leave one out, put
 an old checkpoint under a newer id or edit what steers execution (``channel_versions``, ``updated_channels``, the parent).
-The manifest stands in the metadata under the key ``es1``, bound to thread, namespace and checkpoint id, and holds
+The manifest is stored in the metadata under the key ``es1``, bound to thread, namespace and checkpoint id, and holds
 
 * the checkpoint's id and its parent's,
 * of which channels a value is stored, and of which None (`stored` says which these are),

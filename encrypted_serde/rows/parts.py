@@ -27,7 +27,7 @@ class Parts(NamedTuple):
         values: Channel values that the row holds.
         apart: Channel values in rows of their own, found by the versions of the checkpoint.
         whole: How the whole checkpoint is stored, where that is one sealed value; its parts are plaintext then.
-        known_nones: Channels whose value is None, where whoever took the row apart knows them.
+        known_nones: Channels whose value is None, where somebody who took the row apart knows them.
     """
 
     place: Place
@@ -74,7 +74,7 @@ class Opened(NamedTuple):
         data: The plaintext.
         form: How it was stored.
         claims: Of a bound value.
-        is_delta: Whether it stands in the snapshot of a delta channel; the plaintext is without it.
+        is_delta: Whether it is stored in the snapshot of a delta channel; the plaintext is without it.
         kind: How it was admitted, if it was not sealed for its place.
     """
 

@@ -35,7 +35,7 @@ class Form(NamedTuple):
 
     Attributes:
         kind: `PLAINTEXT`, `LEGACY` (langgraph's own ``+aes``), `SEALED`, `NONE` (a stored None), `UNVOUCHED` (a checkpoint
-            without a manifest, whose readable part nobody vouches for) or `UNDECODABLE`.
+            without a manifest, whose readable part is not authenticated) or `UNDECODABLE`.
         cipher: Of sealed values.
         key_id: Of sealed values.
         bound: Whether it belongs to one place.
@@ -62,7 +62,7 @@ class Stored(NamedTuple):
         type_tag: As stored; of a part of a packed or JSON value the one that it would have alone.
         data: As stored, without the snapshot of a delta channel around it; perhaps cut.
         sealed: It, parsed, where we sealed it.
-        is_delta: Whether it stands in the snapshot of a delta channel.
+        is_delta: Whether it is stored in the snapshot of a delta channel.
         error: What is wrong with it, where it cannot be made out.
     """
 
@@ -83,7 +83,7 @@ class Stored(NamedTuple):
 
 
 def find_typed(type_tag: object, data: bytes, size: int) -> Stored:
-    """Finds a value that stands beside its type.
+    """Finds a value beside its type.
 
     Args:
         type_tag: As stored.
@@ -156,7 +156,7 @@ def _length(match: re.Match[bytes]) -> int:
 
 
 def _bytes_in(value: bytes | str) -> int:
-    """Gives the size of sealed bytes, also where they stand as text."""
+    """Returns the size of sealed bytes, also where they stand as text."""
     return len(value) if isinstance(value, bytes) else (len(value) - 4) * 3 // 4
 
 

@@ -1,4 +1,4 @@
-"""Every rule about the row of a checkpoint, once: for the saver, for maintenance, and for whoever reads through them.
+"""Every rule about the row of a checkpoint, once: for the saver, for maintenance, and for all that read through them.
 
 A row with a manifest is held to it. A row without one is from before `EncryptedSaver`, or was stripped of it; it is read if a
 switch is on, and if none of its values proves that we sealed it. Nothing here knows LangGraph's tuples or SQL: a caller takes

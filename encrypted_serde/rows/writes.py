@@ -57,12 +57,12 @@ def in_order(writes: list[Write]) -> list[Write]:
     Where one was written before the wrapper came, the order of the database is all there is.
 
     Raises:
-        WrongLocation: If a write stands there twice.
+        WrongLocation: If a write is stored there twice.
     """
     sealed = [write for write in writes if write.claims is not None]
     for (_, task_id, idx), times in Counter(write.slot for write in sealed).items():
         if times > 1:
-            raise WrongLocation(f"write {idx} of task {task_id} stands there {times} times")
+            raise WrongLocation(f"write {idx} of task {task_id} is stored {times} times")
     if len(sealed) < len(writes):
         return writes
     arrival = {write.slot[0]: position for position, write in reversed(list(enumerate(sealed)))}

@@ -1,9 +1,8 @@
-"""`EncryptedSaver` and its rooms.
+"""`EncryptedSaver` and its modules.
 
 * `saver`: the face, sync and async; `optional`: the methods that exist only where the inner saver has them
-* `wiring`: what the rooms share; `inner`: what is known of the savers that are wrapped
-* `seal`, `open`, `writes`: what is written and how it is verified
-* `manifest`: what vouches for the readable part of a checkpoint
+* `wiring`: what the modules share; `traits`: how each known saver behaves
+* `seal`, `open`: adapters between LangGraph's tuples and `encrypted_serde.rows`, which has every rule about a row
 * `listing`, `filters`: filters over metadata that cannot be read in the database
 * `copying`, `steps`: work with several rows, described once and driven in two ways
 """

@@ -68,7 +68,7 @@ class WiredSaver(BaseCheckpointSaver[Any]):
         return opened._replace(config=config) if found.config is asked else opened
 
     def _asked(self, config: RunnableConfig) -> tuple[RunnableConfig, At]:
-        """Gives the config for the inner saver, and where it leads. A namespace of None is the root, as LangGraph means it."""
+        """Returns the config for the inner saver, and its place. A namespace of None is the root, as LangGraph means it."""
         asked = self._inner_config(config)
         configurable = asked["configurable"]
         if "checkpoint_ns" in configurable and configurable["checkpoint_ns"] is None:
@@ -84,7 +84,7 @@ class WiredSaver(BaseCheckpointSaver[Any]):
     def _listed(
         self, config: RunnableConfig | None, wanted: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
     ) -> Asked:
-        """Gives what is to be listed, with the context that answers must have, as it is at this moment."""
+        """Returns what is to be listed, with the context that answers must have, as it is at this moment."""
         if config is None and callable(self._context) and current.get() is None:
             raise ConfigurationError("list(None) has no run's config to ask context= with: use an encryption_context")
         context = self._context_of(config)
@@ -99,7 +99,7 @@ class WiredSaver(BaseCheckpointSaver[Any]):
         return None if pairs is None else EncryptionContext.of(pairs)
 
     def _for_copying(self) -> tuple[EncryptionContext | None, WiredSaver]:
-        """Gives the context that a thread to be copied must have, and a saver that writes under the ambient one."""
+        """Returns the context that a thread to be copied must have, and a saver that writes under the ambient one."""
         source = self._context
         if callable(source) and current.get() is None:
             raise ConfigurationError("copy_thread has no run's config to ask context= with: use an encryption_context")
@@ -109,7 +109,7 @@ class WiredSaver(BaseCheckpointSaver[Any]):
 
 
 def value_serde(serde: SerializerProtocol) -> SerializerProtocol:
-    """Gives the serializer inside encrypting ones: values are sealed once, here."""
+    """Returns the serializer inside encrypting ones: values are sealed once, here."""
     while isinstance(serde, (EncryptedSerializer, upstream.EncryptedSerializer)):
         serde = serde.inner if isinstance(serde, EncryptedSerializer) else serde.serde
     if not isinstance(serde, SerializerProtocol):

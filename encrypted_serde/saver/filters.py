@@ -162,14 +162,14 @@ def _at_path(document: Any, path: str) -> Any:
 
 
 def _as_sqlite(value: Any) -> Any:
-    """Gives what json_extract makes of a JSON value: text for objects and arrays, 1 for true."""
+    """Returns what json_extract makes of a JSON value: text for objects and arrays, 1 for true."""
     if isinstance(value, (Mapping, list, tuple)):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 def _as_parameter(value: Any) -> Any:
-    """Gives what SqliteSaver binds for the value of a filter."""
+    """Returns what SqliteSaver binds for the value of a filter."""
     if isinstance(value, (dict, list)):
         return json.dumps(value, separators=(",", ":"))
     return value if value is None or isinstance(value, (str, int, float)) else str(value)

@@ -58,7 +58,7 @@ class Lister:
         self._opener = opener
 
     def steps(self, asked: Asked) -> Steps[None]:
-        """Gives the verified rows that match, newest first or in the inner saver's order.
+        """Returns the verified rows that match, newest first or in the inner saver's order.
 
         Raises:
             EncryptedSerdeError: As `RowOpener.checkpoint` raises it.

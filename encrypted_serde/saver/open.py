@@ -132,7 +132,7 @@ class RowOpener:
                 raise error
 
     def is_of_others(self, found: CheckpointTuple, context: EncryptionContext | None) -> bool:
-        """Says whether a row names a context that whoever asks may not read, before anything of it is authenticated."""
+        """Says whether a row names a context that the caller may not read, before anything of it is authenticated."""
         expected = current.get() if context is None else context
         stored = found.metadata.get(KEY) if isinstance(found.metadata, Mapping) else None
         try:

@@ -26,7 +26,7 @@ from .traits import overrides
 def class_for(
     wrapper: type[WiredSaver], cls: type[WiredSaver], inner: type[Any], *, verify_delta_history: bool
 ) -> type[WiredSaver]:
-    """Gives the subclass that has the optional methods of an inner saver.
+    """Returns the subclass that has the optional methods of an inner saver.
 
     Args:
         wrapper: `EncryptedSaver` itself.

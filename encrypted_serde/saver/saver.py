@@ -66,19 +66,19 @@ class EncryptedSaver(WiredSaver):
         allow_unbound: Moving in: values that `EncryptedSerializer` wrote (under these keys) are read. **While this is on,
             such a value may be moved to any place.**
         legacy_keys: Moving in: raw AES keys of langgraph's own `EncryptedSerializer`. Its values are read with a strict
-            msgpack allowlist. **While this is set, whoever can write rows may relabel and move them.**
+            msgpack allowlist. **While this is set, somebody who can write rows may relabel and move them.**
         readable_metadata: Metadata keys to leave readable besides those that LangGraph needs.
         searchable_metadata: Metadata keys that ``list(filter=)`` finds inside the database, by equality, without their being
             readable. Which rows share a value can be seen.
         context: The encryption context of what is written, and expected of what is read: a mapping, or a callable that gets
             the run's config. The ambient `encryption_context` where it is, or gives, None.
         required_context: Names that the encryption context must have, or nothing is written: ``("tenant_id",)``.
-        require_context_to_read: Refuse to read where no encryption context is set. Without it whoever forgets the tenant
+        require_context_to_read: Refuse to read where no encryption context is set. Without it a request that forgets the tenant
             reads the rows of all, each under the context that is stored with it.
         verify_delta_history: Rebuild delta channels from verified checkpoints, one by one, instead of the inner saver's
             faster way, which authenticates each write but not which checkpoints form the chain.
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
-        anchor: An append-only list out of reach of whoever writes the database, such as `SqliteAnchor` or `PostgresAnchor`:
+        anchor: An append-only list out of reach of those who write the database, such as `SqliteAnchor` or `PostgresAnchor`:
             what was deleted or put back there is refused with `Incomplete`. See docs/anchor.md.
         traits: How the inner saver treats what it is handed, if it is none that is known (docs/coverage.md lists them) and
             gives back something else than it was given.
@@ -180,13 +180,13 @@ class EncryptedSaver(WiredSaver):
         return self.inner.config_specs
 
     def get_next_version(self, current: Any, channel: None) -> Any:
-        """Gives the next version of a channel, as the inner saver does."""
+        """Returns the next version of a channel, as the inner saver does."""
         if self._wiring.traits.reuses_versions:
             return next_of_its_own(current)
         return self.inner.get_next_version(current, channel)
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> EncryptedSaver:
-        """Gives this saver with more types on the msgpack allowlist; LangGraph calls it under strict msgpack."""
+        """Returns this saver with more types on the msgpack allowlist; LangGraph calls it under strict msgpack."""
         clone = copy.copy(self)
         admission = self._wiring.admission.with_allowlist(extra_allowlist)
         serde = upstream.with_msgpack_allowlist(self.serde, extra_allowlist)
@@ -358,7 +358,7 @@ class EncryptedSaver(WiredSaver):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Gives writes and seeds of delta channels by going through verified checkpoints, one by one."""
+        """Returns writes and seeds of delta channels by going through verified checkpoints, one by one."""
         target = _config_of(self.get_tuple(config)) if channels else None
         if target is None:
             return super().get_delta_channel_history(config=config, channels=channels)
@@ -369,7 +369,7 @@ class EncryptedSaver(WiredSaver):
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Gives writes and seeds of delta channels, as `get_delta_channel_history` does."""
+        """Returns writes and seeds of delta channels, as `get_delta_channel_history` does."""
         target = _config_of(await self.aget_tuple(config)) if channels else None
         if target is None:
             return await super().aget_delta_channel_history(config=config, channels=channels)

@@ -106,14 +106,14 @@ class Stream:
         self._rows: Any = None
 
     def now(self) -> list[CheckpointTuple]:
-        """Gives the next row."""
+        """Returns the next row."""
         with ambient(self._query.context):
             if self._rows is None:
                 self._rows = self._query.rows()
             return [] if (found := next(self._rows, None)) is None else [found]
 
     async def later(self) -> list[CheckpointTuple]:
-        """Gives the next row."""
+        """Returns the next row."""
         with ambient(self._query.context):
             if self._rows is None:
                 self._rows = self._query.arows()

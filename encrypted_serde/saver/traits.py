@@ -124,7 +124,7 @@ _RANDOM_BITS = 24
 
 
 def next_of_its_own(current: int | None) -> int:
-    """Gives a greater version that no other branch of the thread will draw: a whole number with 24 random low bits.
+    """Returns a greater version that no other branch of the thread will draw: a whole number with 24 random low bits.
 
     Versions that were counted one by one come before it. It stays below 2^53 for 2^29 steps.
     """

@@ -1,4 +1,4 @@
-"""What the rooms of a saver share: built once for each wrapper, never changed."""
+"""What the modules of a saver share: built once for each wrapper, never changed."""
 
 from __future__ import annotations
 

@@ -137,19 +137,6 @@ def test_only_the_named_threads_go(place: str) -> None:
     assert counts(place, "b")["checkpoints"] == 8
 
 
-def test_whoever_wants_to_know_is_told_before_checkpoints_are_deleted(place: str) -> None:
-    write(place, "a")
-    told: list[str] = []
-
-    def announce(thread: str, namespace: str, ids: Any) -> None:
-        assert (thread, namespace) == ("a", "")
-        assert counts(place, "a")["checkpoints"] == 8 if ":" in place else True
-        told.extend(ids)
-
-    expire(place, datetime.now(timezone.utc), announce=announce)
-    assert len({*told}) == 8
-
-
 @pytest.mark.parametrize(
     ("moment", "options"),
     [

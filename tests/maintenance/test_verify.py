@@ -111,6 +111,28 @@ def test_what_nobody_vouches_for_fails_unless_a_switch_admits_it_and_is_counted_
     assert opened.admitted.keys() == {"plaintext", "legacy", "unbound"}
 
 
+def test_a_report_made_with_a_switch_says_how_many_checkpoints_had_no_manifest(place: str) -> None:
+    write_every_form(place, SEALED)
+    whole = verify(place, OLD_KEY, **EVERYTHING)
+    sealed = whole.rows["checkpoints"]
+    assert (whole.manifests, whole.without_manifest) == (sealed, 0)
+    assert "what is readable of a checkpoint is what its manifest says" in whole.compared
+    assert not any("switch" in line for line in whole.not_compared)
+    write_every_form(place, {name: FORMS[name] for name in ("plaintext", "serde-old-key")})
+    mixed = verify(place, OLD_KEY, **EVERYTHING)
+    old = mixed.rows["checkpoints"] - sealed
+    assert mixed.failures == []
+    assert (mixed.manifests, mixed.without_manifest) == (sealed, old)
+    assert mixed.admitted is not None
+    assert [line for line in mixed.compared if "manifest" in line] == [
+        "every value, manifest and pending write that was read and is sealed for its place opens in its place",
+        f"of {sealed} checkpoints that have a manifest, what is readable of a checkpoint is what its manifest says",
+        f"of {sealed} checkpoints that have a manifest, every channel that a manifest lists has its value",
+    ]
+    assert f"{old} checkpoints that have no manifest, which a switch admitted" in mixed.not_compared
+    assert any(line.startswith(f"{sum(mixed.admitted.values())} values that a switch admitted") for line in mixed.not_compared)
+
+
 def test_plaintext_beside_a_manifest_fails_under_every_switch(place: str) -> None:
     write_every_form(place, SEALED)
     table, column = sql.writes_of(place)
