@@ -45,8 +45,8 @@ def init(
 ) -> None:
     """Makes the anchor, and enters the rows of the database.
 
-    Its secret is drawn where there is none yet. Every row is entered that the anchor does not know. Rows are verified first. One
-    that does not open is shown and not entered. The command may be run again, and while the application runs.
+    Its secret is drawn where there is none yet. Every row is entered that the anchor does not know. Rows are verified first.
+    One that does not open is shown and not entered. The command may be run again, and while the application runs.
 
     For example:
 
