@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 
-from encrypted_serde import EncryptedSaver, Key
+from encrypted_serde import EncryptedSaver, Key, Sealer
 
 from .places import Places, Setup
 from .serializers import SERIALIZERS, UPSTREAM_EAX
@@ -29,7 +29,7 @@ SETUPS = (
     Setup("plain saver"),
     Setup(UPSTREAM_EAX, serde=SERIALIZERS[UPSTREAM_EAX]),
     Setup("EncryptedSaver", wrap=lambda saver: EncryptedSaver(saver, _KEY)),
-    Setup("EncryptedSaver, zstd", wrap=lambda saver: EncryptedSaver(saver, _KEY, compression="zstd")),
+    Setup("EncryptedSaver, zstd", wrap=lambda saver: EncryptedSaver(saver, Sealer(_KEY, compression="zstd"))),
 )
 """The ways to keep it; the first is what the others are compared with."""
 

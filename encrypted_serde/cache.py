@@ -40,7 +40,7 @@ class EncryptedCache(BaseCache[Any]):
 
     Args:
         inner: The cache to wrap. It goes on to work as it did; what is written through the wrapper it cannot read.
-        keys: A `Key`, a `KeyProvider` such as `Keyring`, or a `Sealer`.
+        keys: A `Key`, a `KeyProvider` such as `Keyring`, or a `Sealer`, which has options of its own.
         serde: How values become bytes before they are sealed; what the inner cache uses by default.
         required_context: Names that the encryption context must have, or nothing is cached: ``("tenant_id",)``.
         require_context_to_read: Refuse to read where no encryption context is set.

@@ -39,7 +39,7 @@ class EncryptedSerializer(JsonPlusSerializer):
             value then tells something about its content.
         allow_plaintext: For a migration: rows that were never encrypted are read too, through ``serde``, but never
             ``pickle``. **While this is on, nothing is promised against somebody who can write rows.** Each inner type is
-            logged once and counted in `plaintext_reads`.
+            logged once and counted in `admitted_reads`.
         legacy_keys: For a migration: raw AES keys under which langgraph's own `EncryptedSerializer` wrote. Its rows are read
             with a strict msgpack allowlist, never written. **While this is set, somebody who can write rows may relabel them.**
         required_context: Names that the `encryption_context` must have, or nothing is written: ``("tenant_id",)``.
@@ -94,7 +94,7 @@ class EncryptedSerializer(JsonPlusSerializer):
         self._admission = Admission(self._sealer, plaintext=allow_plaintext, legacy_keys=legacy_keys, allowlist_from=inner)
 
     @property
-    def plaintext_reads(self) -> Counter[str]:
+    def admitted_reads(self) -> Counter[str]:
         """How many plaintext values were read, by inner type. Zero for long enough: turn the switch off."""
         return self._admission.plaintext_types
 

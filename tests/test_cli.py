@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import typer
 
 from encrypted_serde import EncryptedSerializer, Key, Sealer, __version__, encryption_context
 from encrypted_serde.cli import app as cli
@@ -217,6 +218,26 @@ def test_help_teaches_the_commands_and_the_exit_codes(run) -> None:
         assert word in top.out
     assert "ENCRYPTED_SERDE_KEY" in run("keygen", "--help").out
     assert "not authenticated" in " ".join(run("inspect", "--help").out.split())
+
+
+def test_help_lists_every_command_whole_and_under_its_heading(run) -> None:
+    lines = run("--help").out.splitlines()
+    listed = {name: [line.split()[0] for line in _section(lines, name)] for name in cli.GROUPS}
+    assert listed == {name: [*commands] for name, commands in cli.GROUPS.items()}
+    assert sorted(name for names in listed.values() for name in names) == sorted(
+        typer.main.get_command(cli.make_app()).commands
+    )
+    for name in cli.GROUPS:
+        for line in [*_section(lines, name), *_section(run("anchor", "--help").out.splitlines(), "Commands")]:
+            command, _, text = line.strip().partition(" ")
+            assert text.strip().endswith("."), command
+            assert not text.endswith("..."), command
+            assert len(text.strip()) < 60, command
+
+
+def _section(lines: list[str], heading: str) -> list[str]:
+    behind = lines[lines.index(f"{heading}:") + 1 :]
+    return behind[: behind.index("")] if "" in behind else behind
 
 
 def test_the_command_runs_as_a_module() -> None:

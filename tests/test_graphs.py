@@ -198,7 +198,7 @@ async def test_a_conversation_begun_in_plaintext_goes_on_encrypted_during_a_migr
     migrating = EncryptedSerializer(key, allow_plaintext=True)
     async with _open(kind, place, migrating, first) as second:
         _check_finished(await _resume(kind, second))
-    assert sum(migrating.plaintext_reads.values()) > 0
+    assert sum(migrating.admitted_reads.values()) > 0
 
 
 # --- databases edited by SQL ----------------------------------------------------------------------------------------

@@ -210,16 +210,16 @@ def test_plaintext_reads_are_counted_by_type_and_logged_once_for_each(key, caplo
     with caplog.at_level(logging.WARNING, "encrypted_serde"):
         for value in ("a", "b", b"c", "d"):
             serde.loads_typed(plain.dumps_typed(value))
-    assert serde.plaintext_reads == {"msgpack": 3, "bytes": 1}
+    assert serde.admitted_reads == {"msgpack": 3, "bytes": 1}
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     serde.loads_typed(serde.dumps_typed("sealed"))
-    assert sum(serde.plaintext_reads.values()) == 4
+    assert sum(serde.admitted_reads.values()) == 4
 
 
 def test_refused_plaintext_is_not_counted(serde):
     with pytest.raises(PlaintextRefused):
         serde.loads_typed(("msgpack", b"\x01"))
-    assert not serde.plaintext_reads
+    assert not serde.admitted_reads
 
 
 # --- clones ---------------------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_a_clone_with_an_allowlist_is_ours_and_shares_keys_and_counts(key):
     assert clone.loads_typed(serde.dumps_typed("text")) == "text"
     assert serde.loads_typed(clone.dumps_typed("text")) == "text"
     clone.loads_typed(("msgpack", b"\x01"))
-    assert serde.plaintext_reads == {"msgpack": 1}
+    assert serde.admitted_reads == {"msgpack": 1}
 
 
 def test_the_allowlist_applies_to_the_inner_serializer_of_the_clone_alone(key):

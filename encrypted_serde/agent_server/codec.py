@@ -93,7 +93,6 @@ class Codec:
         admission: What else is read: blobs that were never sealed, and the server's own AES values.
         skip: Keys that are left alone, besides those of the server.
         prefix: What a key must begin with to be sealed.
-        replace_old: Whether replacements are made for values that are not under the key to write with.
         allow_foreign: Whether text that only looks sealed passes.
         keeps_foreign: Whether values of another context are left sealed on reading, so that they must not be written again.
     """
@@ -105,7 +104,6 @@ class Codec:
         *,
         skip: frozenset[str] = frozenset(),
         prefix: str = "",
-        replace_old: bool = True,
         allow_foreign: bool = False,
         keeps_foreign: bool = False,
     ) -> None:
@@ -113,7 +111,7 @@ class Codec:
         self._admission = admission
         self._skip = skip
         self._prefix = prefix
-        self._replace_old, self._allow_foreign, self._keeps_foreign = replace_old, allow_foreign, keeps_foreign
+        self._allow_foreign, self._keeps_foreign = allow_foreign, keeps_foreign
 
     def seal_json(self, data: Mapping[str, Any], context: EncryptionContext) -> dict[str, Any]:
         """Seals the values of an object and leaves its keys, None and whatever is skipped as they are.
@@ -235,8 +233,6 @@ class Codec:
         return opened.plaintext, head.context if self._is_old(head) else None
 
     def _is_old(self, head: Head) -> bool:
-        if not self._replace_old:
-            return False
         try:
             return self.sealer.keys.encryption_key(head.context.pairs).id != head.key_id
         except (KeyServiceError, KeyErased, UnknownKey):

@@ -77,7 +77,7 @@ class TenantSaver(EncryptedSaver):
         self.trust = Trust(sealer.keys, sealer.required_context)
         self.keys = sealer.keys
         self._only_own = sealer.require_context_to_read
-        self._accepted = {EncryptionContext.of(context).encoded for context in options.get("accept_contexts", ())}
+        self._accepted = sealer.accepted_contexts
         self._owners: Bounded[str, bytes] = Bounded(_REMEMBERED)
 
     def _served_pairs(self, config: RunnableConfig) -> Mapping[str, str] | None:

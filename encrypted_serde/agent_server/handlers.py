@@ -7,14 +7,13 @@ may: a write needs a context that the context handler gave; a read takes the con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from langgraph_sdk import DecryptResult, Encryption
 from langgraph_sdk import EncryptionContext as RequestContext
 
 from ..audit import AuditListener, Sealing, make_sealer, tell_refused
-from ..core.ciphers import DEFAULT
 from ..core.context import NO_CONTEXT, EncryptionContext, check_required_context
 from ..core.keys import Key, KeyProvider
 from ..core.waiting import aside
@@ -46,13 +45,9 @@ def make_encryption(
     context_from_user: ContextFromUser | None = None,
     required_context: Iterable[str] = (),
     require_context_to_read: bool = False,
-    accept_contexts: Iterable[Mapping[str, str]] = (),
-    replace_old: bool = True,
     allow_foreign: bool = False,
     allow_plaintext: bool = False,
     legacy_keys: Iterable[bytes] = (),
-    cipher: str = DEFAULT,
-    compression: str | None = None,
     audit: AuditListener | None = None,
 ) -> Encryption:
     """Makes the object that ``LANGGRAPH_ENCRYPTION`` and ``"encryption"`` in ``langgraph.json`` point to.
@@ -60,6 +55,7 @@ def make_encryption(
     Args:
         keys: A `Key`, any `KeyProvider` or a `Sealer`: the same object that `encrypted_saver` is given. With a `Keyring` the
             handlers work on the event loop; any other provider may have to ask a service, and they work in a thread.
+            ``Sealer(keys, accept_contexts=({},))`` reads values from before there were tenants.
         skip: Keys of JSON objects that stay readable, and searchable: those that your ``Auth`` handlers filter on. What
             is stored there is never opened either, since clients choose it.
         prefix_only: Seal only keys that begin with this, and treat all others as skipped.
@@ -71,10 +67,6 @@ def make_encryption(
         require_context_to_read: Let a request read only what was stored under its own context, instead of all that the keys
             open. Values of another tenant stay sealed text; blobs are refused, and so is writing such a text again. It holds
             where the server calls the handlers itself; a core that asks for them over gRPC does not say who reads.
-        accept_contexts: With ``require_context_to_read``: contexts that every request may read besides its own, e.g.
-            ``({},)`` for values from before there were tenants.
-        replace_old: Hand the server a replacement for each value that was not sealed under the key to write with, so that
-            rows are re-encrypted as they are read. Servers that do not know replacements ignore them.
         allow_foreign: Text that has the form of a sealed value but names a key that is not there (or a format that is not
             known) is passed on as it stands, instead of refused.
         allow_plaintext: For a migration: blobs that were never encrypted are read too. **While this is on, nothing is
@@ -82,13 +74,11 @@ def make_encryption(
             stores its own beside them.
         legacy_keys: For a migration: raw AES keys, ``os.environ["LANGGRAPH_AES_KEY"].encode()``, under which the server
             itself wrote. Such values and blobs are read, never written.
-        cipher: As for `EncryptedSerializer`.
-        compression: As for `EncryptedSerializer`; it is applied to each JSON value and each blob.
         audit: Told of every value and blob that is sealed, opened and refused. See `encrypted_serde.audit`.
 
     Raises:
         TypeError: If an argument is of the wrong type; if ``context_from_user`` is not async or does not take two arguments.
-        ConfigurationError: If cipher, compression or a legacy key cannot be used; if a context is required and there is no
+        ConfigurationError: If a legacy key cannot be used; if a context is required and there is no
             ``context_from_user`` to give one.
 
     Example:
@@ -103,7 +93,7 @@ def make_encryption(
         raise TypeError("skip is a collection of keys, not one str")
     if context_from_user is not None:
         check_context_from_user(context_from_user)
-    sealer = make_sealer(keys, cipher=cipher, compression=compression, accept_contexts=accept_contexts, audit=named(audit))
+    sealer = make_sealer(keys, audit=named(audit))
     trust = Trust(sealer.keys, sealer.required_context.union(check_required_context(required_context)))
     if context_from_user is None and (trust.required or require_context_to_read):
         raise ConfigurationError("where a context is required there must be a context_from_user that gives it")
@@ -112,7 +102,6 @@ def make_encryption(
         Admission(sealer, plaintext=allow_plaintext, legacy_keys=legacy_keys),
         skip=frozenset(skip),
         prefix=prefix_only or "",
-        replace_old=replace_old,
         allow_foreign=allow_foreign,
         keeps_foreign=require_context_to_read,
     )

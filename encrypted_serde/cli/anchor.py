@@ -27,7 +27,7 @@ _Table = Annotated[str, typer.Option(metavar="NAME", help="The anchor's table, i
 
 def register(app: typer.Typer) -> None:
     """Adds the group of commands."""
-    group = typer.Typer(no_args_is_help=True, help="What a database cannot take back: begin, compare, accept what is missing.")
+    group = typer.Typer(no_args_is_help=True, help="Compares a database with its anchor.")
     for command in (init, status, accept, rekey):
         group.command()(command)
     app.add_typer(group, name="anchor")
@@ -43,10 +43,10 @@ def init(
     keys: Keys = None,
     database_name: DatabaseName = None,
 ) -> None:
-    """Makes the anchor if it is not there, draws its secret, and enters every row of the database that it does not know.
+    """Makes the anchor, and enters the rows of the database.
 
-    Rows are verified first. One that does not open is shown and not entered. The command may be run again, and while the
-    application runs.
+    Its secret is drawn where there is none yet. Every row is entered that the anchor does not know. Rows are verified first.
+    One that does not open is shown and not entered. The command may be run again, and while the application runs.
 
     For example:
 
@@ -108,10 +108,11 @@ def accept(
     keys: Keys = None,
     database_name: DatabaseName = None,
 ) -> None:
-    """Accepts what `status` finds, after showing it: what is missing, what is older, deletions that did not end.
+    """Accepts what status finds, after showing it.
 
-    Other means than the application deleted it, or a backup was restored. What is stored meanwhile is not touched. Find out
-    first why something is missing: this is what somebody who deleted it wants you to do.
+    That is what is missing, what is older, and deletions that did not end. Other means than the application deleted it, or a
+    backup was restored. What is stored meanwhile is not touched. Find out first why something is missing: this is what somebody
+    who deleted it wants you to do.
 
     Exit codes: 0 accepted, or nothing to accept, 1 something failed, 2 wrong usage, 3 the answer was no.
     """
@@ -131,7 +132,9 @@ def accept(
 
 
 def rekey(anchor: _Anchor, table: _Table = "anchor_entries", keys: Keys = None, database_name: DatabaseName = None) -> None:
-    """Adds a copy of the anchor's secret under the primary key, if it has none. An application does so when it starts.
+    """Adds a copy of the anchor's secret for the primary key.
+
+    Nothing is added if there is one. An application does the same when it starts.
 
     Exit codes: 0 there is one, 1 something failed, 2 wrong usage.
     """

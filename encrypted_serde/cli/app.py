@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from .. import __version__
 from . import anchor, erasure, expire, inspect, keys, reencrypt, scan, show, verify, view
@@ -17,17 +18,36 @@ from .exits import EXIT_INTERRUPTED, EXIT_USAGE, redacted
 
 _UsageError: Any = typer.BadParameter.__base__
 
+GROUPS = {
+    "Keys": ("keygen", "key-id"),
+    "Look": ("inspect", "show", "find", "view"),
+    "Operate": ("scan", "verify", "reencrypt", "expire"),
+    "Evidence": ("prove-erased", "anchor"),
+}
+"""The headings of ``--help``, and the commands below each."""
+
+
+class _Grouped(TyperGroup):
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Lists the commands in groups."""
+        widest = max(map(len, self.commands))
+        for heading, names in GROUPS.items():
+            with formatter.section(heading):
+                texts = [self.commands[name].get_short_help_str(formatter.width - widest - 6) for name in names]
+                formatter.write_dl([(name.ljust(widest), text) for name, text in zip(names, texts, strict=True)])
+
 
 def make_app() -> typer.Typer:
     """Makes the command with all its parts."""
     app = typer.Typer(
+        cls=_Grouped,
         no_args_is_help=True,
         rich_markup_mode=None,  # importing what draws boxes takes longer than everything else
         context_settings={"help_option_names": ["-h", "--help"]},
         # A traceback that shows local variables would show key texts.
         pretty_exceptions_enable=False,
-        help="Keys, a look at sealed values, and the databases they stand in.",
-        epilog="Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 something is left or was found, or "
+        help="Keys, a look at sealed values, and the databases that hold them.",
+        epilog="Exit codes: 0 done, 1 error (the message says why), 2 wrong usage, 3 something is left or was found, or "
         "nothing was there, 130 interrupted.",
     )
     app.callback()(_root)
@@ -65,4 +85,4 @@ def _root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Keys, a look at sealed values, and the databases they stand in."""
+    """Keys, a look at sealed values, and the databases that hold them."""

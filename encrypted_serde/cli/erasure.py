@@ -37,11 +37,12 @@ def prove_erased(
     as_json: Json = False,
     allow_empty: AllowEmpty = False,
 ) -> None:
-    """Shows that keys are destroyed, and that nothing under them, nor beside what is under them, can be read.
+    """Shows that keys are destroyed and nothing can be read.
 
-    The application's own keys are asked (--keys): its key store is looked through for every one of the keys, and for each value
-    its key is asked for. Only KeyErased passes. What stays readable is counted, and is an objection: metadata keys, copies of
-    fields, plaintext of the same threads, vectors. The module of --keys is imported from the current directory.
+    That is nothing under them, nor beside what is under them. The application's own keys are asked (--keys): its key store is
+    looked through for every one of the keys, and for each value its key is asked for. Only KeyErased passes. What stays
+    readable is counted, and is an objection: metadata keys, copies of fields, plaintext of the same threads, vectors. The
+    module of --keys is imported from the current directory.
 
     For example:
 

@@ -56,10 +56,11 @@ def expire(
     as_json: Json = False,
     allow_empty: AllowEmpty = False,
 ) -> None:
-    """Deletes threads that nobody has written to since TIME, while the database is in use.
+    """Deletes threads that nobody has written to since TIME.
 
-    Needs no key, unless --anchor names an anchor: it says which checkpoint is the newest, and is told what goes. A thread that
-    is not as the anchor knows it, or has a row that does not open, is left whole, and shown.
+    The database may be in use meanwhile. It needs no key, unless --anchor names an anchor: it says which checkpoint is the
+    newest, and is told what goes. A thread that is not as the anchor knows it, or has a row that does not open, is left whole,
+    and shown.
 
     Pending writes and values that no checkpoint refers to go too. Small transactions, oldest checkpoints first: it can be
     interrupted at any moment and run again. Threads with delta channels, whose values need all of their history, are left whole

@@ -53,9 +53,10 @@ def key_id(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A file with the text of a key.")] = None,
     database_name: DatabaseName = None,
 ) -> None:
-    """Prints the id of a key: of the one in FILE, or of the one that ENCRYPTED_SERDE_KEY gives to write with.
+    """Prints the id of a key.
 
-    An id is 64 hex digits and no secret: every sealed value names it. It is what --current-key takes.
+    It is that of the key in FILE, or of the one that ENCRYPTED_SERDE_KEY gives to write with. An id is 64 hex digits and no
+    secret: every sealed value names it. It is what --current-key takes.
     """
     with failures():
         if file is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,9 @@ from .options import (
     legacy_keys_of,
     selection_of,
 )
+
+if TYPE_CHECKING:
+    from ..maintenance import Reencryption
 
 
 def register(app: typer.Typer) -> None:
@@ -78,10 +81,10 @@ def reencrypt(
     as_json: Json = False,
     allow_empty: AllowEmpty = False,
 ) -> None:
-    """Seals anew what is not sealed as it should be, and what switches admit, while the database is in use.
+    """Seals anew what is not sealed as it should be.
 
-    Keys are those of --keys, or of ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS (with _FILE: a file, with _COMMAND: a
-    command that prints them).
+    The database may be in use meanwhile. Keys are those of --keys, or of
+    ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS (with _FILE: a file, with _COMMAND: a command that prints them).
     Everything comes under the first. By itself it admits nothing: plaintext, unbound values and those of langgraph's own
     serializer are failures unless --allow-plaintext, --allow-unbound, --legacy-key-file say so. With such a switch forged rows
     become authentic.
@@ -131,6 +134,14 @@ def reencrypt(
         show_admitted(done.admitted)
         would = "would be " if dry_run else ""
         show_rate(done, f"{done.rewritten:,} rows {would}rewritten, {done.overtaken:,} changed by others meanwhile, all read")
-        if not done.left and not done.is_empty:
-            print("all rows are as asked for")
+        if not done.left and not done.failed and not done.is_empty:
+            print(f"done: {_result(done, 'plaintext' if decrypt else to)}")
     finish(done, done.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
+
+
+def _result(done: Reencryption, target: str) -> str:
+    rows = "every row that was selected" if done.options["threads"] or done.options["partition"] else "every row"
+    if target == "plaintext":
+        return f"{rows} is in plaintext"
+    key = f"key {done.current_keys[0][:12]}" if done.current_keys else "the current key of its context"
+    return f"{rows} is encrypted under {key}" + ("" if target == "saver" else ", as serde=EncryptedSerializer does it")

@@ -28,6 +28,9 @@ from .options import (
 SAMPLES = 3
 """Samples of each kind that ``--show-samples`` shows."""
 
+ANY = "any"
+"""What names every kind for ``--fail-on``."""
+
 PROBLEMS = ("plaintext", "legacy", "old-key", "unbound", "undecodable")
 """What ``--fail-on`` accepts: `maintenance.report.PROBLEMS`, which is not imported here."""
 
@@ -44,9 +47,11 @@ def scan(
     thread: Threads = None,
     partition: Partition = None,
     fail_on: Annotated[
-        str,
-        typer.Option("--fail-on", metavar="KINDS", help=f"Exit with {EXIT_FOUND} if there is any of: {','.join(PROBLEMS)}."),
-    ] = "",
+        str | None,
+        typer.Option(
+            "--fail-on", metavar="KINDS", help=f"Exit with {EXIT_FOUND} if one is found: any, or some of {','.join(PROBLEMS)}."
+        ),
+    ] = None,
     current_key: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,11 +80,12 @@ def scan(
     as_json: Json = False,
     allow_empty: AllowEmpty = False,
 ) -> None:
-    """Says how every value of a checkpointer's database, or a store's, is stored. Needs no key, decrypts nothing.
+    """Says how every value is stored, without a key.
 
-    Counts, by table and column, what is sealed (by cipher and key id; bound to its place or not), what langgraph's own
-    serializer encrypted, what is plaintext (channel values, scalars that Postgres inlines, metadata keys), and what cannot be
-    made out. It goes by types and headers: that they tell the truth, verify proves.
+    It reads the database of a checkpointer or of a store, and decrypts nothing. It counts, by table and column, what is sealed
+    (by cipher and key id; bound to its place or not), what langgraph's own serializer encrypted, what is plaintext (channel
+    values, scalars that Postgres inlines, metadata keys), and what cannot be made out. It goes by types and headers: that they
+    tell the truth, verify proves.
 
     For a nightly job:
 
@@ -88,13 +94,11 @@ def scan(
     Exit codes: 0 done, 1 the database failed, 2 wrong usage, 3 there is something of what --fail-on names, a row could not be
     read, or there is nothing at all, 130 interrupted.
     """
-    kinds = [kind for kind in fail_on.split(",") if kind]
-    if unknown := sorted({*kinds} - {*PROBLEMS}):
-        raise typer.BadParameter(f"{', '.join(unknown)}: choose of {', '.join(PROBLEMS)}", param_hint="--fail-on")
+    kinds = _kinds(fail_on)
     given = _current_keys(current_key or [])
     with failures():
         current = None if given else _current_provider(keys, database_name)
-    if "old-key" in kinds and not given and current is None:
+    if "old-key" in kinds and fail_on != ANY and not given and current is None:
         raise typer.BadParameter("old-key needs --current-key, --keys or ENCRYPTED_SERDE_KEY", param_hint="--fail-on")
     selection = selection_of(thread, partition)
     from ..maintenance.scan import scan as scan_database
@@ -114,9 +118,20 @@ def scan(
     problems = found.problems()
     if not as_json:
         show_tally(found, by_key=by_key)
-        show_problems(problems, has_values=not found.is_empty)
+        show_problems(found, problems)
     reasons = found.reasons() + [f"{problems[kind]:,} values are {kind}" for kind in kinds if problems[kind]]
     finish(found, reasons, as_json=as_json, to_file=report, allow_empty=allow_empty)
+
+
+def _kinds(fail_on: str | None) -> tuple[str, ...]:
+    """Returns the kinds that ``--fail-on`` names. A name that is empty, as of an unset variable, is refused."""
+    if fail_on in (None, ANY):
+        return PROBLEMS if fail_on else ()
+    kinds = tuple(kind.strip() for kind in (fail_on or "").split(","))
+    if unknown := sorted({*kinds} - {*PROBLEMS}):
+        named = ", ".join(unknown) or "a kind is empty"
+        raise typer.BadParameter(f"{named}: choose of {', '.join(PROBLEMS)}, or {ANY}", param_hint="--fail-on")
+    return kinds
 
 
 def _current_keys(given: list[str]) -> list[str]:

@@ -53,10 +53,11 @@ def show(
     allow_unbound: Unbound = False,
     as_json: _Json = False,
 ) -> None:
-    """Shows what is sealed: threads, the state of one, its history, items of a store. Read only.
+    """Shows threads, states and items on the terminal.
 
-    No class of the application is needed and nothing of a row runs. Everything is verified before it is shown: what is refused
-    stays hidden, and the reason is shown in its place. Keys come from the environment, or from the application with --keys.
+    Without an option it lists the threads. It changes nothing. No class of the application is needed and nothing of a row runs.
+    Everything is verified before it is shown: what is refused stays hidden, and the reason is shown in its place. Keys come
+    from the environment, or from the application with --keys.
 
     For example:
 
@@ -111,9 +112,10 @@ def find(
     allow_unbound: Unbound = False,
     as_json: _Json = False,
 ) -> None:
-    """Searches decrypted values of threads and items, for a request of access, say (GDPR, article 15).
+    """Searches decrypted values of threads and items.
 
-    Lists where the text occurs. The text itself is written into no audit. Reads and opens every row.
+    Use it to answer a request of access (GDPR, article 15). It lists where the text occurs. The text itself is written into no
+    audit. Reads and opens every row.
 
     For example:
 

@@ -147,15 +147,15 @@ def show_tally(report: Report, *, by_key: bool = False) -> None:
     console.print(f"rows: {rows}; encryption contexts: {report.tally.contexts:,}", style="dim italic")
 
 
-def show_problems(problems: Mapping[str, int | None], has_values: bool) -> None:
+def show_problems(report: Report, problems: Mapping[str, int | None]) -> None:
     """Prints what was found of what nobody wants to find."""
     console = _console()
     found = [f"{number:,} {kind}" for kind, number in problems.items() if number]
     if found:
         console.print(f"found: {', '.join(found)}", style="bold")
-    elif has_values:
-        console.print("found: nothing but sealed, bound values", style="bold")
-    if problems["old-key"] is None and has_values:
+    elif report.tally.totals("kind").keys() == {SEALED} and not report.failed:
+        console.print("OK: all values are encrypted and tied to their rows", style="bold")
+    if problems["old-key"] is None and not report.is_empty:
         console.print("Keys were not compared: --current-key says which is not old.", style="dim")
 
 

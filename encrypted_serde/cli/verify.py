@@ -57,10 +57,10 @@ def verify(
     as_json: Json = False,
     allow_empty: AllowEmpty = False,
 ) -> None:
-    """Opens every value, manifest, pending write and item where it stands, and builds no object of it.
+    """Opens every value where it is stored.
 
-    Keys are those of --keys, or of ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS (with _FILE: a file, with _COMMAND: a
-    command that prints them).
+    That is every value, manifest, pending write and item. No object is built of them. Keys are those of --keys, or of
+    ENCRYPTED_SERDE_KEY and ENCRYPTED_SERDE_DECRYPT_KEYS (with _FILE: a file, with _COMMAND: a command that prints them).
     Compared are also what is readable with the manifests, that listed channels have their values, and that no parent is missing
     from the middle of a thread; with --anchor, that everything is there. Every failure is reported with its primary key and the
     class of the error.

@@ -39,10 +39,10 @@ def view(
     allow_plaintext: Plaintext = False,
     allow_unbound: Unbound = False,
 ) -> None:
-    """Shows what is sealed in the browser, read only, until Ctrl-C. Needs the extra view.
+    """Shows threads, states and items in the browser.
 
-    Serves this machine alone, at an address that opens once. Nothing is loaded from anywhere else, and the browser keeps
-    nothing. What is shown, verified and audited is what show does.
+    It changes nothing, runs until Ctrl-C and needs the extra view. It serves this machine alone, at an address that opens once.
+    Nothing is loaded from anywhere else, and the browser keeps nothing. What is shown, verified and audited is what show does.
 
     For example:
 

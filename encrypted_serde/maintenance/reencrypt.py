@@ -27,7 +27,7 @@ from .scan import Scanning, scan_opened
 from .writes import Writes
 
 PAGE_ROWS = 100
-"""Rows of a page, unless `reencrypt` is told otherwise: few, so that nobody waits for long."""
+"""Rows of a page, which is what one transaction writes at most: few, so that nobody waits for long."""
 
 MAX_PASSES = 10
 """How often the database is gone through, where other writers leave something to do."""
@@ -79,7 +79,6 @@ def reencrypt(
     selection: Selection = Selection(),  # noqa: B008  # immutable
     dry_run: bool = False,
     rate: float | None = None,
-    page_rows: int = PAGE_ROWS,
     progress: ProgressListener | None = None,
 ) -> Reencryption:
     """Seals anew what is not sealed as it should be, and what switches admit, while the database is in use.
@@ -117,7 +116,6 @@ def reencrypt(
         selection: Which rows; all by default. Threads and partitions alone: values of a thread belong together.
         dry_run: Whether to do everything but write.
         rate: Rows to rewrite in a second, at most.
-        page_rows: Rows of a page, which is what one transaction writes at most.
         progress: Is told after every page how far it is.
 
     Returns:
@@ -129,8 +127,8 @@ def reencrypt(
         DatabaseFailed: If the database fails. What was committed stays; run it again.
     """
     selection.check()
-    if page_rows < 1 or (rate is not None and rate <= 0):
-        raise ConfigurationError("rate and page_rows must be positive")
+    if rate is not None and rate <= 0:
+        raise ConfigurationError("rate must be positive")
     if selection.sample < 1 or selection.since is not None:
         raise ConfigurationError("re-encryption takes whole threads: neither a sample nor a date")
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
@@ -158,7 +156,7 @@ def reencrypt(
         if not dry_run:
             opened.check_writable()
         run = _Run(opened, codec, report, selection, MetadataKeys(readable_metadata, searchable_metadata))
-        run.to_the_end(page_rows, rate, progress)
+        run.to_the_end(rate, progress)
     report.admitted = dict(codec.admission.admitted)
     report.compared = ["what was rewritten opened in its place", "how every value is stored in the end, by types and headers"]
     report.not_compared = ["what was left as it is because it is as asked for: verify opens it"]
@@ -178,7 +176,7 @@ class _Run:
         self._bytes = 0
         self._blocked = 0
 
-    def to_the_end(self, page_rows: int, rate: float | None, progress: ProgressListener | None) -> None:
+    def to_the_end(self, rate: float | None, progress: ProgressListener | None) -> None:
         """Goes through the database until nothing is left that could be done, and scans it."""
         report = self._report
         total = self._database.total(self._selection) if progress else None
@@ -192,7 +190,7 @@ class _Run:
             for table in self._database.tables if self._codec.form == SAVER else self._leaving():
                 if isinstance(table, Blobs):
                     table.forget()
-                paging = Paging(table, self._selection, OPEN, size=page_rows, lock=not report.dry_run)
+                paging = Paging(table, self._selection, OPEN, size=PAGE_ROWS, lock=not report.dry_run)
                 if number == 0:
                     paging.condition = self._not_done(table)
                 while not paging.finished:

@@ -22,7 +22,7 @@ from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
 from .anchoring import Anchoring
 from .listing import Asked, Lister
-from .open import RowOpener
+from .open import IDENTITY, RowOpener
 from .seal import RowSealer
 from .wiring import At, Wiring
 
@@ -39,7 +39,6 @@ class WiredSaver(BaseCheckpointSaver[Any]):
 
     inner: BaseCheckpointSaver[Any]
     _context: EncryptionContext | Callable[[RunnableConfig], Mapping[str, str] | None] | None
-    _passed_keys: tuple[str, ...]
     _wiring: Wiring
 
     def _connect(self, wiring: Wiring) -> None:
@@ -80,7 +79,7 @@ class WiredSaver(BaseCheckpointSaver[Any]):
     def _inner_config(self, config: RunnableConfig) -> RunnableConfig:
         """Keeps what the inner saver needs. It writes every scalar it is given into readable metadata."""
         configurable = config["configurable"]
-        return {"configurable": {name: configurable[name] for name in self._passed_keys if name in configurable}}
+        return {"configurable": {name: configurable[name] for name in IDENTITY if name in configurable}}
 
     def _listed(
         self, config: RunnableConfig | None, wanted: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None

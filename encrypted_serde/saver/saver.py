@@ -23,12 +23,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..anchor.entries import Anchor
 from ..audit import AuditListener, Sealing, make_sealer
-from ..core.ciphers import DEFAULT
 from ..core.context import EncryptionContext
 from ..core.keys import Key, KeyProvider, Keyring
 from ..errors import ConfigurationError
 from ..rows.listed import Listed
-from ..rows.manifest import KEY, LANGGRAPH_KEYS, survives_json
+from ..rows.manifest import KEY, LANGGRAPH_KEYS
 from ..wrapping import upstream
 from ..wrapping.admission import Admission
 from ..wrapping.description import description, summary
@@ -39,7 +38,6 @@ from ..wrapping.steps import arun, astream, run, stream
 from .anchoring import client_for
 from .base import ContextSource, WiredSaver, value_serde
 from .listing import Lister
-from .open import IDENTITY
 from .optional import class_for
 from .steps import Call, ambient
 from .traits import Traits, next_of_its_own, traits_of, with_probed
@@ -59,11 +57,10 @@ class EncryptedSaver(WiredSaver):
 
     Args:
         inner: The saver to wrap. It goes on to work as it did; what is written through the wrapper it cannot read.
-        keys: A `Key`, any `KeyProvider` such as `Keyring`, or a `Sealer` that has its own options already. With any
-            provider but `Keyring`, which may have to ask a service, the asynchronous methods seal and open in a thread.
+        keys: A `Key`, any `KeyProvider` such as `Keyring`, or a `Sealer`, which has options of its own:
+            ``Sealer(keys, compression="zstd")``. With any provider but `Keyring`, which may have to ask a service, the
+            asynchronous methods seal and open in a thread.
         serde: How values become bytes before they are sealed; what the inner saver would use by default.
-        cipher: What to write with, as for `EncryptedSerializer`.
-        compression: ``"zstd"`` to compress values that get smaller by it; lengths then tell about content.
         allow_plaintext: Moving in: rows that were never encrypted are read. **While this is on, nothing is promised against
             somebody who can write rows.** On Postgres it is needed until every channel was written anew or re-encrypted.
         allow_unbound: Moving in: values that `EncryptedSerializer` wrote (under these keys) are read. **While this is on,
@@ -76,11 +73,8 @@ class EncryptedSaver(WiredSaver):
         context: The encryption context of what is written, and expected of what is read: a mapping, or a callable that gets
             the run's config. The ambient `encryption_context` where it is, or gives, None.
         required_context: Names that the encryption context must have, or nothing is written: ``("tenant_id",)``.
-        accept_contexts: Contexts that are read besides the expected one, e.g. ``({},)`` for rows from before there were
-            tenants. Every tenant can read them.
         require_context_to_read: Refuse to read where no encryption context is set. Without it a request that forgets the tenant
             reads the rows of all, each under the context that is stored with it.
-        pass_config: Further keys of ``configurable`` that the inner saver needs. Their scalars become readable metadata.
         verify_delta_history: Rebuild delta channels from verified checkpoints, one by one, instead of the inner saver's
             faster way, which authenticates each write but not which checkpoints form the chain.
         audit: Told of everything that is sealed, opened and refused. See `encrypted_serde.audit`.
@@ -114,8 +108,6 @@ class EncryptedSaver(WiredSaver):
         keys: Key | KeyProvider | Sealing,
         *,
         serde: SerializerProtocol | None = None,
-        cipher: str = DEFAULT,
-        compression: str | None = None,
         allow_plaintext: bool = False,
         allow_unbound: bool = False,
         legacy_keys: Iterable[bytes] = (),
@@ -123,9 +115,7 @@ class EncryptedSaver(WiredSaver):
         searchable_metadata: Collection[str] = (),
         context: ContextSource | None = None,
         required_context: Iterable[str] = (),
-        accept_contexts: Iterable[Mapping[str, str]] = (),
         require_context_to_read: bool = False,
-        pass_config: Collection[str] = (),
         verify_delta_history: bool = False,
         audit: AuditListener | None = None,
         anchor: Anchor | None = None,
@@ -137,19 +127,12 @@ class EncryptedSaver(WiredSaver):
             raise TypeError(f"traits must be Traits, not {type(traits).__name__}")
         self.inner = inner
         self._context = context if context is None or callable(context) else EncryptionContext.of(context)
-        self._passed_keys = (*IDENTITY, *pass_config)
-        readable = LANGGRAPH_KEYS | _names("readable_metadata", readable_metadata) | frozenset(pass_config)
+        readable = LANGGRAPH_KEYS | _names("readable_metadata", readable_metadata)
         searchable = _names("searchable_metadata", searchable_metadata)
         if both := searchable & readable:
             raise ConfigurationError(f"metadata keys cannot be readable and searchable: {', '.join(sorted(both))}")
         sealer = make_sealer(
-            keys,
-            cipher=cipher,
-            compression=compression,
-            required_context=required_context,
-            accept_contexts=accept_contexts,
-            require_context_to_read=require_context_to_read,
-            audit=audit,
+            keys, required_context=required_context, require_context_to_read=require_context_to_read, audit=audit
         )
         own = value_serde(inner.serde if serde is None else serde)
         admission = Admission(
@@ -314,9 +297,6 @@ class EncryptedSaver(WiredSaver):
         new_versions: ChannelVersions,
     ) -> tuple[Checkpoint, CheckpointMetadata, Listed]:
         whole = cast("Mapping[str, Any]", get_checkpoint_metadata(config, metadata))
-        for name in self._passed_keys[len(IDENTITY) :]:  # the inner saver will store it readable, whatever we do
-            if name in whole and not survives_json(whole[name]):
-                raise ConfigurationError(f"pass_config: {name!r} has a value that JSON columns change; pass it as text")
         sealed, sealed_metadata, listed = self._rows.checkpoint(at, checkpoint, whole, new_versions)
         return sealed, cast("CheckpointMetadata", sealed_metadata), listed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any, Literal, cast
 
@@ -42,7 +42,7 @@ class EncryptedStore(BaseStore):
 
     Args:
         inner: The store to wrap. It goes on to work as it did; what is written through the wrapper it cannot read.
-        keys: A `Key`, a `KeyProvider` such as `Keyring`, or a `Sealer`.
+        keys: A `Key`, a `KeyProvider` such as `Keyring`, or a `Sealer`, which has options of its own.
         serde: How values become bytes before they are sealed; langgraph's `JsonPlusSerializer` by default.
         searchable: Fields that ``search(filter=)`` finds inside the database by equality, without their being readable.
             Which items share a value can be seen.
@@ -54,8 +54,6 @@ class EncryptedStore(BaseStore):
             gives one. The ambient `encryption_context` where it is, or gives, None.
         required_context: Names that the encryption context must have, or nothing is written: ``("tenant_id",)``.
         require_context_to_read: Refuse to read where no encryption context is set: a search would return the items of all.
-        accept_contexts: Contexts that are read besides the expected one, e.g. ``({},)`` for items from before there were
-            tenants. Every tenant can read them.
         allow_plaintext: Moving in: items that were never encrypted are read, and with ``pseudonymous_names`` those under
             readable names too. **While this is on, nothing is promised against somebody who can write rows.**
         values: ``"plain"``: values come back as the plain store of that class would return them: dates as text from
@@ -88,7 +86,6 @@ class EncryptedStore(BaseStore):
         context: ContextSource | None = None,
         required_context: Iterable[str] = (),
         require_context_to_read: bool = False,
-        accept_contexts: Iterable[Mapping[str, str]] = (),
         allow_plaintext: bool = False,
         values: Literal["plain", "objects"] = "plain",
         audit: AuditListener | None = None,
@@ -109,11 +106,7 @@ class EncryptedStore(BaseStore):
         semantics = semantics_of(inner)
         fields = Fields.of(searchable, readable, semantics)
         self._sealer = make_sealer(
-            keys,
-            required_context=required_context,
-            require_context_to_read=require_context_to_read,
-            accept_contexts=accept_contexts,
-            audit=audit,
+            keys, required_context=required_context, require_context_to_read=require_context_to_read, audit=audit
         )
         if (fields.searchable or pseudonymous_names) and not isinstance(self._sealer.keys, SearchKeyProvider):
             raise ConfigurationError(

@@ -13,7 +13,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from encrypted_serde import ConfigurationError, Key, Keyring, WrongContext, encryption_context
+from encrypted_serde import ConfigurationError, Key, Keyring, Sealer, WrongContext, encryption_context
 from encrypted_serde.agent_server import UntrustedContext
 from encrypted_serde.agent_server.guard import TenantSaver
 from encrypted_serde.agent_server.trust import Trust
@@ -181,7 +181,8 @@ async def test_a_required_name_is_required_to_write_and_to_copy(server: Server) 
 
 
 async def test_a_thread_from_before_there_were_tenants_gets_one_where_such_threads_are_accepted(server: Server) -> None:
-    saver, elsewhere = server.saver(accept_contexts=({},)), server.saver(accept_contexts=({},))
+    server.keys = Sealer(server.keys, accept_contexts=({},))
+    saver, elsewhere = server.saver(), server.saver()
     server.serve("")
     await put(saver)
     await put(elsewhere)

@@ -37,6 +37,7 @@ def command(anchored, monkeypatch, capsys):
             run(["anchor", name, database, "--anchor", anchor, *options])
         return caught.value.code, capsys.readouterr().out
 
+    call.places = database, anchor
     return call
 
 

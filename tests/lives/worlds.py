@@ -24,7 +24,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
-from encrypted_serde import EncryptedSaver, EncryptedSerializer, Key, Keyring
+from encrypted_serde import EncryptedSaver, EncryptedSerializer, Key, Keyring, Sealer
 from encrypted_serde.maintenance import reencrypt, verify
 from tests import mariadb
 from tests.postgres import running_postgres, temporary_database
@@ -382,12 +382,14 @@ class OurWorld(World):
         self._wrapping: dict[str, Any] = {
             "verify_delta_history": rng.random() < 0.3,
             "context": rng.choice((None, None, {"tenant_id": "acme"})),
+        }
+        self._sealing: dict[str, Any] = {
             "cipher": rng.choice(("xaes-256-gcm", "xaes-256-gcm", "aes-256-gcm", "aes-256-eax")),
             "compression": rng.choice((None, "zstd")),
         }
         self._unbound = self.mode == "serde"
         if self._unbound and self._wrapping["context"]:  # what it wrote before had none
-            self._wrapping["accept_contexts"] = ({},)
+            self._sealing["accept_contexts"] = ({},)
         super().__init__(home)
 
     def open(self) -> BaseCheckpointSaver[Any]:
@@ -395,7 +397,8 @@ class OurWorld(World):
             return self.home.inner()
         if self.mode == "serde":
             return self.home.inner(EncryptedSerializer(self.keyring))
-        return EncryptedSaver(self.home.inner(), self.keyring, **self._switches, **self._options, **self._wrapping)
+        sealer = Sealer(self.keyring, **self._sealing)
+        return EncryptedSaver(self.home.inner(), sealer, **self._switches, **self._options, **self._wrapping)
 
     @property
     def keyring(self) -> Keyring:

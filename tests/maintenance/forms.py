@@ -19,7 +19,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START, StateGraph
 from psycopg.rows import dict_row
 
-from encrypted_serde import EncryptedSaver, EncryptedSerializer, Key, Keyring
+from encrypted_serde import EncryptedSaver, EncryptedSerializer, Key, Keyring, Sealer
 from tests import mariadb
 from tests.saver.graphs import run_until_asked, whole_graph
 
@@ -50,7 +50,7 @@ FORMS: dict[str, Wrap] = {
     "serde-old-key": _serde(EncryptedSerializer(OLD_KEY)),
     "serde-zstd-new-key": _serde(EncryptedSerializer(NEW_KEY, compression="zstd")),
     "saver-old-key": lambda saver: EncryptedSaver(saver, OLD_KEY, searchable_metadata=["user_email"]),
-    "saver-gcm-new-key": lambda saver: EncryptedSaver(saver, NEW_KEY, cipher="aes-256-gcm"),
+    "saver-gcm-new-key": lambda saver: EncryptedSaver(saver, Sealer(NEW_KEY, cipher="aes-256-gcm")),
 }
 """How each kind of thread is written, given a plain saver."""
 

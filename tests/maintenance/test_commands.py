@@ -90,9 +90,27 @@ def test_fail_on_takes_the_current_key_from_the_environment(run, keys: None, pla
     assert run("scan", place, "--fail-on", "old-key").code == LEFT
 
 
-@pytest.mark.parametrize("arguments", [("--fail-on", "everything"), ("--fail-on", "old-key")])
+@pytest.mark.parametrize(
+    "arguments", [("--fail-on", "everything"), ("--fail-on", "old-key"), ("--fail-on", ""), ("--fail-on", "legacy,")]
+)
 def test_fail_on_what_cannot_be_told_is_wrong_usage(run, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert run("scan", str(tmp_path / "any"), *arguments).code == 2
+
+
+@pytest.mark.parametrize("form", ["plaintext", "upstream-eax", "saver-old-key", "serde-old-key"])
+def test_fail_on_any_fails_on_every_kind(run, keys: None, place: str, form: str) -> None:
+    write_every_form(place, {form: FORMS[form]})
+    assert run("scan", place, "--fail-on", "any").code == LEFT
+    assert "OK: " not in run("scan", place).out
+
+
+def test_fail_on_any_means_an_old_key_only_where_a_current_one_is_known(run, place: str) -> None:
+    write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
+    result = run("scan", place, "--fail-on", "any")
+    assert result.code == 0
+    assert "OK: all values are encrypted and tied to their rows" in result.out
+    assert run("scan", place, "--fail-on", "any", "--current-key", NEW_KEY.id.hex()).code == LEFT
+    assert run("scan", place, "--fail-on", "any", "--current-key", OLD_KEY.id.hex()).code == 0
 
 
 def test_scan_json_is_what_the_function_gives(run, place: str) -> None:
@@ -145,7 +163,7 @@ def test_reencrypt_takes_every_key_that_it_needs(run, keys: None, place: str, tm
     result = run(*opened, *files)
     assert result.code == 0
     assert "admitted by a switch" in result.out
-    assert "all rows are as asked for" in result.out
+    assert f"done: every row is encrypted under key {NEW_KEY.id.hex()[:12]}" in result.out
     assert run("scan", place, "--fail-on", "plaintext,legacy,old-key,unbound,undecodable").code == 0
     assert run("verify", place).code == 0
     assert_same(replay_strictly(place), before)
@@ -382,7 +400,7 @@ def test_where_nobody_looks_no_line_is_broken(run, keys: None, tmp_path: Path, m
     assert any(line.startswith("rows: ") and "encryption contexts: " in line for line in shown.splitlines())
     nothing = run("reencrypt", place, "--thread", "no such thread")
     assert nothing.code == LEFT
-    assert "all rows are as asked for" not in nothing.out
+    assert "done: " not in nothing.out
     assert "no row was found" in nothing.err
 
 

@@ -245,7 +245,6 @@ def test_errors_never_show_the_password(postgres_url: str) -> None:
         {"cipher": "rot13"},
         {"compression": "gzip"},
         {"rate": 0},
-        {"page_rows": 0},
         {"legacy_keys": [b"short"]},
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import sqlite3
+import sys
 from pathlib import Path
 
 import psycopg
@@ -63,7 +64,10 @@ def test_a_full_disk_is_a_clear_error_and_changes_nothing_that_was_not_committed
     assert_same_end_state(place, before)
 
 
-def test_a_lost_connection_is_a_clear_error_and_the_next_run_goes_on(postgres_url: str) -> None:
+def test_a_lost_connection_is_a_clear_error_and_the_next_run_goes_on(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.reencrypt"], "PAGE_ROWS", 5)
     before = write_every_form(postgres_url, SOME)
     with psycopg.connect(postgres_url, autocommit=True) as other:
 
@@ -75,7 +79,7 @@ def test_a_lost_connection_is_a_clear_error_and_the_next_run_goes_on(postgres_ur
                 )
 
         with pytest.raises(DatabaseFailed, match="nothing is half written"):
-            reencrypt(postgres_url, BOTH, **EVERYTHING, page_rows=5, progress=cut)
+            reencrypt(postgres_url, BOTH, **EVERYTHING, progress=cut)
     assert_same_end_state(postgres_url, before)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from encrypted_serde import EncryptedSaver, encryption_context
+from encrypted_serde import EncryptedSaver, Sealer, encryption_context
 from encrypted_serde.maintenance import Line, Progress, reencrypt, scan
 from tests.maintenance.forms import (
     EVERYTHING,
@@ -52,7 +52,7 @@ def test_upstreams_rows_are_legacy(place: str) -> None:
 
 def test_key_cipher_compression_and_context_are_told_apart(place: str) -> None:
     with open_saver(place) as plain, encryption_context(tenant_id="acme"):
-        delta_graph(EncryptedSaver(plain, NEW_KEY, cipher="aes-256-gcm", compression="zstd")).invoke(
+        delta_graph(EncryptedSaver(plain, Sealer(NEW_KEY, cipher="aes-256-gcm", compression="zstd"))).invoke(
             {"log": ["a" * 500], "messages": []}, config_of("one")
         )
     found = scan(place, by_context=True).tally.lines

@@ -31,7 +31,10 @@ from tests.maintenance.processes import finish, start_worker
 from tests.maintenance.worker import TURNS, WRITERS, config_of, counting_graph
 
 
-def test_eight_writers_lose_nothing_while_everything_is_re_encrypted_around_them(place: str) -> None:
+def test_eight_writers_lose_nothing_while_everything_is_re_encrypted_around_them(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.reencrypt"], "PAGE_ROWS", 5)
     before = write_every_form(place, {"plaintext": FORMS["plaintext"]})
     for writer in range(WRITERS):
         with open_saver(place) as plain:
@@ -40,9 +43,9 @@ def test_eight_writers_lose_nothing_while_everything_is_re_encrypted_around_them
             counting_graph(plain).invoke({"log": ["before"]}, config_of(writer))
     worker = start_worker("write", place)
     assert worker.stdout.readline()
-    meanwhile = [reencrypt(place, BOTH, **EVERYTHING, page_rows=5) for _ in range(2)]
+    meanwhile = [reencrypt(place, BOTH, **EVERYTHING) for _ in range(2)]
     while worker.poll() is None and worker.stdout.readline():
-        meanwhile.append(reencrypt(place, BOTH, **EVERYTHING, page_rows=5))
+        meanwhile.append(reencrypt(place, BOTH, **EVERYTHING))
     assert finish(worker) == (0, "")
     assert sum(done.failed for done in meanwhile) == 0
     assert meanwhile[0].rewritten > 0
@@ -130,6 +133,7 @@ def test_rate_bounds_the_rows_that_are_rewritten_in_a_second(place: str, monkeyp
     pauses: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: 0.0, sleep=pauses.append)
     monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.reencrypt"], "time", clock)
-    done = reencrypt(place, BOTH, **EVERYTHING, rate=10, page_rows=7)
+    monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.reencrypt"], "PAGE_ROWS", 7)
+    done = reencrypt(place, BOTH, **EVERYTHING, rate=10)
     assert sum(pauses) == pytest.approx(done.rewritten / 10)
     assert max(pauses) <= 0.7

@@ -96,13 +96,13 @@ def main() -> int:
             progress=lambda progress: print(progress.rows, flush=True),
         )
         return 0
+    sys.modules[reencrypt.__module__].PAGE_ROWS = 3
     try:
         done = reencrypt(
             options.place,
             Keyring.from_env(),
             allow_plaintext=True,
             allow_unbound=True,
-            page_rows=3,
             progress=lambda progress: print(progress.rows, flush=True),
         )
     except EncryptedSerdeError as error:

@@ -281,7 +281,6 @@ def test_names_that_cannot_be_readable_or_searchable(key):
         {"searchable_metadata": ["es1"]},
         {"readable_metadata": ["user"], "searchable_metadata": ["user"]},
         {"searchable_metadata": ["source"]},
-        {"pass_config": ["user"], "searchable_metadata": ["user"]},
     ):
         with pytest.raises(ConfigurationError):
             EncryptedSaver(inner, key, **options)

@@ -8,7 +8,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer as UpstreamEncryptedSerializer
 
-from encrypted_serde import ConfigurationError, EncryptedSaver, EncryptedSerializer, MalformedEnvelope
+from encrypted_serde import EncryptedSaver, EncryptedSerializer, MalformedEnvelope
 from tests.saver.threads import make_checkpoint
 from tests.savers import sqlite_saver
 
@@ -73,13 +73,6 @@ def test_a_row_whose_id_is_no_text_is_malformed_and_audited(tmp_path, key):
         with pytest.raises(MalformedEnvelope):
             saver.get_tuple(CONFIG)
     assert [event.outcome for event in events if event.action == "refuse"] == ["MalformedEnvelope"]
-
-
-def test_a_passed_config_value_that_json_columns_would_change_is_refused_when_written(key):
-    saver = EncryptedSaver(InMemorySaver(), key, pass_config=["user_number"])
-    config = {"configurable": {**CONFIG["configurable"], "user_number": 1 << 60}}
-    with pytest.raises(ConfigurationError, match="user_number"):
-        saver.put(config, make_checkpoint(1, {}, {}), {"source": "loop"}, {})
 
 
 def test_one_deleted_write_of_the_input_makes_all_of_it_count_as_absent(tmp_path, key):

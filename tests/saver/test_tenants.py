@@ -15,6 +15,7 @@ from encrypted_serde import (
     ConfigurationError,
     EncryptedSaver,
     EncryptedSerializer,
+    Sealer,
     WrongContext,
     encryption_context,
 )
@@ -159,7 +160,7 @@ async def test_a_list_of_all_threads_passes_over_those_of_others(kind, saver_pla
         assert len([row async for row in _listed(acme, None, filter={"step": 3})]) == 1
         assert [row async for row in _listed(acme, None, filter={"step": 2})] == []
         assert len([row async for row in _listed(EncryptedSaver(inner, key), None)]) == 4
-        everybody = EncryptedSaver(inner, key, context=ACME, accept_contexts=[GLOBEX])
+        everybody = EncryptedSaver(inner, Sealer(key, accept_contexts=[GLOBEX]), context=ACME)
         assert len([row async for row in _listed(everybody, None)]) == 4
         with pytest.raises(WrongContext):  # in one thread nobody expects such a row
             [row async for row in _listed(acme, _config("thread-1"))]

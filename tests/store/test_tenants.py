@@ -99,7 +99,7 @@ def test_a_sealer_brings_its_contexts_along(inner: BaseStore, key: Key) -> None:
 @pytest.mark.parametrize("options", [{}, {"pseudonymous_names": True}, {"searchable": ("text",)}])
 def test_accepted_contexts_are_read_besides(inner: BaseStore, key: Key, options: dict[str, Any]) -> None:
     EncryptedStore(inner, key, **options).put(NOTES, "shared", {"text": "from before"})
-    store = EncryptedStore(inner, key, accept_contexts=({},), **options)
+    store = EncryptedStore(inner, Sealer(key, accept_contexts=({},)), **options)
     with encryption_context(tenant_id="acme"):
         store.put(NOTES, "own", {"text": "mine"})
         assert store.get(NOTES, "shared") is not None
