@@ -79,7 +79,7 @@ def served(handlers: str) -> Iterator[Service]:
 
 
 def _metadata() -> dict[str, str]:
-    return Trust(Keyring(primary=_KEY)).vouch(EncryptionContext.of(_CONTEXT))
+    return Trust(Keyring(primary=_KEY)).carried(EncryptionContext.of(_CONTEXT))
 
 
 def _after(data: Any, call: Callable[[Any], Any]) -> Callable[[], Any]:

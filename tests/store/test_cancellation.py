@@ -59,9 +59,13 @@ STORE_CALLS: dict[str, Callable[[EncryptedStore], Awaitable[Any]]] = {
 }
 
 
+SOON = 0.2
+"""Seconds after which a call is cancelled. A thread is at work long before, also on a busy machine."""
+
+
 async def by_task(call: Awaitable[Any]) -> None:
     task = asyncio.ensure_future(call)
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(SOON)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -69,19 +73,19 @@ async def by_task(call: Awaitable[Any]) -> None:
 
 async def by_wait_for(call: Awaitable[Any]) -> None:
     with pytest.raises((asyncio.TimeoutError, TimeoutError)):
-        await asyncio.wait_for(call, 0.01)
+        await asyncio.wait_for(call, SOON)
 
 
 async def by_timeout(call: Awaitable[Any]) -> None:
     if not hasattr(asyncio, "timeout"):
         pytest.skip("asyncio.timeout is new in Python 3.11")
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
+        async with asyncio.timeout(SOON):
             await call
 
 
 async def by_anyio(call: Awaitable[Any]) -> None:
-    with anyio.move_on_after(0.01) as scope:
+    with anyio.move_on_after(SOON) as scope:
         await call
     assert scope.cancelled_caught
 
