@@ -223,7 +223,7 @@ class Anchoring:
             rows = yield Page(Query(self._wiring.gated, None, None, {"run_id": run_id}))
             for found in rows:
                 try:
-                    yield Work(partial(self._opener.metadata, found, None), is_heavy=True)
+                    yield Work(partial(self._opener.listed, found, None), is_heavy=True)
                 except Exception:  # noqa: BLE001, S112  # it stays required, if the anchor knows it
                     continue
                 thread_id = str(found.config["configurable"]["thread_id"])

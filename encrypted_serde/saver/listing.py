@@ -107,9 +107,13 @@ class Lister:
         if _passes_over_others(asked) and self._opener.is_of_others(found, asked.context):
             return None
         self._opener.check_identity(asked.config, found, is_listed=True)
-        if query.rest and not semantics.matches(self._opener.metadata(found, asked.context), query.rest):
-            return None
-        opened = self._opener.checkpoint(found, asked.context)
+        if query.rest:
+            matching = self._opener.matching(found, asked.context, lambda given: semantics.matches(given, query.rest))
+            if matching is None:
+                return None
+            opened = matching
+        else:
+            opened = self._opener.checkpoint(found, asked.context)
         if asked.wanted and not semantics.matches(cast("Mapping[str, Any]", opened.metadata), asked.wanted):
             del opened  # error reporters show the variables of a frame
             raise WrongLocation("the database answered a filter with a row that does not match it")

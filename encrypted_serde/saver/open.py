@@ -158,18 +158,20 @@ class RowOpener:
         """
         with self._row(found, context) as at:
             reader = _Reader(self._wiring, at.context)
-            head = self._head(found, at, reader)
-            values = {} if head.row is None else self._values(head.row, reader)
-            writes = self._pending_writes(found.pending_writes, at, reader, is_proven=head.is_proven)
-            # From here on objects are built.
-            checkpoint = self._whole(found, at) if head.row is None else self._document(head.row, values, reader)
-            return CheckpointTuple(
-                found.config,
-                cast("Checkpoint", checkpoint),
-                cast("CheckpointMetadata", head.metadata()),
-                found.parent_config,
-                None if writes is None else [(write.task_id, write.channel, write.value()) for write in writes],
-            )
+            return self._opened(found, at, self._head(found, at, reader), reader)
+
+    def _opened(self, found: CheckpointTuple, at: At, head: _Head, reader: _Reader) -> CheckpointTuple:
+        values = {} if head.row is None else self._values(head.row, reader)
+        writes = self._pending_writes(found.pending_writes, at, reader, is_proven=head.is_proven)
+        # From here on objects are built.
+        checkpoint = self._whole(found, at) if head.row is None else self._document(head.row, values, reader)
+        return CheckpointTuple(
+            found.config,
+            cast("Checkpoint", checkpoint),
+            cast("CheckpointMetadata", head.metadata()),
+            found.parent_config,
+            None if writes is None else [(write.task_id, write.channel, write.value()) for write in writes],
+        )
 
     def tasks(self, found: CheckpointTuple, context: EncryptionContext | None) -> list[Task]:
         """Verifies and opens the pending writes of a row, by task."""
@@ -182,11 +184,14 @@ class RowOpener:
                 task.writes.append((write.channel, write.value()))
         return [*tasks.values()]
 
-    def metadata(self, found: CheckpointTuple, context: EncryptionContext | None) -> dict[str, Any]:
-        """Verifies a row's own fields and returns its metadata, without opening the values."""
+    def matching(
+        self, found: CheckpointTuple, context: EncryptionContext | None, matches: Callable[[Mapping[str, Any]], bool]
+    ) -> CheckpointTuple | None:
+        """Verifies a row's own fields, and opens the rest if its metadata match; else returns None."""
         with self._row(found, context) as at:
-            metadata: dict[str, Any] = self._head(found, at, _Reader(self._wiring, at.context)).metadata()
-            return metadata
+            reader = _Reader(self._wiring, at.context)
+            head = self._head(found, at, reader)
+            return self._opened(found, at, head, reader) if matches(head.metadata()) else None
 
     def listed(self, found: CheckpointTuple, context: EncryptionContext | None) -> None:
         """Verifies a row's own fields, and remembers what is listed for it."""

@@ -96,10 +96,10 @@ def _how(rng: Random, now: Now, **configurable: Any) -> _Run:
         "recursion_limit": rng.choice((4, 8, 12)),
     }
     options: dict[str, Any] = {"durability": rng.choice(("sync", "async", "exit"))}
-    if now.graph.form == "fan" and options["durability"] == "async":
-        options["durability"] = (
-            "sync"  # LangGraph hands over the set of a join that waits, and fills it while a thread stores it
-        )
+    # LangGraph hands over the set of a join that waits, and fills it while a thread stores it.
+    # A shallow saver deletes writes of all checkpoints but the one it stores and its parent: stored late, of the next one, too.
+    if options["durability"] == "async" and (now.graph.form == "fan" or now.plain.home.is_shallow):
+        options["durability"] = "sync"
     for moment in ("interrupt_before", "interrupt_after"):
         if rng.random() < 0.15:
             options[moment] = rng.choice(("*", [rng.choice(now.graph.nodes)]))

@@ -64,6 +64,13 @@ def places_of_memory(tmp_path: Path) -> Iterator[tuple[Home, Home]]:
 
 MENDED: dict[str, tuple[str, Life]] = {
     "a shallow saver has a delta channel": ("shallow-postgres", Life(1017, (Step("run", 2728164664),))),
+    "a task fails while a shallow saver stores": (
+        "shallow-postgres",
+        Life(
+            3018,
+            tuple(Step("run", seed) for seed in (1835239914, 638562852, 236622572, 1665958800, 2526817740)),
+        ),
+    ),
     "a thread with a stub is pruned": ("postgres", Life(1057, (Step("run", 691635923), Step("prune", 1393355353)))),
     "a state key is removed": (
         "memory",

@@ -82,10 +82,12 @@ class Home:
         calls: How its savers are called.
         address: What `verify` and `reencrypt` take; None where there is no database.
         copies: Whether threads can be copied in it.
+        is_shallow: Whether its savers keep the newest checkpoint of a thread alone.
     """
 
     tables: tuple[str, ...] = ()
     copies = True
+    is_shallow = False
 
     def __init__(self, calls: Calls, address: str | None = None) -> None:
         self.calls = calls
@@ -209,7 +211,7 @@ class PostgresHome(Home):
         parts = conninfo_to_dict(dsn)
         super().__init__(calls, f"postgresql:///{quote(str(parts.pop('dbname')))}?{urlencode(parts)}")
         self.copies = not shallow
-        self._shallow = shallow
+        self.is_shallow = shallow
         self._connection = psycopg.connect(dsn, **_CONNECTED)
         self._asynchronous: Any = None
         if isinstance(calls, AsyncCalls):
@@ -220,7 +222,7 @@ class PostgresHome(Home):
 
     def inner(self, serde: Any = None) -> BaseCheckpointSaver[Any]:
         saver: Any
-        if self._shallow:
+        if self.is_shallow:
             from langgraph.checkpoint.postgres.shallow import ShallowPostgresSaver
 
             return _quietly(lambda: ShallowPostgresSaver(self._connection, serde=serde))
@@ -256,14 +258,14 @@ class MariaDbHome(Home):
 
     def __init__(self, url: str, shallow: bool) -> None:
         super().__init__(Calls(), url)
-        self._shallow = shallow
+        self.is_shallow = shallow
         self._connection = mariadb.connect(url)
         self.inner().setup()
 
     def inner(self, serde: Any = None) -> BaseCheckpointSaver[Any]:
         from langgraph.checkpoint.mysql.pymysql import PyMySQLSaver, ShallowPyMySQLSaver
 
-        return _quietly(lambda: (ShallowPyMySQLSaver if self._shallow else PyMySQLSaver)(self._connection, serde=serde))
+        return _quietly(lambda: (ShallowPyMySQLSaver if self.is_shallow else PyMySQLSaver)(self._connection, serde=serde))
 
     def sql(self, statement: str, *parameters: Any) -> list[Any]:
         with self._connection.cursor() as cursor:
