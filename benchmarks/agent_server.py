@@ -38,12 +38,12 @@ async def _tenant(user: object, ctx: RequestContext) -> Mapping[str, str]:
 def direct_calls() -> dict[str, Callable[[], Any]]:
     """Gives a call of each handler of ours. With keys in memory they never wait, and so need no event loop to run on."""
     encryption = make_encryption(_KEY, context_from_user=_tenant)
-    ctx = RequestContext(metadata=dict(_metadata()))
+    metadata = _metadata()
 
     def call(handler: Any, data: Any) -> Callable[[], Any]:
         def run() -> Any:
             try:
-                handler(ctx, data).send(None)
+                handler(RequestContext(metadata=dict(metadata)), data).send(None)  # an encrypt handler changes it
             except StopIteration as end:
                 return end.value
             raise RuntimeError("the handler waited")

@@ -159,7 +159,7 @@ def reencrypt(
             opened.check_writable()
         run = _Run(opened, codec, report, selection, MetadataKeys(readable_metadata, searchable_metadata))
         run.to_the_end(rate, progress)
-    report.admitted = dict(codec.admission.admitted)
+    report.admitted = dict(+codec.admission.admitted)
     report.compared = ["what was rewritten opened in its place", "how every value is stored in the end, by types and headers"]
     report.not_compared = ["what was left as it is because it is as asked for: verify opens it"]
     report.finish()
@@ -224,8 +224,10 @@ class _Run:
         for row in rows:
             report.read += 1
             self._bytes += row.size
+            counts = self._codec.admission.counts()
             new = fenced(table, row, lambda: self._recoded(table, row))  # noqa: B023  # called at once
             if isinstance(new, Failure):
+                self._codec.admission.count_back(counts)  # it is left, and read again in the next pass
                 self._fail(new)
             elif new is not None:
                 changes.append((row, new))

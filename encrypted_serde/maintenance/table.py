@@ -137,8 +137,11 @@ class Table(ABC):
         return None
 
     def converts(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> bool:
-        """Says whether a row can be written in the form that is asked for."""
-        return not isinstance(fenced(self, row, lambda: self.recode(row, codec, metadata_keys)), Failure)
+        """Says whether a row can be written in the form that is asked for. Nothing of it is counted as admitted."""
+        counts = codec.admission.counts()
+        new = fenced(self, row, lambda: self.recode(row, codec, metadata_keys))
+        codec.admission.count_back(counts)
+        return not isinstance(new, Failure)
 
     @abstractmethod
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:

@@ -182,6 +182,15 @@ class Admission:
         elif kind == LEGACY:
             tell(self._sealer, AuditEvent("open", cipher=LEGACY_CIPHER, size=size))
 
+    def counts(self) -> tuple[Counter[str], Counter[str]]:
+        """Returns what was counted so far, for `count_back`."""
+        return self.admitted.copy(), self.plaintext_types.copy()
+
+    def count_back(self, counts: tuple[Counter[str], Counter[str]]) -> None:
+        """Forgets what was counted since: a row was read to try something, or failed. Its kind is not logged again."""
+        for counter, before in zip((self.admitted, self.plaintext_types), counts, strict=True):
+            counter.update({name: before[name] - number for name, number in counter.items()})
+
     def loads(self, serde: SerializerProtocol, admitted: Admitted) -> Any:
         """Deserialises what was admitted: strictly, unless an `EncryptedSerializer` of ours sealed it with its type.
 
