@@ -27,10 +27,10 @@ from psycopg.types.json import Jsonb
 
 from encrypted_serde import Key, Keyring
 from encrypted_serde.maintenance import Report, Selection, reencrypt, scan, verify
-from encrypted_serde.maintenance.database import OPEN, Paging, Row, Table
 from encrypted_serde.maintenance.json_checkpoints import JsonCheckpoints
 from encrypted_serde.maintenance.opening import open_database
 from encrypted_serde.maintenance.reencrypt import PAGE_ROWS
+from encrypted_serde.maintenance.table import OPEN, Paging, Row, Table
 from tests.savers import postgres_saver, sqlite_saver
 
 from .pairs import Effort, Sample

@@ -123,7 +123,7 @@ def selection_of(
     threads: list[str] | None, partition: str | None, since: str | None = None, sample: str | None = None
 ) -> Selection:
     """Reads which rows are meant."""
-    from ..maintenance.database import Selection
+    from ..maintenance.selection import Selection
 
     parts = None
     if partition is not None:

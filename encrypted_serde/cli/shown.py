@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from ..maintenance.database import Progress, ProgressListener
 from ..maintenance.report import Line, Report, is_current
+from ..maintenance.selection import Progress, ProgressListener
 from ..rows.stored import PLAINTEXT, SEALED, UNVOUCHED
 from .exits import EXIT_FOUND, EXIT_INTERRUPTED, failures
 

@@ -9,13 +9,13 @@
 * `scan`, `verify`, `reencrypt`, `expire`, `erasure`: the five things to do
 """
 
-from .database import Progress, Selection
 from .erased import ErasedRows, expire_erased
 from .erasure import ErasureProof, prove_erased
 from .expire import Expiration, expire
 from .reencrypt import Reencryption, reencrypt
 from .report import DatabaseFailed, Failure, Line, Report, Unconvertible
 from .scan import ScanReport, scan
+from .selection import Progress, Selection
 from .verify import Verification, verify
 
 __all__ = [

@@ -11,9 +11,10 @@ from ..rows.write import MetadataKeys
 from ..wrapping.inert import Inert, pack
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .codec import SAVER, Blocked, RowCodec, out_of_snapshot
-from .database import Column, Database, Row, Table
+from .database import Database
 from .json_checkpoints import JsonCheckpoints
 from .report import Seen
+from .table import Column, Row, Table
 
 _MAYBE_TEXT, _BYTES = (str, type(None)), (bytes, type(None))
 

@@ -25,9 +25,9 @@ from ..wrapping.search import search_token
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import DELTA_SNAPSHOT, TASKS
 from .codec import SAVER, Blocked, RowCodec, unpack_exactly
-from .database import Row, Table
 from .json_columns import parse_json, parse_metadata
 from .report import HiddenMetadata, Unconvertible
+from .table import Row, Table
 from .writes import Writes
 
 CHECKPOINT = "checkpoints.checkpoint"

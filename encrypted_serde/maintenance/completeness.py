@@ -21,8 +21,10 @@ from ..core.format import find_sealed
 from ..errors import ConfigurationError
 from .checkpoints import Checkpoints
 from .codec import RowCodec
-from .database import LOOK, OPEN, Database, Selection, Table, fenced
+from .database import Database
 from .report import Failure
+from .selection import Selection
+from .table import LOOK, OPEN, Table, fenced
 from .writes import Writes
 
 PAGE_ROWS = 1000

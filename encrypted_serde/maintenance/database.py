@@ -1,28 +1,21 @@
 """What every database has in common: rows are read page by page, and changed where they still are what was read.
 
-A backend (`sqlite`, `postgres`, `mysql`) knows one kind of database. A `Table` knows one kind of row: the types of its columns,
-how its values are stored, how it is opened and how it is written anew. To add a table, write a class with `Table.find` and put
-it into ``TABLES`` of the backends that can have it.
+A module (`sqlite`, `postgres`, `mysql`) knows one kind of database, and lists in ``TABLES`` the tables that it can have.
 """
 
 from __future__ import annotations
 
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime, timezone
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import ConfigurationError, MalformedEnvelope
-from ..rows.stored import Stored, find_typed
-from .report import DatabaseFailed, Failure, Seen
+from .report import DatabaseFailed
+from .selection import DATED, Selection, first_id
+from .table import LOOK, Column, Paging, Row, Table
 
 if TYPE_CHECKING:
     from ..core.keys import Key
-    from ..rows.write import MetadataKeys
-    from .codec import RowCodec
 
 TAIL = 24 << 10
 """So many last bytes hold the longest context, also where it stands as text."""
@@ -30,250 +23,8 @@ TAIL = 24 << 10
 SEALED_HEAD = 16
 """Within so many bytes a sealed value begins, in the snapshot of a delta channel or not."""
 
-PAGE_BYTES = 8 << 20
-"""Pages get shorter when their values are larger together."""
-
-READ_ROWS = 200
-"""Rows of a page that is only looked at."""
-
 INTERRUPTED = ". What was committed stays, nothing is half written; run the command again"
 """What a failure amounts to where a database was being written to."""
-
-THREAD = "thread_id"
-
-LOOK, OPEN, VERIFY = 0, 1, 2
-"""What rows are read for: values cut to `HEAD` and `TAIL`; whole; whole, and with the columns that only `verify` compares."""
-
-
-class Progress(NamedTuple):
-    """How far a command is.
-
-    Attributes:
-        table: The table it is in.
-        rows: Rows read so far, of all tables.
-        total: Rows of all tables, estimated; None where nobody knows.
-        bytes: Bytes read so far.
-        done: Rows rewritten or deleted so far.
-    """
-
-    table: str
-    rows: int
-    total: int | None
-    bytes: int
-    done: int = 0
-
-
-ProgressListener = Callable[[Progress], None]
-
-
-class Selection(NamedTuple):
-    """Which rows are meant.
-
-    Attributes:
-        threads: Only of these threads; of all where there are none. Items of stores belong to none.
-        since: Only of checkpoints not older than this, as far as their ids tell a time. Ids of items tell none.
-        sample: About this part of the rows, drawn anew each time.
-        partition: ``(3, 16)``: only threads (and namespaces of items) of the third of sixteen parts, so that as many processes
-            share the work.
-    """
-
-    threads: Sequence[str] = ()
-    since: datetime | None = None
-    sample: float = 1.0
-    partition: tuple[int, int] | None = None
-
-    def check(self) -> None:
-        """Raises ConfigurationError if it cannot be meant."""
-        if not 0 < self.sample <= 1:
-            raise ConfigurationError("a sample is more than 0 and at most 1 (100%)")
-        if self.partition and not 1 <= self.partition[0] <= self.partition[1]:
-            raise ConfigurationError("a partition is (number, of how many), such as (3, 16), counted from 1")
-
-    def described(self) -> dict[str, Any]:
-        """Returns it for a report."""
-        return {
-            "threads": [*self.threads],
-            "since": self.since and self.since.isoformat(),
-            "sample": self.sample,
-            "partition": self.partition and "/".join(map(str, self.partition)),
-        }
-
-
-class Column(NamedTuple):
-    """A column of a table.
-
-    Attributes:
-        name: Its name.
-        types: What may stand in it.
-        sql: What is selected for it, where that is not the column alone.
-        reading: From which of `LOOK`, `OPEN`, `VERIFY` on it is read.
-        is_large: Whether it holds the value, of which `LOOK` takes head and tail alone.
-    """
-
-    name: str
-    types: tuple[type, ...] = (str,)
-    sql: str = ""
-    reading: int = LOOK
-    is_large: bool = False
-
-
-class Row:
-    """A row that was read.
-
-    Attributes:
-        cells: What stood in it, by column. Anything may: `Table.checked` says whether it is what should.
-        place: By which it comes after the rows before it.
-        size: Bytes of its values.
-        stored: Its value, once it was parsed.
-    """
-
-    __slots__ = ("cells", "place", "size", "stored")
-
-    def __init__(self, cells: dict[str, Any], place: tuple[Any, ...], size: int) -> None:
-        self.cells, self.place, self.size = cells, place, size
-        self.stored: Stored | None = None
-
-    def value(self, column: str) -> Stored:
-        """Returns the value that is stored in a column beside its type. It is parsed once."""
-        if self.stored is None:
-            self.stored = find_typed(self.cells["type"], self.cells[column] or b"", self.size)
-        return self.stored
-
-
-class Table(ABC):
-    """One table of a database.
-
-    Args:
-        database: The database it is in.
-        columns: The columns it has there.
-
-    Attributes:
-        name: Its name.
-        key: Its primary key.
-        columns: What is read of a row, the primary key first.
-        changed: What `recode` gives new values for.
-        has_checkpoint_id: Whether it has a column of that name, which tells the time.
-        owner: The column that says which part of a partitioned run a row belongs to.
-        required: Columns without which a table of that name is somebody else's.
-        selects: SQL that its rows must meet; all of them where it is empty.
-    """
-
-    name: ClassVar[str]
-    key: tuple[str, ...]
-    columns: tuple[Column, ...]
-    changed: tuple[str, ...]
-    has_checkpoint_id = True
-    owner: ClassVar[str] = THREAD
-    required: ClassVar[frozenset[str]] = frozenset()
-    selects: ClassVar[str] = ""
-
-    def __init__(self, database: Database, columns: Collection[str]) -> None:
-        self.database = database
-
-    @property
-    def has_threads(self) -> bool:
-        """Whether its rows are those of a checkpointer, which belong to threads."""
-        return self.owner == THREAD
-
-    def key_of(self, row: Row) -> dict[str, Any]:
-        """Returns the primary key of a row, by column, for reports."""
-        shown = [*dict.fromkeys("checkpoint_ns" if name == self.database.namespace else name for name in self.key)]
-        return {name: row.cells[name] for name in shown}
-
-    def checked(self, row: Row) -> dict[str, Any]:
-        """Returns the cells of a row once their types are what they should be.
-
-        Raises:
-            MalformedEnvelope: If one is not.
-        """
-        types = self._types
-        for name, cell in row.cells.items():
-            if type(cell) not in types[name]:
-                raise MalformedEnvelope(f"column {name} holds {_KINDS.get(type(cell), 'something else')}")
-        return row.cells
-
-    @cached_property
-    def _types(self) -> dict[str, tuple[type, ...]]:
-        return {column.name: column.types for column in self.columns}
-
-    def weight(self, row: Row) -> int:
-        """Returns the size of what `recode` gives anew."""
-        return row.size
-
-    def mended(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
-        """Returns what a row that is sealed as it should be needs changed nevertheless; None if it may stay."""
-        return None
-
-    def converts(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> bool:
-        """Says whether a row can be written in the form that is asked for. Nothing of it is counted as admitted."""
-        counts = codec.admission.counts()
-        new = fenced(self, row, lambda: self.recode(row, codec, metadata_keys))
-        codec.admission.count_back(counts)
-        return not isinstance(new, Failure)
-
-    @abstractmethod
-    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
-        """Says how the values in a row are stored.
-
-        Args:
-            row: The row.
-            readable_keys: Keys of metadata, or fields of items, that may be readable; None where nobody asks about them.
-        """
-
-    @abstractmethod
-    def open(self, row: Row, codec: RowCodec) -> Any:
-        """Opens everything in a row, in its place.
-
-        Raises:
-            EncryptedSerdeError: If something does not open, does not hold, or is not admitted.
-        """
-
-    @abstractmethod
-    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
-        """Returns the new values of `changed`. Their size together compares with `weight`.
-
-        Raises:
-            EncryptedSerdeError: As `open` does, and if it cannot be written in the form that is asked for.
-        """
-
-
-_KINDS = {type(None): "NULL", str: "text", bytes: "bytes", int: "a number", float: "a number"}
-
-
-class Paging:
-    """Where one is in a table.
-
-    Args:
-        table: Which.
-        selection: Which of its rows.
-        reading: What for.
-        size: Rows of a page, at most.
-        condition: More SQL that rows must meet, and its parameters.
-        lock: Whether rows will be stored, and may be locked for that while their page is open.
-    """
-
-    def __init__(self, table: Table, selection: Selection, reading: int, *, size: int = READ_ROWS, lock: bool = False) -> None:
-        self.table, self.selection, self.reading = table, selection, reading
-        self.condition: tuple[str, tuple[Any, ...]] = ("", ())
-        self.lock = lock
-        self.size = self._limit = size
-        self.after: tuple[Any, ...] = ()
-        self.finished = False
-        self.columns = [column for column in table.columns if column.reading <= reading]
-        self.has_head = reading == LOOK and any(column.is_large for column in self.columns)
-        if self.has_head:  # its size is selected behind it
-            self.columns.sort(key=lambda column: column.is_large)
-        self.names = [column.name for column in self.columns]
-        heads = {column.name for column in self.columns if column.is_large and self.has_head}
-        self.sized = [name for name in self.names if name in table.changed and name != "type" and name not in heads]
-
-    def turn(self, rows: Sequence[Row], asked: int) -> None:
-        """Notes that these rows came when so many were asked for."""
-        self.finished = len(rows) < asked
-        if rows:
-            self.after = rows[-1].place
-        large = sum(row.size for row in rows) > PAGE_BYTES
-        self.size = max(1, self.size // 2) if large else min(self._limit, self.size * 2)
 
 
 class Database(ABC):
@@ -564,46 +315,6 @@ class Database(ABC):
             cursor.close()
 
 
-# --- ids that tell a time ---------------------------------------------------------------------------------------------
-
-DATED = "________-____-6___-____-____________"
-"""SQL pattern of the ids that LangGraph gives checkpoints: UUIDs of version 6, which sort by time."""
-
-_UUID_EPOCH = datetime(1582, 10, 15, tzinfo=timezone.utc)
-
-
-def first_id(moment: datetime) -> str:
-    """Returns the smallest id of a checkpoint of a time."""
-    delta = moment - _UUID_EPOCH
-    ticks = (delta.days * 86_400 + delta.seconds) * 10_000_000 + delta.microseconds * 10
-    return f"{ticks >> 28:08x}-{ticks >> 12 & 0xFFFF:04x}-6{ticks & 0xFFF:03x}-0000-000000000000"
-
-
-def part_of(owner: object, parts: int) -> int:
-    """Returns the part that a thread or a namespace belongs to, for databases that have no function for that."""
-    return zlib.crc32(str(owner).encode("utf-8", "surrogatepass")) % parts
-
-
-# --- fences -----------------------------------------------------------------------------------------------------------
-
-
 def begins_sealed(type_tag: str, position: str) -> str:
     """Returns SQL that says whether a value begins like a sealed one, given where its magic is: in a snapshot not first."""
     return f"(({type_tag} = 'bytes' AND {position} = 1) OR ({type_tag} = 'msgpack' AND {position} > 1))"
-
-
-def fenced(table: Table, row: Row, run: Callable[[], Any]) -> Any:
-    """Runs what concerns one row. Whatever that raises becomes one `Failure`, and never the end of a run.
-
-    Returns:
-        What it gave, or the failure.
-
-    Raises:
-        Exception: What the driver raises.
-    """
-    try:
-        return run()
-    except (DatabaseFailed, table.database.errors):
-        raise
-    except Exception as error:  # noqa: BLE001  # a row holds what somebody chose, and there is no list of what that can break
-        return Failure.of(table.name, table.key_of(row), error)

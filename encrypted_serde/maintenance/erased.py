@@ -10,10 +10,12 @@ from ..core.context import NO_CONTEXT
 from ..core.keys import Key, KeyProvider, as_key_provider
 from ..rows.stored import SEALED
 from .asked_keys import AskedKeys
-from .database import LOOK, Database, Paging, Progress, ProgressListener, Row, Selection, Table, fenced
+from .database import Database
 from .items import StoreItems
 from .opening import open_database
 from .report import Failure, Report
+from .selection import Progress, ProgressListener, Selection
+from .table import LOOK, Paging, Row, Table, fenced
 from .vectors import Vectors
 
 PAGE_ROWS = 100

@@ -12,11 +12,13 @@ from ..core.context import NO_CONTEXT, EncryptionContext
 from ..core.keys import KEY_SIZE, Key, KeyProvider, as_key_provider
 from ..errors import ConfigurationError, KeyErased, UnknownKey
 from ..rows.stored import PLAINTEXT, SEALED
-from .database import Database, ProgressListener, Row, Selection, Table
+from .database import Database
 from .items import StoreItems
 from .opening import open_database
 from .report import MAX_CONTEXTS, Report, Seen
 from .scan import Scanning, scan_opened
+from .selection import ProgressListener, Selection
+from .table import Row, Table
 from .vectors import Vectors
 
 READABLE = "readable"

@@ -27,10 +27,12 @@ from .blobs import Blobs
 from .checkpoints import Checkpoints
 from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase
-from .database import DATED, Database, Progress, ProgressListener, Selection, Table, first_id
+from .database import Database
 from .json_columns import parse_json
 from .opening import open_database
 from .report import FAILURES_KEPT, Failure, HiddenMetadata, Report
+from .selection import DATED, Progress, ProgressListener, Selection, first_id
+from .table import Table
 from .writes import Writes
 
 PAGE_ROWS = 100

@@ -41,9 +41,10 @@ from ..wrapping.stored_item import (
     path_of,
 )
 from .codec import ITEM, ITEM_VALUE, RowCodec
-from .database import Column, Database, Row, Table
+from .database import Database
 from .json_columns import parse_json
 from .report import Seen, Unconvertible
+from .table import Column, Row, Table
 
 _INTEGERS = range(-(1 << 63), 1 << 64)  # beyond these SqliteStore reads floats
 

@@ -20,9 +20,11 @@ from ..wrapping.upstream import TASKS
 from .checkpoints import CHECKPOINT, MAYBE_TEXT, WHOLE, Checkpoint, Checkpoints, is_before_sends_moved, without_sends
 from .classify import in_document, in_metadata
 from .codec import INLINED, METADATA, READABLE_PART, SAVER, RowCodec, as_msgpack, unpack_exactly
-from .database import OPEN, VERIFY, Column, Database, Paging, Row, Selection
+from .database import Database
 from .json_columns import as_json, parse_json, parse_metadata
 from .report import Seen, Unconvertible
+from .selection import Selection
+from .table import OPEN, VERIFY, Column, Paging, Row
 
 BOUND = "bound"
 """Type that databases report for a value in a row of its own that `EncryptedSaver` sealed."""

@@ -17,8 +17,9 @@ from ..errors import ConfigurationError
 from ..rows.stored import HEAD
 from .address import Address
 from .blobs import Blobs
-from .database import SEALED_HEAD, TAIL, Column, Database, Table, begins_sealed
+from .database import SEALED_HEAD, TAIL, Database, begins_sealed
 from .json_checkpoints import JsonCheckpoints
+from .table import Column, Table
 from .writes import Writes
 
 CONNECT_TIMEOUT = 30

@@ -16,9 +16,10 @@ from ..wrapping.upstream import DELTA_SNAPSHOT
 from .checkpoints import CHECKPOINT, JSON_CELL, MAYBE_TEXT, WHOLE, Checkpoints, is_before_sends_moved, without_sends
 from .classify import in_document, in_metadata
 from .codec import METADATA, SAVER, RowCodec, as_msgpack, unpack_exactly
-from .database import OPEN, VERIFY, Column, Database, Row
+from .database import Database
 from .json_columns import as_json, parse_json, parse_metadata
 from .report import Seen, Unconvertible
+from .table import OPEN, VERIFY, Column, Row
 
 
 class PackedCheckpoints(Checkpoints):

@@ -20,10 +20,12 @@ from ..rows.stored import HEAD
 from .address import Address
 from .blobs import Blobs
 from .codec import SAVER
-from .database import SEALED_HEAD, TAIL, Database, Selection, Table, begins_sealed
+from .database import SEALED_HEAD, TAIL, Database, begins_sealed
 from .items import StoreItems
 from .json_checkpoints import JsonCheckpoints
 from .report import DatabaseFailed
+from .selection import Selection
+from .table import Table
 from .writes import Writes
 
 CONNECT_TIMEOUT = 30

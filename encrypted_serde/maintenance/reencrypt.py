@@ -20,10 +20,12 @@ from ..rows.write import MetadataKeys
 from .blobs import Blobs
 from .checkpoints import Checkpoints
 from .codec import SAVER, Blocked, ContextOf, ItemFields, RowCodec, Switches, Target
-from .database import OPEN, Database, Paging, Progress, ProgressListener, Row, Selection, Table, fenced
+from .database import Database
 from .opening import open_database
 from .report import Failure, Report, Seen, Tally
 from .scan import Scanning, scan_opened
+from .selection import Progress, ProgressListener, Selection
+from .table import OPEN, Paging, Row, Table, fenced
 from .writes import Writes
 
 PAGE_ROWS = 100

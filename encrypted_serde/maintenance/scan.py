@@ -12,9 +12,11 @@ from ..core.keys import KeyProvider, current_key_id
 from ..errors import EncryptedSerdeError
 from ..rows.stored import NONE, PLAINTEXT, UNDECODABLE, Form
 from ..wrapping.inert import Inert
-from .database import LOOK, READ_ROWS, Database, Progress, ProgressListener, Row, Selection, Table, fenced
+from .database import Database
 from .opening import open_database
 from .report import Failure, Report, Seen, Tally
+from .selection import Progress, ProgressListener, Selection
+from .table import LOOK, READ_ROWS, Row, Table, fenced
 
 SAMPLE_CHARACTERS = 60
 """How much of a value a sample shows."""

@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 from ..core.format import SEALED_MAGIC
 from ..rows.stored import HEAD
 from .address import Address
-from .database import PAGE_BYTES, SEALED_HEAD, TAIL, Database, Paging, Row, Table, begins_sealed, part_of
+from .database import SEALED_HEAD, TAIL, Database, begins_sealed
 from .items import SqliteItems
 from .packed_checkpoints import PackedCheckpoints
 from .report import DatabaseFailed
+from .selection import part_of
+from .table import PAGE_BYTES, Paging, Row, Table
 from .writes import SqliteWrites
 
 logger = logging.getLogger(__name__)

@@ -12,10 +12,12 @@ from ..rows.stored import NONE
 from .checkpoints import Checkpoint
 from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase, Finding
-from .database import OPEN, READ_ROWS, VERIFY, Database, Progress, ProgressListener, Row, Selection, Table, fenced
+from .database import Database
 from .items import StoreItems
 from .opening import open_database
 from .report import Failure, Report
+from .selection import Progress, ProgressListener, Selection
+from .table import OPEN, READ_ROWS, VERIFY, Row, Table, fenced
 
 
 @dataclass

@@ -20,8 +20,10 @@ from ..rows.verify import open_write
 from ..rows.write import MetadataKeys
 from ..wrapping.upstream import NULL_TASK, TASKS
 from .codec import SAVER, Blocked, RowCodec
-from .database import OPEN, Column, Database, Paging, Row, Selection, Table
+from .database import Database
 from .report import Seen, Unconvertible
+from .selection import Selection
+from .table import OPEN, Column, Paging, Row, Table
 
 _TEXT, _MAYBE_TEXT, _BYTES = (str,), (str, type(None)), (bytes, type(None))
 _BATCH_DIGITS = 16

@@ -15,10 +15,12 @@ from ..maintenance.blobs import Blobs
 from ..maintenance.checkpoints import Checkpoint as OpenedCheckpoint
 from ..maintenance.checkpoints import Checkpoints
 from ..maintenance.codec import RowCodec, Switches
-from ..maintenance.database import OPEN, Database, Paging, Row, Selection, Table, fenced
+from ..maintenance.database import Database
 from ..maintenance.items import OpenedItem, StoreItems
 from ..maintenance.opening import open_database
 from ..maintenance.report import DatabaseFailed, Failure
+from ..maintenance.selection import Selection
+from ..maintenance.table import OPEN, Paging, Row, Table, fenced
 from ..maintenance.writes import Writes
 from ..rows.manifest import KEY as MANIFEST
 from ..wrapping.search import PREFIX as TOKEN_PREFIX

@@ -16,7 +16,7 @@ from ..audit import AuditListener
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError
 from ..maintenance.codec import Switches
-from ..maintenance.database import first_id
+from ..maintenance.selection import first_id
 from .anchoring import AnchoredThread, threads_gone
 from .finding import Findings, find
 from .looking import Looker

@@ -12,7 +12,7 @@ import pytest
 
 from encrypted_serde import ConfigurationError, EncryptedSaver
 from encrypted_serde.maintenance import Selection, expire, verify
-from encrypted_serde.maintenance.database import first_id
+from encrypted_serde.maintenance.selection import first_id
 from tests.maintenance import sql
 from tests.maintenance.forms import NEW_KEY, config_of, delta_graph, open_saver
 from tests.maintenance.processes import finish, start_worker

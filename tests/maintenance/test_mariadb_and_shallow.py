@@ -17,8 +17,9 @@ from psycopg.rows import dict_row
 
 from encrypted_serde import EncryptedSaver
 from encrypted_serde.maintenance import DatabaseFailed, expire, reencrypt, scan, verify
-from encrypted_serde.maintenance.database import OPEN, Paging, Selection
 from encrypted_serde.maintenance.opening import open_database
+from encrypted_serde.maintenance.selection import Selection
+from encrypted_serde.maintenance.table import OPEN, Paging
 from tests import mariadb
 from tests.maintenance import sql
 from tests.maintenance.forms import (

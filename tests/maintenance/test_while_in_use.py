@@ -13,8 +13,9 @@ import pytest
 from encrypted_serde import EncryptedSaver, EncryptedSerializer
 from encrypted_serde.maintenance import reencrypt, scan
 from encrypted_serde.maintenance.codec import RowCodec, Switches
-from encrypted_serde.maintenance.database import OPEN, Paging, Selection
 from encrypted_serde.maintenance.opening import open_database
+from encrypted_serde.maintenance.selection import Selection
+from encrypted_serde.maintenance.table import OPEN, Paging
 from encrypted_serde.rows.write import MetadataKeys
 from tests.maintenance.forms import (
     BOTH,

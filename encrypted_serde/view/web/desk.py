@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ...errors import EncryptedSerdeError
-from ...maintenance.database import Progress, Selection
 from ...maintenance.report import DatabaseFailed
 from ...maintenance.scan import scan
+from ...maintenance.selection import Progress, Selection
 from ..view import View
 
 ENOUGH = 20_000
