@@ -28,26 +28,27 @@ def test(session: nox.Session) -> None:
 @nox.session(python=["3.10", "3.12"])
 def test_lowest(session: nox.Session) -> None:
     """The tests with the oldest release of everything that we ask for: uv finds them in seconds, pip not within ten minutes."""
-    _install_by_uv(session, "--resolution", "lowest-direct")
+    _install_by_uv(session, ".[test]", "--resolution", "lowest-direct")
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session
 def prerelease(session: nox.Session) -> None:
     """The tests with the newest release of everything, pre-releases too: what will break next."""
-    _install_by_uv(session, "--prerelease", "allow", "--upgrade", "httpx<1")
+    _install_by_uv(session, ".[test]", "--prerelease", "allow", "--upgrade", "httpx<1")
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
 
 
 def _install_by_uv(session: nox.Session, *options: str) -> None:
+    """Installs what pip takes minutes to resolve."""
     session.install("uv")
-    session.run("uv", "pip", "install", "--python", session.virtualenv.location, "-e", ".[test]", *options)
+    session.run("uv", "pip", "install", "--python", session.virtualenv.location, "-e", *options)
 
 
 @nox.session
 def integrations(session: nox.Session) -> None:
     """The guides to libraries that the other tests do not install: deepagents, langmem."""
-    session.install("-e", ".[test-integrations]")
+    _install_by_uv(session, ".[test-integrations]")
     session.run("python", "-c", "import deepagents, langmem")
     session.run("python", "-m", "pytest", "tests/test_docs.py", "tests/view/test_agents.py", *session.posargs)
 
