@@ -26,12 +26,12 @@ def open_database(database: str | Path, *, write: bool) -> Iterator[Database]:
         DatabaseFailed: If it cannot be opened, is no database of a checkpointer or a store, or fails.
     """
     address = parse_address(database)
-    room = _room(address)
+    backend = _room(address)
     try:
-        with room.connect(address, write) as connection:
-            yield room(connection, address.label)
-    except room.errors as error:
-        raise DatabaseFailed(f"{address.label}: {room.says(error)}{INTERRUPTED if write else ''}") from None
+        with backend.connect(address, write) as connection:
+            yield backend(connection, address.label)
+    except backend.errors as error:
+        raise DatabaseFailed(f"{address.label}: {backend.says(error)}{INTERRUPTED if write else ''}") from None
 
 
 def _room(address: Address) -> Any:
