@@ -87,7 +87,7 @@ def find_typed(type_tag: object, data: bytes, size: int) -> Stored:
 
     Args:
         type_tag: As stored.
-        data: The value, or its first ``maintenance`` and last `database.TAIL` bytes.
+        data: The value, or its first and last bytes, as a scan reads them.
         size: Of the whole value.
     """
     if not isinstance(type_tag, str):
