@@ -30,7 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name = item.nodeid.removeprefix("tests/")
         if name.startswith(SLOW) or SERVERS & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
-        if name.startswith(ONE_WORKER):
+        if "[mariadb" in name:
+            item.add_marker(pytest.mark.xdist_group("mariadb"))
+        elif name.startswith(ONE_WORKER):
             item.add_marker(pytest.mark.xdist_group(name.partition("::")[0]))
 
 

@@ -40,11 +40,13 @@ def running_mariadb() -> Iterator[str]:
         raise MariaDbUnavailable(f"set {URL_VARIABLE}, or install mariadb-server")
     base = Path(tempfile.mkdtemp(prefix="es-my-"))
     user = ["--user=root"] if os.geteuid() == 0 else []
+    environment = {**os.environ, "TMPDIR": str(base)}  # its own: a server that starts deletes the temporary tables of others
     process: subprocess.Popen[bytes] | None = None
     try:
         subprocess.run(
             [install, f"--datadir={base / 'data'}", "--auth-root-authentication-method=normal", "--skip-test-db", *user],
             check=True,
+            env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -61,6 +63,7 @@ def running_mariadb() -> Iterator[str]:
                 "--skip-log-bin",
                 *user,
             ],
+            env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
