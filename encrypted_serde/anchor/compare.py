@@ -49,7 +49,7 @@ class Judged(NamedTuple):
     Attributes:
         row: The row.
         spot: Its name in the anchor.
-        standing: How its checkpoint stands.
+        standing: Whether its checkpoint is required, optional or gone.
         missing: Slots where a write must be and none is.
         stale: Writes that were replaced or deleted and are there all the same.
         unknown: Writes to enter when they are seen.

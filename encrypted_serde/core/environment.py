@@ -19,7 +19,7 @@ def read_texts(environ: Mapping[str, str], name: str, prefix: str) -> tuple[str,
     Args:
         environ: The environment.
         name: Of the variable.
-        prefix: How a text begins, to tell one that stands where a file or a command belongs.
+        prefix: How a text begins, to tell a key in place of a file or a command.
 
     Returns:
         The name of the variable that was set, for messages, and the texts: apart by commas or white space.

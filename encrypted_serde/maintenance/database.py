@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..core.keys import Key
 
 TAIL = 24 << 10
-"""So many last bytes hold the longest context, also where it stands as text."""
+"""So many last bytes hold the longest context, also where it is stored as text."""
 
 SEALED_HEAD = 16
 """Within so many bytes a sealed value begins, in the snapshot of a delta channel or not."""

@@ -26,7 +26,7 @@ _MAX_OWNERS = 1_000_000  # threads whose plaintext is told apart
 
 
 class Left(Protocol):
-    """What stands of some keys in a key store; see `tenants.erasure.Standing`."""
+    """What a key store holds of some keys; see `tenants.erasure.Standing`."""
 
     @property
     def store(self) -> str:

@@ -49,7 +49,7 @@ class Erasure:
 
 @dataclass(frozen=True)
 class Standing:
-    """What stands of some keys in a key store, all of which was looked through.
+    """What a key store holds of some keys, all of which was looked through.
 
     Attributes:
         store: Which store was asked.
