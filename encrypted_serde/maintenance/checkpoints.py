@@ -126,7 +126,8 @@ class Checkpoints(Table):
             raise PlaintextRefused("the checkpoint is sealed, and pending writes of it are not")
 
     def _writes(self) -> Writes:
-        return next(table for table in self.database.tables if isinstance(table, Writes))
+        writes: Writes = self.database.find(Writes)
+        return writes
 
     def unbound_writes(self) -> str:
         """Returns SQL that says whether a checkpoint has pending writes that are not ours."""

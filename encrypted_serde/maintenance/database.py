@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.format import SEALED_MAGIC
+from ..errors import ConfigurationError
 from ..rows.stored import HEAD
 from .report import DatabaseFailed
 from .selection import DATED, Selection, first_id
@@ -184,6 +185,44 @@ class Database(ABC):
         return "", ()
 
     # --- reading
+
+    def find(self, kind: type[Any]) -> Any:
+        """Returns its table of a kind; None if it has none."""
+        return next((table for table in self.tables if isinstance(table, kind)), None)
+
+    def require(self, kind: type[Any], otherwise: str) -> Any:
+        """Returns its table of a kind.
+
+        Raises:
+            ConfigurationError: If it has none; the message says so.
+        """
+        if (found := self.find(kind)) is None:
+            raise ConfigurationError(otherwise)
+        return found
+
+    def threads(
+        self, size: int, also: str = "", where: str = "1 = 1", parameters: Sequence[Any] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """Returns the id of each thread that has checkpoints, in order, page by page, and what else is asked for.
+
+        Args:
+            size: Threads of a page.
+            also: More SQL to select of the checkpoints of a thread, with a comma before it.
+            where: SQL that its checkpoints must meet.
+            parameters: Of both.
+        """
+        after: tuple[Any, ...] = ()
+        while True:
+            behind = f"AND t.thread_id > {self.thread_mark}" if after else ""
+            found = self.execute(
+                f"SELECT t.thread_id{also} FROM checkpoints AS t WHERE {where} AND {self.proper_thread} {behind} "  # noqa: S608
+                f"GROUP BY t.thread_id ORDER BY t.thread_id LIMIT {size}",
+                (*parameters, *after),
+            )
+            yield from found
+            if len(found) < size:
+                return
+            after = (found[-1][0],)
 
     def count(self, table: Table, selection: Selection) -> int | None:
         """Returns the number of rows, perhaps estimated; None if nobody knows."""
