@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -132,7 +133,7 @@ class EncryptedSerializer(JsonPlusSerializer):
             raise MalformedEnvelope("a stored value is a pair of type tag and bytes") from None
         if type(blob) is not bytes or type(type_tag) is not str:
             type_tag, blob = _plain_types(type_tag, blob)
-        if "+" not in type_tag or type_tag.endswith(_LEGACY_SUFFIX):
+        if not _is_sealed(type_tag):
             return self._admission.loads(self._inner, self._admission.admit(type_tag, blob))
         return self._inner.loads_typed(self._open(type_tag, blob))
 
@@ -151,6 +152,11 @@ class EncryptedSerializer(JsonPlusSerializer):
 
     def __repr__(self) -> str:
         return f"<EncryptedSerializer {summary(self._sealer, self._admission)}>"
+
+
+@lru_cache(maxsize=256)
+def _is_sealed(type_tag: str) -> bool:
+    return "+" in type_tag and not type_tag.endswith(_LEGACY_SUFFIX)
 
 
 def _plain_types(type_tag: object, blob: object) -> tuple[str, bytes]:

@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from encrypted_serde import EncryptedSerializer, Key
 from tests.postgres import running_postgres, temporary_database
-from tests.slow import ONE_WORKER, SERVERS, SLOW
+from tests.slow import SERVERS, SLOW, OneWorkerForAServer
 
 settings.register_profile("tests", deadline=None, print_blob=True)  # a busy machine is no reason to fail
 settings.load_profile("tests")
@@ -23,17 +23,18 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerForAServer:
+    """Starts each server once."""
+    return OneWorkerForAServer(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what `tests.slow` names."""
     for item in items:
         name = item.nodeid.removeprefix("tests/")
-        if name.startswith(SLOW) or SERVERS & {*getattr(item, "fixturenames", ())}:
+        if name.startswith(SLOW) or "[mariadb" in name or SERVERS & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
-        if "[mariadb" in name:
-            item.add_marker(pytest.mark.xdist_group("mariadb"))
-        elif name.startswith(ONE_WORKER):
-            item.add_marker(pytest.mark.xdist_group(name.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ carries the marker itself.
 
 from __future__ import annotations
 
+from xdist.scheduler import LoadScopeScheduling
+
 SLOW = (
     "agent_server/test_at_rest.py",
     "agent_server/test_erasure.py",
@@ -33,6 +35,7 @@ SLOW = (
     "test_examples.py::test_the_support",
     "test_extras.py",
     "test_optimised.py",
+    "test_plugin.py::test_it_passes",
     "test_strict_msgpack.py",
     "view/test_commands.py::test_view_serves",
     "view/test_values.py::test_a_value_of_too_many_parts",
@@ -54,5 +57,18 @@ ONE_WORKER = (
     "agent_server/test_tenants_by_header.py",
     "agent_server/test_tenants_by_user.py",
     "agent_server/test_grpc.py",
+    "view/test_browser.py",
 )
 """Modules whose tests share a server: all of one module run in one process, so that it starts once."""
+
+
+class OneWorkerForAServer(LoadScopeScheduling):  # type: ignore[misc]
+    """Spreads tests over the workers one by one, and keeps those together that share a server.
+
+    With pytest 9.2 the marker ``xdist_group`` of pytest-xdist 3.8 has no effect: the suffix that it adds to a name is lost.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        if "[mariadb" in nodeid:
+            return "mariadb"
+        return next((module for module in ONE_WORKER if nodeid.startswith(f"tests/{module}::")), nodeid)

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from ..core.binding import Place
 from ..core.bounded import Bounded
+from ..core.forks import start_anew_in_children
 from ..core.keys import Key, KeyProvider, as_key_provider
 from .compare import Judged, View
 from .entries import ABOUT_ITSELF, Anchor, Entry, Kind, id_bytes, id_of_now, pack_slots
-from .forks import start_anew_in_children
 from .ledger import Ledger, Standing, TaskSlot
 from .names import Names, Spot, open_names, reseal
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.keys import Key, KeyProvider
 from ..errors import AnchorError, ConfigurationError
-from .entries import Entry, Kind
-from .forks import start_anew_in_children
+from .entries import Entry
+from .table import COLUMNS, TableAnchor, reading
 
 if TYPE_CHECKING:
     import psycopg
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_COLUMNS = "thread, namespace, checkpoint, kind, task, batch, slots, known, number"
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {table} (
     number bigint GENERATED ALWAYS AS IDENTITY,
@@ -35,28 +33,16 @@ CREATE TABLE IF NOT EXISTS {table} (
 );
 CREATE INDEX IF NOT EXISTS {index} ON {table} (thread, namespace, checkpoint, kind);
 """
-# Not the column `number`: nobody is to choose when an entry was made.
-_GRANT = "GRANT SELECT, INSERT (thread, namespace, checkpoint, kind, task, batch, slots, known) ON {table} TO {role}"
-_INSERT = "INSERT INTO {table} (thread, namespace, checkpoint, kind, task, batch, slots, known) "
-_MARKS = f"SELECT {_COLUMNS} FROM {{table}} WHERE thread = $1 AND namespace = '' AND checkpoint = ''"  # noqa: S608
-_PLACE = f"{_MARKS} UNION ALL SELECT {_COLUMNS} FROM {{table}} WHERE thread = $1 AND namespace = $2"  # noqa: S608
-_HIGHEST = (
-    f"SELECT checkpoint FROM {{table}} WHERE thread = $1 AND namespace = $2 AND kind = {int(Kind.CHECKPOINT)} "  # noqa: S608
-    "ORDER BY checkpoint DESC LIMIT 1"
-)
+_GRANT = f"GRANT SELECT, INSERT ({COLUMNS}) ON {{table}} TO {{role}}"
+_INSERT = f"INSERT INTO {{table}} ({COLUMNS}) "
 _DELETIONS = (
     "SELECT greatest((SELECT coalesce(max(number), 0) FROM {{table}} WHERE thread = {0} AND namespace = '' "
     "AND checkpoint = ''), (SELECT coalesce(max(number), 0) FROM {{table}} WHERE thread = {0} AND namespace = {1} "
     "AND checkpoint = {2} AND kind IN (4, 5, 6)))"
 )
 _STATEMENTS = {
-    b"anchor_insert": f"WITH added AS ({_INSERT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)) "
-    + _DELETIONS.format("$1", "$2", "$3"),
-    b"anchor_newest": f"{_PLACE} AND checkpoint = ({_HIGHEST})",
-    b"anchor_thread": f"SELECT {_COLUMNS} FROM {{table}} WHERE thread = $1 ORDER BY number",  # noqa: S608
-    b"anchor_namespace": _PLACE,
-    b"anchor_checkpoint": f"{_PLACE} AND checkpoint = $3",
-    b"anchor_threads": "SELECT DISTINCT thread FROM {table}",
+    "insert": f"WITH added AS ({_INSERT} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)) " + _DELETIONS.format("$1", "$2", "$3"),
+    **reading("{table}", "$", "''"),
 }
 _INSERT_MANY = (
     f"WITH added AS ({_INSERT} SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[], %s::int2[], "  # noqa: S608
@@ -68,9 +54,6 @@ _INSERT_MANY = (
 _LOCK = 7_310_913_413  # of pg_advisory_xact_lock: two that create the table at once would fail
 _CONNECT_SECONDS = 10
 
-_left_to_the_parent: list[Any] = []
-"""Connections from before a fork: closing one in the child would end the parent's session."""
-
 
 @dataclass
 class _Waiting:
@@ -81,7 +64,7 @@ class _Waiting:
     error: AnchorError | None = None
 
 
-class PostgresAnchor:
+class PostgresAnchor(TableAnchor):
     """Keeps entries in a table of a Postgres database: another server than the checkpointer's, or at least another role.
 
     The application connects as a role that can insert and read, and neither change nor delete. The owner of the table makes it
@@ -113,21 +96,15 @@ class PostgresAnchor:
             raise ConfigurationError("conninfo: not a connection string that psycopg understands") from None
         self._options: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, **options}
         self._psycopg = psycopg
-        self.keys = keys
         self._table = table
         self._queue: deque[_Waiting] = deque()
         self._names = {"table": sql.Identifier(table), "index": sql.Identifier(f"{table}_places")}
-        self._lock = threading.Lock()
-        self._connection: psycopg.Connection[Any] | None = None
-        start_anew_in_children(self)
+        super().__init__(keys)
 
     def after_fork(self) -> None:
-        """Leaves the connection to the parent."""
-        self._lock = threading.Lock()
+        """Leaves the connection to the parent, and calls that wait to its threads."""
+        super().after_fork()
         self._queue = deque()
-        if self._connection is not None:
-            _left_to_the_parent.append(self._connection)
-            self._connection = None
 
     def setup(self, *, grant_to: str | None = None) -> None:
         """Makes an empty anchor if the table is not there. The first process that uses it draws its secret.
@@ -182,7 +159,7 @@ class PostgresAnchor:
         if len(rows) == 1:
             [(thread, namespace, checkpoint, kind, task, batch, slots, known)] = rows
             row = (thread, namespace, checkpoint, kind.to_bytes(2, "big"), task, batch, slots, known.to_bytes(8, "big"))
-            [[deletions]] = self._locked(lambda connection: self._fetch(connection, b"anchor_insert", row))
+            [[deletions]] = self._locked(lambda connection: self._fetch(connection, "insert", row))
             waiting[0].deletions = int.from_bytes(deletions, "big")
             return
         columns = [[*column] for column in zip(*rows, strict=True)]
@@ -191,46 +168,21 @@ class PostgresAnchor:
         for each, (number,) in zip(waiting, found, strict=True):
             each.deletions = number
 
-    def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
-        """As `Anchor.newest`: one indexed read."""
-        return self._read(b"anchor_newest", thread, namespace)
-
-    def entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
-        """As `Anchor.entries`."""
-        if namespace is None:
-            return self._read(b"anchor_thread", thread)
-        if checkpoint is None:
-            return self._read(b"anchor_namespace", thread, namespace)
-        return self._read(b"anchor_checkpoint", thread, namespace, checkpoint)
-
-    def threads(self) -> list[bytes]:
-        """As `Anchor.threads`."""
-        return [thread for (thread,) in self._run(lambda connection: self._fetch(connection, b"anchor_threads", ()))]
-
-    def close(self) -> None:
-        """Closes the connection. The next call makes another one."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
-
-    def __del__(self) -> None:
-        if getattr(self, "_connection", None) is not None:
-            self.close()
-
-    def _read(self, statement: bytes, *parameters: bytes) -> list[Entry]:
-        found = self._run(lambda connection: self._fetch(connection, statement, parameters))
+    def _entries(self, statement: str, *parameters: bytes) -> list[Entry]:
         number = int.from_bytes
         return [
             Entry(
                 thread, namespace, checkpoint, number(kind, "big"), task, batch, slots, number(known, "big"), number(own, "big")
             )
-            for thread, namespace, checkpoint, kind, task, batch, slots, known, own in found
+            for thread, namespace, checkpoint, kind, task, batch, slots, known, own in self._read(statement, *parameters)
         ]
 
-    def _fetch(self, connection: psycopg.Connection[Any], statement: bytes, parameters: Sequence[bytes]) -> list[list[bytes]]:
+    def _read(self, statement: str, *parameters: bytes) -> list[list[bytes]]:
+        return self._run(lambda connection: self._fetch(connection, statement, parameters))
+
+    def _fetch(self, connection: psycopg.Connection[Any], statement: str, parameters: Sequence[bytes]) -> list[list[bytes]]:
         """Runs a prepared statement straight through libpq: a fifth of the client's time that a cursor takes."""
-        result = connection.pgconn.exec_prepared(statement, parameters, [1] * len(parameters), 1)
+        result = connection.pgconn.exec_prepared(statement.encode(), parameters, [1] * len(parameters), 1)
         self._check(connection, result)
         return [[result.get_value(row, column) or b"" for column in range(result.nfields)] for row in range(result.ntuples)]
 
@@ -268,8 +220,9 @@ class PostgresAnchor:
             raise AnchorError(f"the anchor {self._table}: {_reason(error)}", retryable=retryable) from None
 
     def _connected(self) -> psycopg.Connection[Any]:
-        if self._connection is not None and not self._connection.closed:  # a broken one counts as closed
-            return self._connection
+        held: psycopg.Connection[Any] | None = self._connection
+        if held is not None and not held.closed:  # a broken one counts as closed
+            return held
         connection = self._psycopg.connect(**self._options, autocommit=True)
         try:
             [(found,)] = connection.execute("SELECT to_regclass(%s)", [self._names["table"].as_string()])
@@ -277,7 +230,7 @@ class PostgresAnchor:
                 message = f"there is no anchor {self._table} in this database: encrypted-serde anchor init begins one"
                 raise AnchorError(message, retryable=False)
             for name, statement in _STATEMENTS.items():
-                self._check(connection, connection.pgconn.prepare(name, self._sql(statement).as_bytes(connection)))
+                self._check(connection, connection.pgconn.prepare(name.encode(), self._sql(statement).as_bytes(connection)))
         except BaseException:
             connection.close()
             raise

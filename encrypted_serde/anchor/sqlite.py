@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 from ..core.keys import Key, KeyProvider
 from ..errors import AnchorError
-from .entries import Entry, Kind
-from .forks import start_anew_in_children
+from .entries import Entry
+from .table import COLUMNS, TableAnchor, reading
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS anchor_entries (
@@ -30,30 +29,17 @@ CREATE TABLE IF NOT EXISTS anchor_entries (
 CREATE INDEX IF NOT EXISTS anchor_places ON anchor_entries (thread, namespace, checkpoint, kind);
 """
 
-_COLUMNS = "thread, namespace, checkpoint, kind, task, batch, slots, known, number"
-_INSERT = (
-    "INSERT INTO anchor_entries (thread, namespace, checkpoint, kind, task, batch, slots, known) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
+_INSERT = f"INSERT INTO anchor_entries ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _HIGHEST = "SELECT coalesce(max(number), 0) FROM anchor_entries WHERE thread = ?1"
 _DELETIONS = (
     f"SELECT max(({_HIGHEST} AND namespace = x'' AND checkpoint = x''), "
     f"({_HIGHEST} AND namespace = ?2 AND checkpoint = ?3 AND kind IN (4, 5, 6)))"
 )
-_THREAD = f"SELECT {_COLUMNS} FROM anchor_entries WHERE thread = :thread"  # noqa: S608
-_PLACE = f"{_THREAD} AND namespace = x'' AND checkpoint = x'' UNION ALL {_THREAD} AND namespace = :namespace"
-"""The entries about a whole thread, and those of a namespace."""
-_NEWEST = (
-    f"{_PLACE} AND checkpoint = (SELECT checkpoint FROM anchor_entries WHERE thread = :thread "  # noqa: S608
-    f"AND namespace = :namespace AND kind = {int(Kind.CHECKPOINT)} ORDER BY checkpoint DESC LIMIT 1)"
-)
+_READING = reading("anchor_entries", "?", "x''")
 _BUSY_SECONDS = 30.0
 
-_left_to_the_parent: list[sqlite3.Connection] = []
-"""Connections from before a fork. SQLite forbids a child to use or to close them."""
 
-
-class SqliteAnchor:
+class SqliteAnchor(TableAnchor):
     """Keeps entries in a SQLite file, which `setup` or ``encrypted-serde anchor init`` makes.
 
     The file must be out of reach of everybody who can write the checkpointer's database: another directory with another owner,
@@ -68,18 +54,8 @@ class SqliteAnchor:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, keys: Key | KeyProvider | None = None) -> None:
+        super().__init__(keys)
         self.path = Path(path)
-        self.keys = keys
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        start_anew_in_children(self)
-
-    def after_fork(self) -> None:
-        """Leaves the connection to the parent."""
-        self._lock = threading.Lock()
-        if self._connection is not None:
-            _left_to_the_parent.append(self._connection)
-            self._connection = None
 
     def setup(self) -> None:
         """Makes an empty anchor if the file is not there. The first process that uses it draws its secret.
@@ -119,38 +95,9 @@ class SqliteAnchor:
                 connection.execute("COMMIT")
             return int(connection.execute(_DELETIONS, rows[0][:3]).fetchone()[0] or 0)
 
-    def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
-        """As `Anchor.newest`: one indexed read."""
-        return self._read(_NEWEST, thread=thread, namespace=namespace)
-
-    def entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
-        """As `Anchor.entries`."""
-        if namespace is None:
-            return self._read(f"{_THREAD} ORDER BY number", thread=thread)
-        if checkpoint is None:
-            return self._read(_PLACE, thread=thread, namespace=namespace)
-        statement = f"{_PLACE} AND checkpoint = :checkpoint"
-        return self._read(statement, thread=thread, namespace=namespace, checkpoint=checkpoint)
-
-    def threads(self) -> list[bytes]:
-        """As `Anchor.threads`."""
+    def _read(self, statement: str, *parameters: bytes) -> list[tuple[Any, ...]]:
         with self._cursor() as connection:
-            return [thread for (thread,) in connection.execute("SELECT DISTINCT thread FROM anchor_entries")]
-
-    def close(self) -> None:
-        """Closes the connection. The next call opens another one."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
-
-    def __del__(self) -> None:
-        if getattr(self, "_connection", None) is not None:
-            self.close()
-
-    def _read(self, statement: str, **parameters: bytes) -> list[Entry]:
-        with self._cursor() as connection:
-            return [Entry(*row) for row in connection.execute(statement, parameters)]
+            return connection.execute(_READING[statement], parameters).fetchall()
 
     @contextmanager
     def _cursor(self) -> Iterator[sqlite3.Connection]:

@@ -12,7 +12,8 @@ import typer
 
 from ..errors import ConfigurationError
 from .exits import EXIT_FOUND, failures
-from .options import Database, DatabaseName, Json, Keys, keys_of
+from .expanded import expanded
+from .options import Database, Keys
 
 if TYPE_CHECKING:
     from ..core.keys import KeyProvider
@@ -25,23 +26,23 @@ _Anchor = Annotated[str, typer.Option("--anchor", metavar="ANCHOR", help="A SQLi
 _Table = Annotated[str, typer.Option(metavar="NAME", help="The anchor's table, in Postgres.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the group of commands."""
+def anchor() -> typer.Typer:
+    """Returns the group of commands."""
     group = typer.Typer(no_args_is_help=True, help="Compares a database with its anchor.")
     for command in (init, status, accept, rekey):
-        group.command()(command)
-    app.add_typer(group, name="anchor")
+        group.command()(expanded(command))
+    return group
 
 
 def init(
     database: Database,
+    *,
     anchor: _Anchor,
     table: _Table = "anchor_entries",
     grant: Annotated[
         str | None, typer.Option(metavar="ROLE", help="Let this role of Postgres insert into the table and read it.")
     ] = None,
-    keys: Keys = None,
-    database_name: DatabaseName = None,
+    keys: Keys,
 ) -> None:
     """Makes the anchor, and enters the rows of the database.
 
@@ -61,7 +62,7 @@ def init(
             raise ConfigurationError("--grant is for an anchor in Postgres; a file's owner and mode say who writes it")
         with closing(open_anchor(anchor, table)) as opened:
             opened.setup(**({} if grant is None else {"grant_to": grant}))
-        with _opened(database, anchor, table, keys_of(keys, database_name), writes=True) as both:
+        with _opened(database, anchor, table, keys.provider(), writes=True) as both:
             broken: list[Failure] = []
             entered = threads = 0
             for thread_id in both.threads():
@@ -76,18 +77,18 @@ def init(
 
 def status(
     database: Database,
+    *,
     anchor: _Anchor,
     table: _Table = "anchor_entries",
-    keys: Keys = None,
-    database_name: DatabaseName = None,
-    as_json: Json = False,
+    keys: Keys,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Compares the database with the anchor, and changes neither.
 
     Exit codes: 0 they agree, 1 something failed, 2 wrong usage, 3 something is missing, was put back, does not open, or a
     deletion did not end.
     """
-    with failures(), _opened(database, anchor, table, keys_of(keys, database_name)) as both:
+    with failures(), _opened(database, anchor, table, keys.provider()) as both:
         found = _Found(both.findings())
     if as_json:
         print(json.dumps(found.document(), indent=2))
@@ -99,14 +100,14 @@ def status(
 
 def accept(
     database: Database,
+    *,
     anchor: _Anchor,
     table: _Table = "anchor_entries",
     thread: Annotated[
         list[str] | None, typer.Option("--thread", metavar="ID", help="Only this thread, or token. May be repeated.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    keys: Keys = None,
-    database_name: DatabaseName = None,
+    keys: Keys,
 ) -> None:
     """Accepts what status finds, after showing it.
 
@@ -116,7 +117,7 @@ def accept(
 
     Exit codes: 0 accepted, or nothing to accept, 1 something failed, 2 wrong usage, 3 the answer was no.
     """
-    with failures(), _opened(database, anchor, table, keys_of(keys, database_name), writes=True) as both:
+    with failures(), _opened(database, anchor, table, keys.provider(), writes=True) as both:
         found = _Found(both.findings(), thread)
         found.show()
         by_thread: dict[str, list[Finding]] = defaultdict(list)
@@ -131,7 +132,7 @@ def accept(
     print(f"accepted {accepted:,} findings in {len(by_thread):,} threads")
 
 
-def rekey(anchor: _Anchor, table: _Table = "anchor_entries", keys: Keys = None, database_name: DatabaseName = None) -> None:
+def rekey(anchor: _Anchor, table: _Table = "anchor_entries", *, keys: Keys) -> None:
     """Adds a copy of the anchor's secret for the primary key.
 
     Nothing is added if there is one. An application does the same when it starts.
@@ -141,7 +142,7 @@ def rekey(anchor: _Anchor, table: _Table = "anchor_entries", keys: Keys = None, 
     from ..anchor.names import reseal
 
     with failures(), closing(open_anchor(anchor, table)) as opened:
-        added = reseal(opened, keys_of(keys, database_name))
+        added = reseal(opened, keys.provider())
     print(
         "added a copy of the secret under the primary key" if added else "the secret has a copy under the primary key already"
     )

@@ -13,8 +13,18 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from . import anchor, erasure, expire, inspect, keys, reencrypt, scan, show, verify, view
+from .anchor import anchor
+from .erasure import prove_erased
 from .exits import EXIT_INTERRUPTED, EXIT_USAGE, redacted
+from .expanded import expanded
+from .expire import expire
+from .inspect import inspect
+from .keys import key_id, keygen
+from .reencrypt import reencrypt
+from .scan import scan
+from .show import find, show
+from .verify import verify
+from .view import view
 
 _UsageError: Any = typer.BadParameter.__base__
 
@@ -25,6 +35,8 @@ GROUPS = {
     "Evidence": ("prove-erased", "anchor"),
 }
 """The headings of ``--help``, and the commands below each."""
+
+_COMMANDS = (keygen, key_id, inspect, show, find, view, scan, verify, reencrypt, expire, prove_erased)
 
 
 class _Grouped(TyperGroup):
@@ -51,8 +63,9 @@ def make_app() -> typer.Typer:
         "nothing was there, 130 interrupted.",
     )
     app.callback()(_root)
-    for module in (keys, inspect, show, view, scan, verify, reencrypt, expire, anchor, erasure):
-        module.register(app)
+    for command in _COMMANDS:
+        app.command()(expanded(command))
+    app.add_typer(anchor(), name="anchor")
     return app
 
 

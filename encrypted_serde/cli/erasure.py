@@ -10,18 +10,14 @@ import typer
 
 from ..errors import ConfigurationError
 from .exits import failures
-from .options import AllowEmpty, Json, Keys, ReadableMetadata, ReportFile, keys_of
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("prove-erased")(prove_erased)
+from .options import Ending, Keys, KeysAt, ReadableMetadata
 
 
 def prove_erased(
     database: Annotated[
         str, typer.Argument(metavar="DATABASE", help="As for scan: a SQLite file or a URL. It may be a restored backup.")
     ],
+    *,
     key_id: Annotated[
         list[str] | None, typer.Option("--key-id", metavar="HEX", help="Id of a destroyed key, 64 hex digits. May be repeated.")
     ] = None,
@@ -31,11 +27,9 @@ def prove_erased(
             "--erasure", metavar="FILE", help="The record of an erasure, as JSON: erase(...).as_dict(). May be repeated."
         ),
     ] = None,
-    keys: Keys = None,
+    keys: KeysAt = None,
     readable_metadata: ReadableMetadata = None,
-    report: ReportFile = None,
-    as_json: Json = False,
-    allow_empty: AllowEmpty = False,
+    ending: Ending,
 ) -> None:
     """Shows that keys are destroyed and nothing can be read.
 
@@ -56,24 +50,18 @@ def prove_erased(
 
     with failures():
         ids = [*_of_options(key_id or []), *(one for file in erasure or [] for one in _of_record(file))]
-        provider = keys_of(keys, None)
+        provider = Keys(keys).provider()
     with running("prove-erased") as listener:
-        proof = prove(
-            database,
-            provider,
-            ids,
-            readable_metadata=readable_metadata or (),
-            allow_empty=allow_empty,
-            progress=listener,
-        )
-    if not as_json:
+        metadata, empty = readable_metadata or (), ending.allow_empty
+        proof = prove(database, provider, ids, readable_metadata=metadata, allow_empty=empty, progress=listener)
+    if not ending.as_json:
         show_tally(proof)
         print(f"asked: {proof.key_store}; {', '.join(proof.key_services)}")
         for name, number in proof.values.items():
             print(f"{number:,} values under key {name[:12]}")
         for outcome, number in proof.outcomes.items():
             print(f"{number:,} of them: {outcome}")
-    finish(proof, proof.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
+    finish(proof, proof.reasons(), ending)
 
 
 def _of_options(texts: list[str]) -> list[bytes]:

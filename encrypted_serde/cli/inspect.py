@@ -6,34 +6,21 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..core.claims import Claims
 from .exits import fail, failures
-
-if TYPE_CHECKING:
-    from .inspection import Inspection
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(inspect)
 
 
 def inspect(
     value: Annotated[
-        str,
-        typer.Argument(metavar="VALUE", help="Sealed text (es1.), hex, base64, a file, or - for standard input."),
+        str, typer.Argument(metavar="VALUE", help="Sealed text (es1.), hex, base64, a file, or - for standard input.")
     ],
     type_tag: Annotated[
         str | None,
         typer.Option(
-            "--type",
-            "-t",
-            metavar="TAG",
-            help="The type tag stored beside a blob. Sealed text and bytes carry their own.",
+            "--type", "-t", metavar="TAG", help="The type tag stored beside a blob. Sealed text and bytes carry their own."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -59,7 +46,7 @@ def inspect(
     with failures():
         found = inspect_value(_read(value), type_tag)
     if as_json:
-        print(json.dumps(found.as_dict(), indent=2))
+        print(json.dumps(found, indent=2))
     else:
         _show(found)
 
@@ -77,19 +64,14 @@ def _is_file(value: str) -> bool:
         return False
 
 
-def _show(found: Inspection) -> None:
+def _show(found: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
-    table = Table(
-        title=f"{found.form}, {found.total_bytes} bytes",
-        title_justify="left",
-        show_header=False,
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
+    title = f"{found['form']}, {found['total_bytes']} bytes"
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in _rows(found):
@@ -98,24 +80,19 @@ def _show(found: Inspection) -> None:
     console.print("The header is not authenticated: only opening the value with its key proves it.", style="yellow")
 
 
-def _rows(found: Inspection) -> list[tuple[str, str]]:
-    flags = [name for name, is_set in (("zstd", found.compressed), ("bound", found.bound)) if is_set]
-    return [
-        ("version", str(found.version)),
-        ("type tag", found.type_tag),
-        ("inner type", found.inner_type),
-        ("cipher", found.cipher),
-        ("key id", found.key_id),
-        ("context", _pairs(found.context)),
-        ("flags", ", ".join(flags) or "none"),
-        ("claims", _pairs(found.claims)),
-        ("header", f"{found.header_bytes} bytes"),
-        ("nonce", f"{found.nonce_bytes} bytes"),
-        ("ciphertext", f"{found.ciphertext_bytes} bytes" + (" (compressed plaintext)" if found.compressed else "")),
-        ("tag", f"{found.tag_bytes} bytes"),
-    ]
+def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    flags = [name for name, is_set in (("zstd", found["compressed"]), ("bound", found["bound"])) if is_set]
+    shown = {
+        **{name.replace("_", " "): str(found[name]) for name in ("version", "type_tag", "inner_type", "cipher", "key_id")},
+        "context": _pairs(found["context"]),
+        "flags": ", ".join(flags) or "none",
+        "claims": _pairs(found["claims"]),
+        **{name: f"{found[f'{name}_bytes']} bytes" for name in ("header", "nonce", "ciphertext", "tag")},
+    }
+    shown["ciphertext"] += " (compressed plaintext)" if found["compressed"] else ""
+    return [*shown.items()]
 
 
-def _pairs(pairs: Mapping[str, str] | Claims) -> str:
+def _pairs(pairs: Mapping[str, object]) -> str:
     # As Python literals: claims and contexts come from the writer of the row, and may hold control characters.
     return "\n".join(f"{name!r} = {value!r}" for name, value in pairs.items()) or "none"

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.ciphers import TAG_SIZE
-from ..core.claims import Claims
 from ..core.encoding import b64url_decode
 from ..core.format import FRONT, SEALED_MAGIC, SEALED_TEXT_PREFIX, VERSION, Sealed, find_sealed, nonce_size
 from ..errors import MalformedEnvelope, PlaintextRefused, UnsupportedCipher
@@ -23,56 +20,16 @@ _TEXT = frozenset(string.printable.encode("ascii"))
 _HEX = re.compile(r"(?:0x|\\x)?((?:[0-9a-fA-F]{2})+)|[xX]'((?:[0-9a-fA-F]{2})+)'")
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """What can be said of a sealed value without opening it. None of it is authenticated.
-
-    Attributes:
-        form: ``blob`` (its type tag is stored beside it), ``sealed bytes`` or ``sealed text`` (they carry it).
-        version: Of the wire format.
-        type_tag: Inner type and cipher, as stored.
-        inner_type: The format of the plaintext, e.g. ``msgpack``.
-        cipher: Name of the cipher.
-        key_id: Id of the key it was sealed under, 64 hex digits; compare with ``Key.id.hex()``.
-        context: The encryption context.
-        bound: Whether it belongs to one place.
-        claims: What a bound value says of its place.
-        compressed: Whether the plaintext is a zstd frame.
-        total_bytes: Size of the whole value, in bytes; of the text, for sealed text.
-        header_bytes: Size of version, flags and key id before the nonce, and of claims and context behind the tag.
-        nonce_bytes: Size of the nonce.
-        ciphertext_bytes: Size of the ciphertext without its tag: the plaintext's size, where it is not compressed.
-        tag_bytes: Size of the authentication tag.
-    """
-
-    form: str
-    version: int
-    type_tag: str
-    inner_type: str
-    cipher: str
-    key_id: str
-    context: Mapping[str, str]
-    bound: bool
-    claims: Claims
-    compressed: bool
-    total_bytes: int
-    header_bytes: int
-    nonce_bytes: int
-    ciphertext_bytes: int
-    tag_bytes: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns all attributes as types that JSON knows."""
-        return asdict(self)
-
-
-def inspect_value(value: bytes, type_tag: str | None = None) -> Inspection:
+def inspect_value(value: bytes, type_tag: str | None = None) -> dict[str, Any]:
     r"""Explains a sealed value in any form in which a database or a colleague may hand it over.
 
     Args:
         value: A blob or sealed bytes, raw; or as text sealed text, hex (``0x``, ``\x`` and ``X'...'`` as databases print it)
             or base64 in either alphabet. White space around text does not matter.
         type_tag: What is stored beside a blob. Not looked at for values that carry their own.
+
+    Returns:
+        What can be said without opening it, as types that JSON knows. None of it is authenticated.
 
     Raises:
         PlaintextRefused: If it is not a sealed value, or the type tag names no cipher.
@@ -86,7 +43,7 @@ def inspect_value(value: bytes, type_tag: str | None = None) -> Inspection:
     if text.startswith(SEALED_TEXT_PREFIX):
         if (sealed := find_sealed(text)) is None:
             raise PlaintextRefused(f"begins with {SEALED_TEXT_PREFIX!r} but is not sealed text: readers take it for plaintext")
-        return _inspect(sealed, "sealed text", len(text))
+        return _described(sealed, "sealed text", len(text))
     return _inspect_bytes(_decode(text), type_tag)
 
 
@@ -99,11 +56,11 @@ def _decode(text: str) -> bytes:
     return data
 
 
-def _inspect_bytes(data: bytes, type_tag: str | None) -> Inspection:
+def _inspect_bytes(data: bytes, type_tag: str | None) -> dict[str, Any]:
     if data.startswith(SEALED_MAGIC):
         if (sealed := find_sealed(data)) is None:
             raise PlaintextRefused("begins like sealed bytes but holds no type tag: readers take it for plaintext")
-        return _inspect(sealed, "sealed bytes", len(data))
+        return _described(sealed, "sealed bytes", len(data))
     if type_tag is None:
         raise MalformedEnvelope(
             "not sealed bytes or sealed text; if it is a blob, give the type tag that is stored beside it, "
@@ -115,25 +72,25 @@ def _inspect_bytes(data: bytes, type_tag: str | None) -> Inspection:
         raise UnsupportedCipher(
             f"{type_tag!r} was written by langgraph's own EncryptedSerializer; it names no key and no context"
         )
-    return _inspect(Sealed.of_blob(type_tag, data), "blob", len(data))
+    return _described(Sealed.of_blob(type_tag, data), "blob", len(data))
 
 
-def _inspect(sealed: Sealed, form: str, total: int) -> Inspection:
+def _described(sealed: Sealed, form: str, total: int) -> dict[str, Any]:
     head = sealed.head
-    return Inspection(
-        form=form,
-        version=VERSION,
-        type_tag=head.type_tag,
-        inner_type=head.inner_type,
-        cipher=head.cipher.NAME,
-        key_id=head.key_id.hex(),
-        context=dict(head.context.pairs),
-        bound=sealed.is_bound,
-        claims=dict(sealed.claims),
-        compressed=sealed.is_compressed,
-        total_bytes=total,
-        header_bytes=FRONT + sealed.tail_size,
-        nonce_bytes=nonce_size(head.cipher),
-        ciphertext_bytes=sealed.ciphertext_size,
-        tag_bytes=TAG_SIZE,
-    )
+    return {
+        "form": form,
+        "version": VERSION,
+        "type_tag": head.type_tag,
+        "inner_type": head.inner_type,
+        "cipher": head.cipher.NAME,
+        "key_id": head.key_id.hex(),
+        "context": dict(head.context.pairs),
+        "bound": sealed.is_bound,
+        "claims": dict(sealed.claims),
+        "compressed": sealed.is_compressed,
+        "total_bytes": total,
+        "header_bytes": FRONT + sealed.tail_size,
+        "nonce_bytes": nonce_size(head.cipher),
+        "ciphertext_bytes": sealed.ciphertext_size,
+        "tag_bytes": TAG_SIZE,
+    }

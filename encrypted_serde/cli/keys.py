@@ -13,12 +13,6 @@ from .exits import failures
 from .options import DatabaseName
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command()(keygen)
-    app.command("key-id")(key_id)
-
-
 def keygen(
     out: Annotated[
         Path | None,

@@ -9,49 +9,37 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from ..core.keys import KeyProvider
 from .exits import fail
-from .options import context_of, keys_of
+from .options import AnchorAt, Contexts, Keys, Plaintext, Unbound, context_of
 
 if TYPE_CHECKING:
     from ..view import Refused, View
 
-Actor = Annotated[str | None, typer.Option("--actor", metavar="NAME", help="Who looks. Default: the name of your account.")]
-Reason = Annotated[
-    str | None,
-    typer.Option("--reason", metavar="TEXT", help="Why. Required where ENCRYPTED_SERDE_REQUIRE_REASON=1 is set."),
-]
-AuditTo = Annotated[
-    Path | None, typer.Option("--audit", metavar="FILE", help="Append a JSON line about every look to this file, first.")
-]
-Masks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--mask",
-        metavar="WHAT",
-        help="Hide email,iban,card,phone,token, or what a regular expression matches. May be repeated. No anonymisation.",
-    ),
-]
 _NOT_YOURS = ("UnknownKey", "KeyErased", "WrongContext")
 
 
 class Looking(NamedTuple):
-    """What these options say."""
+    """What opens a database to look into it, who looks and why."""
 
-    keys: str | None = None
-    database_name: str | None = None
-    context: list[str] | None = None
-    anchor: str | None = None
-    actor: str | None = None
-    reason: str | None = None
-    audit: Path | None = None
-    mask: list[str] | None = None
-    plaintext: bool = False
-    unbound: bool = False
-
-    def provider(self) -> KeyProvider:
-        """Returns what to open with."""
-        return keys_of(self.keys, self.database_name)
+    keys: Keys = Keys()
+    context: Contexts = None
+    anchor: AnchorAt = None
+    actor: Annotated[str | None, typer.Option(metavar="NAME", help="Who looks. Default: the name of your account.")] = None
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why. Required where ENCRYPTED_SERDE_REQUIRE_REASON=1 is set.")
+    ] = None
+    audit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Append a JSON line about every look to this file, first.")
+    ] = None
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Hide email,iban,card,phone,token, or what a regular expression matches. May be repeated. No anonymisation.",
+        ),
+    ] = None
+    allow_plaintext: Plaintext = False
+    allow_unbound: Unbound = False
 
     def open(self, database: str) -> View:
         """Opens the database.
@@ -71,15 +59,15 @@ class Looking(NamedTuple):
                 anchor = stack.enter_context(closing(open_anchor(self.anchor)))
             view = open_view(
                 database,
-                self.provider(),
+                self.keys.provider(),
                 context=context,
                 actor=self.actor,
                 reason=self.reason,
                 audit=None if self.audit is None else AuditFile(self.audit, parse_address(database).label),
                 mask=_masks(self.mask or []),
                 anchor=anchor,
-                allow_plaintext=self.plaintext,
-                allow_unbound=self.unbound,
+                allow_plaintext=self.allow_plaintext,
+                allow_unbound=self.allow_unbound,
             )
             view.close_with(stack.pop_all())
         return view

@@ -1,4 +1,4 @@
-"""The options that several commands have, each written once, and what is read from them."""
+"""The options that several commands have, each written once, in groups that belong together, and what is read from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -30,50 +30,13 @@ Database = Annotated[
         "understood too. Passwords belong into PGPASSWORD or a password file.",
     ),
 ]
-Threads = Annotated[list[str] | None, typer.Option("--thread", metavar="ID", help="Only this thread. May be repeated.")]
-Partition = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N/M",
-        help="Only threads (of items: namespaces) of part N of M, so that M processes, on as many machines, share the work.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
-ReportFile = Annotated[
-    Path | None,
-    typer.Option("--report", metavar="FILE", callback=writable, help="Write the report to a file, as evidence (JSON)."),
-]
 AnchorAt = Annotated[
     str | None,
     typer.Option("--anchor", metavar="ANCHOR", help="The anchor of the database: a file, or the URL of a Postgres database."),
 ]
-AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help=f"Finding no row at all is fine, not exit code {EXIT_FOUND}.")]
-ReadableMetadata = Annotated[
+Contexts = Annotated[
     list[str] | None,
-    typer.Option("--readable-metadata", metavar="KEY", help="A metadata key that is readable on purpose. May be repeated."),
-]
-Plaintext = Annotated[
-    bool, typer.Option("--allow-plaintext", help="Take values that were never encrypted for what they seem, but never pickle.")
-]
-Unbound = Annotated[
-    bool, typer.Option("--allow-unbound", help="Take values of serde=EncryptedSerializer for where they stand.")
-]
-LegacyKeys = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--legacy-key-file",
-        metavar="FILE",
-        help="Take values of langgraph's own serializer, under the raw AES key in this file. May be repeated.",
-    ),
-]
-Keys = Annotated[
-    str | None,
-    typer.Option(
-        "--keys",
-        metavar="MODULE:NAME",
-        help="The key provider of the application, such as tenant_keys:keys, imported from the current directory. Default: "
-        "the keys of the environment.",
-    ),
+    typer.Option("--context", metavar="NAME=VALUE", help="The encryption context, a pair at a time. May be repeated."),
 ]
 DatabaseName = Annotated[
     str | None,
@@ -83,28 +46,109 @@ DatabaseName = Annotated[
         help="What Key.for_database was given for this database. Default: ENCRYPTED_SERDE_DATABASE.",
     ),
 ]
-Contexts = Annotated[
-    list[str] | None,
-    typer.Option("--context", metavar="NAME=VALUE", help="The encryption context, a pair at a time. May be repeated."),
+KeysAt = Annotated[
+    str | None,
+    typer.Option(
+        "--keys",
+        metavar="MODULE:NAME",
+        help="The key provider of the application, such as tenant_keys:keys, imported from the current directory. Default: "
+        "the keys of the environment.",
+    ),
 ]
-ByKey = Annotated[bool, typer.Option("--by-key", help="A line for each key, however many there are.")]
-ByContext = Annotated[bool, typer.Option("--by-context", help="A line for each encryption context.")]
+Plaintext = Annotated[
+    bool, typer.Option("--allow-plaintext", help="Take values that were never encrypted for what they seem, but never pickle.")
+]
+ReadableMetadata = Annotated[
+    list[str] | None,
+    typer.Option("--readable-metadata", metavar="KEY", help="A metadata key that is readable on purpose. May be repeated."),
+]
+Unbound = Annotated[
+    bool, typer.Option("--allow-unbound", help="Take values of serde=EncryptedSerializer for where they stand.")
+]
 
 
-def keys_of(keys: str | None, database_name: str | None) -> KeyProvider:
-    """Returns the keys that a command works with: those of the application, or of the environment.
+class Keys(NamedTuple):
+    """Which keys a command works with: those of the application, or of the environment."""
 
-    Raises:
-        ConfigurationError: If there are none, or the application's cannot be imported.
-    """
-    if keys is None:
-        return Keyring.from_env(database=database_name)
-    found = _imported(keys)
-    if database_name is None:
-        return as_key_provider(found)
-    if isinstance(found, (Key, Keyring)):
-        return as_key_provider(found.for_database(database_name))
-    raise ConfigurationError("--database-name: the provider of --keys has keys of its own for each of its databases")
+    keys: KeysAt = None
+    database_name: DatabaseName = None
+
+    def provider(self) -> KeyProvider:
+        """Returns the keys.
+
+        Raises:
+            ConfigurationError: If there are none, or the application's cannot be imported.
+        """
+        if self.keys is None:
+            return Keyring.from_env(database=self.database_name)
+        found = _imported(self.keys)
+        if self.database_name is None:
+            return as_key_provider(found)
+        if isinstance(found, (Key, Keyring)):
+            return as_key_provider(found.for_database(self.database_name))
+        raise ConfigurationError("--database-name: the provider of --keys has keys of its own for each of its databases")
+
+
+class Rows(NamedTuple):
+    """Which rows are meant."""
+
+    thread: Annotated[list[str] | None, typer.Option("--thread", metavar="ID", help="Only this thread. May be repeated.")] = (
+        None
+    )
+    partition: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N/M",
+            help="Only threads (of items: namespaces) of part N of M, so that M processes, on as many machines, "
+            "share the work.",
+        ),
+    ] = None
+
+    def selection(self, since: str | None = None, sample: str | None = None) -> Selection:
+        """Reads which rows are meant, and of these perhaps only new ones, or a share."""
+        from ..maintenance.selection import Selection
+
+        parts = None
+        if self.partition is not None:
+            match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", self.partition)
+            if not match or not 1 <= int(match[1]) <= int(match[2]):
+                raise typer.BadParameter("N/M, counted from 1, such as 3/16", param_hint="--partition")
+            parts = (int(match[1]), int(match[2]))
+        moment = None if since is None else moment_of(since, "--since")
+        return Selection(tuple(self.thread or ()), moment, _share_of(sample), parts)
+
+
+class Switches(NamedTuple):
+    """What is taken although nothing proves it."""
+
+    allow_plaintext: Plaintext = False
+    allow_unbound: Unbound = False
+    legacy_key_file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--legacy-key-file",
+            metavar="FILE",
+            help="Take values of langgraph's own serializer, under the raw AES key in this file. May be repeated.",
+        ),
+    ] = None
+
+    def options(self) -> dict[str, Any]:
+        """Returns these options as `verify` and `reencrypt` take them. Reads the files of raw keys."""
+        legacy_keys = [file.read_bytes().rstrip(b"\r\n") for file in self.legacy_key_file or ()]
+        return {"allow_plaintext": self.allow_plaintext, "allow_unbound": self.allow_unbound, "legacy_keys": legacy_keys}
+
+
+class Ending(NamedTuple):
+    """What becomes of the report, and whether finding nothing is fine."""
+
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE", callback=writable, help="Write the report to a file, as evidence (JSON)."),
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help=f"Finding no row at all is fine, not exit code {EXIT_FOUND}.")
+    ] = False
 
 
 def _imported(name: str) -> Key | KeyProvider:
@@ -119,23 +163,12 @@ def _imported(name: str) -> Key | KeyProvider:
     return found
 
 
-def selection_of(
-    threads: list[str] | None, partition: str | None, since: str | None = None, sample: str | None = None
-) -> Selection:
-    """Reads which rows are meant."""
-    from ..maintenance.selection import Selection
-
-    parts = None
-    if partition is not None:
-        if not (match := re.fullmatch(r"(\d{1,6})/(\d{1,6})", partition)) or not 1 <= int(match[1]) <= int(match[2]):
-            raise typer.BadParameter("N/M, counted from 1, such as 3/16", param_hint="--partition")
-        parts = (int(match[1]), int(match[2]))
-    share = 1.0
-    if sample is not None:
-        if not (match := re.fullmatch(r"(\d+(?:\.\d+)?)%", sample)) or not 0 < float(match[1]) <= 100:
-            raise typer.BadParameter("a percentage above 0, such as 1% or 0.5%", param_hint="--sample")
-        share = float(match[1]) / 100
-    return Selection(tuple(threads or ()), None if since is None else moment_of(since, "--since"), share, parts)
+def _share_of(sample: str | None) -> float:
+    if sample is None:
+        return 1.0
+    if not (match := re.fullmatch(r"(\d+(?:\.\d+)?)%", sample)) or not 0 < float(match[1]) <= 100:
+        raise typer.BadParameter("a percentage above 0, such as 1% or 0.5%", param_hint="--sample")
+    return float(match[1]) / 100
 
 
 def moment_of(text: str, option: str) -> datetime:
@@ -147,11 +180,6 @@ def moment_of(text: str, option: str) -> datetime:
     except (ValueError, OverflowError):
         raise typer.BadParameter("so long ago (30d, 12h, 90m, 4w) or a date (2026-01-31)", param_hint=option) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-
-
-def legacy_keys_of(files: list[Path] | None) -> list[bytes]:
-    """Reads the files of raw keys."""
-    return [file.read_bytes().rstrip(b"\r\n") for file in files or ()]
 
 
 def context_of(given: list[str]) -> Mapping[str, str]:

@@ -7,36 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import failures
-from .options import (
-    AllowEmpty,
-    Database,
-    DatabaseName,
-    Json,
-    Keys,
-    LegacyKeys,
-    Partition,
-    Plaintext,
-    ReadableMetadata,
-    ReportFile,
-    Threads,
-    Unbound,
-    context_of,
-    keys_of,
-    legacy_keys_of,
-    selection_of,
-)
+from .options import Database, Ending, Keys, ReadableMetadata, Rows, Switches, context_of
 
 if TYPE_CHECKING:
     from ..maintenance import Reencryption
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(reencrypt)
-
-
 def reencrypt(
     database: Database,
+    *,
     to: Annotated[
         str,
         typer.Option(
@@ -46,9 +25,7 @@ def reencrypt(
         ),
     ] = "saver",
     decrypt: Annotated[bool, typer.Option("--decrypt", help="Leave: bring everything back to plaintext.")] = False,
-    allow_plaintext: Plaintext = False,
-    allow_unbound: Unbound = False,
-    legacy_key_file: LegacyKeys = None,
+    switches: Switches,
     cipher: Annotated[
         str | None, typer.Option(metavar="NAME", help="Seal with this cipher; by default each keeps its own.")
     ] = None,
@@ -71,15 +48,11 @@ def reencrypt(
         list[str] | None,
         typer.Option(metavar="FIELD", help="A field of a store's items that gets a search token. May be repeated."),
     ] = None,
-    thread: Threads = None,
-    partition: Partition = None,
+    rows: Rows,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
     rate: Annotated[float | None, typer.Option(metavar="ROWS", help="Rewrite so many rows a second at most.")] = None,
-    keys: Keys = None,
-    database_name: DatabaseName = None,
-    report: ReportFile = None,
-    as_json: Json = False,
-    allow_empty: AllowEmpty = False,
+    keys: Keys,
+    ending: Ending,
 ) -> None:
     """Seals anew what is not sealed as it should be.
 
@@ -103,12 +76,12 @@ def reencrypt(
     """
     if to not in ("saver", "serde"):
         raise typer.BadParameter("choose saver or serde", param_hint="--to")
-    selection = selection_of(thread, partition)
+    selection = rows.selection()
     from ..maintenance.reencrypt import reencrypt as reencrypt_database
     from .shown import finish, running, show_admitted, show_rate, show_tally
 
     with failures():
-        provider = keys_of(keys, database_name)
+        provider = keys.provider()
     with running("reencrypt") as listener:
         done = reencrypt_database(
             database,
@@ -116,9 +89,7 @@ def reencrypt(
             target="plaintext" if decrypt else to,
             cipher=cipher,
             compression=compression,
-            allow_plaintext=allow_plaintext,
-            allow_unbound=allow_unbound,
-            legacy_keys=legacy_keys_of(legacy_key_file),
+            **switches.options(),
             context=context_of(context or []),
             readable_metadata=readable_metadata or (),
             searchable_metadata=searchable_metadata or (),
@@ -129,14 +100,14 @@ def reencrypt(
             rate=rate,
             progress=listener,
         )
-    if not as_json:
+    if not ending.as_json:
         show_tally(done)
         show_admitted(done.admitted)
         would = "would be " if dry_run else ""
         show_rate(done, f"{done.rewritten:,} rows {would}rewritten, {done.overtaken:,} changed by others meanwhile, all read")
         if not done.left and not done.failed and not done.is_empty:
             print(f"done: {_result(done, 'plaintext' if decrypt else to)}")
-    finish(done, done.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
+    finish(done, done.reasons(), ending)
 
 
 def _result(done: Reencryption, target: str) -> str:

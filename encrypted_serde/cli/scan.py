@@ -10,20 +10,7 @@ import typer
 
 from ..core.keys import KeyProvider
 from .exits import EXIT_FOUND, failures
-from .options import (
-    AllowEmpty,
-    ByContext,
-    ByKey,
-    Database,
-    DatabaseName,
-    Json,
-    Keys,
-    Partition,
-    ReportFile,
-    Threads,
-    keys_of,
-    selection_of,
-)
+from .options import Database, Ending, Keys, Rows
 
 SAMPLES = 3
 """Samples of each kind that ``--show-samples`` shows."""
@@ -37,15 +24,10 @@ PROBLEMS = ("plaintext", "legacy", "old-key", "unbound", "undecodable")
 _KEY_VARIABLES = ("ENCRYPTED_SERDE_KEY", "ENCRYPTED_SERDE_KEY_FILE", "ENCRYPTED_SERDE_KEY_COMMAND")
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(scan)
-
-
 def scan(
     database: Database,
-    thread: Threads = None,
-    partition: Partition = None,
+    *,
+    rows: Rows,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -69,16 +51,13 @@ def scan(
             help="A metadata key, or a field of items, that is readable on purpose. May be repeated.",
         ),
     ] = None,
-    by_key: ByKey = False,
-    by_context: ByContext = False,
+    by_key: Annotated[bool, typer.Option("--by-key", help="A line for each key, however many there are.")] = False,
+    by_context: Annotated[bool, typer.Option("--by-context", help="A line for each encryption context.")] = False,
     show_samples: Annotated[
         bool, typer.Option("--show-samples", help="Show a few values of each kind, shortened: plaintext in plaintext.")
     ] = False,
-    keys: Keys = None,
-    database_name: DatabaseName = None,
-    report: ReportFile = None,
-    as_json: Json = False,
-    allow_empty: AllowEmpty = False,
+    keys: Keys,
+    ending: Ending,
 ) -> None:
     """Says how every value is stored, without a key.
 
@@ -97,10 +76,10 @@ def scan(
     kinds = _kinds(fail_on)
     given = _current_keys(current_key or [])
     with failures():
-        current = None if given else _current_provider(keys, database_name)
+        current = None if given else _current_provider(keys)
     if "old-key" in kinds and fail_on != ANY and not given and current is None:
         raise typer.BadParameter("old-key needs --current-key, --keys or ENCRYPTED_SERDE_KEY", param_hint="--fail-on")
-    selection = selection_of(thread, partition)
+    selection = rows.selection()
     from ..maintenance.scan import scan as scan_database
     from .shown import finish, running, show_problems, show_tally
 
@@ -116,11 +95,11 @@ def scan(
             progress=listener,
         )
     problems = found.problems()
-    if not as_json:
+    if not ending.as_json:
         show_tally(found, by_key=by_key)
         show_problems(found, problems)
     reasons = found.reasons() + [f"{problems[kind]:,} values are {kind}" for kind in kinds if problems[kind]]
-    finish(found, reasons, as_json=as_json, to_file=report, allow_empty=allow_empty)
+    finish(found, reasons, ending)
 
 
 def _kinds(fail_on: str | None) -> tuple[str, ...]:
@@ -144,6 +123,6 @@ def _current_keys(given: list[str]) -> list[str]:
     return [key_id.lower() for key_id in given]
 
 
-def _current_provider(keys: str | None, database_name: str | None) -> KeyProvider | None:
-    is_set = keys is not None or any(os.environ.get(name) for name in _KEY_VARIABLES)
-    return keys_of(keys, database_name) if is_set else None
+def _current_provider(keys: Keys) -> KeyProvider | None:
+    is_set = keys.keys is not None or any(os.environ.get(name) for name in _KEY_VARIABLES)
+    return keys.provider() if is_set else None

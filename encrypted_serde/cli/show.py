@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .exits import EXIT_FOUND, failures, writable
-from .looking import Actor, AuditTo, Looking, Masks, Reason, require_right_keys
-from .options import AnchorAt, Contexts, Database, DatabaseName, Keys, Plaintext, Unbound
+from .looking import Looking, require_right_keys
+from .options import Database
 
 if TYPE_CHECKING:
     from ..view import Thread, View
@@ -19,14 +19,9 @@ if TYPE_CHECKING:
 _Json = Annotated[bool, typer.Option("--json", help="Print everything as one JSON object, nothing shortened.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command()(show)
-    app.command()(find)
-
-
 def show(
     database: Database,
+    *,
     thread: Annotated[str | None, typer.Option("--thread", metavar="ID", help="Show this thread.")] = None,
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", metavar="ID", help="Show this checkpoint of it. Default: the newest.")
@@ -41,16 +36,7 @@ def show(
     ] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="One item of it.")] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="So many threads, or items, at most.")] = 50,
-    keys: Keys = None,
-    database_name: DatabaseName = None,
-    context: Contexts = None,
-    anchor: AnchorAt = None,
-    actor: Actor = None,
-    reason: Reason = None,
-    audit: AuditTo = None,
-    mask: Masks = None,
-    allow_plaintext: Plaintext = False,
-    allow_unbound: Unbound = False,
+    looking: Looking,
     as_json: _Json = False,
 ) -> None:
     """Shows threads, states and items on the terminal.
@@ -76,7 +62,6 @@ def show(
         raise typer.BadParameter("name a thread with --thread", param_hint="--checkpoint, --history, --writes, --diff")
     if key is not None and not store:
         raise typer.BadParameter("name its namespace with --store", param_hint="--key")
-    looking = Looking(keys, database_name, context, anchor, actor, reason, audit, mask, allow_plaintext, allow_unbound)
     with failures(), looking.open(database) as view:
         shown = _Shown(view, as_json, limit)
         if store is not None:
@@ -95,21 +80,13 @@ def show(
 
 def find(
     database: Database,
+    *,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for. - reads it from standard input.")],
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE", callback=writable, help="Write the whole values to a new file, as JSON."),
     ] = None,
-    keys: Keys = None,
-    database_name: DatabaseName = None,
-    context: Contexts = None,
-    anchor: AnchorAt = None,
-    actor: Actor = None,
-    reason: Reason = None,
-    audit: AuditTo = None,
-    mask: Masks = None,
-    allow_plaintext: Plaintext = False,
-    allow_unbound: Unbound = False,
+    looking: Looking,
     as_json: _Json = False,
 ) -> None:
     """Searches decrypted values of threads and items.
@@ -124,7 +101,6 @@ def find(
     Exit codes: 0 found, 1 the database, a key or an option failed, 2 wrong usage, 3 it is nowhere, or rows were not searched
     because they do not open.
     """
-    looking = Looking(keys, database_name, context, anchor, actor, reason, audit, mask, allow_plaintext, allow_unbound)
     with failures(), looking.open(database) as view:
         found = view.find(typer.get_text_stream("stdin").read().strip() if text == "-" else text)
         from ..view import to_document

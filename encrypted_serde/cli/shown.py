@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -20,6 +19,7 @@ from ..maintenance.report import Line, Report, is_current
 from ..maintenance.selection import Progress, ProgressListener
 from ..rows.stored import PLAINTEXT, SEALED, UNVOUCHED
 from .exits import EXIT_FOUND, EXIT_INTERRUPTED, failures
+from .options import Ending
 
 _SHOWN_GROUPS = 20
 _SHOWN_ROWS = 3  # of a group
@@ -74,24 +74,22 @@ def _bar(title: str, listen: ProgressListener) -> Iterator[ProgressListener]:
         yield listener
 
 
-def finish(report: Report, reasons: Sequence[str], *, as_json: bool, to_file: Path | None, allow_empty: bool) -> None:
+def finish(report: Report, reasons: Sequence[str], ending: Ending) -> None:
     """Prints or writes the report, says what did not pass, and exits.
 
     Args:
         report: What was found; printed by the caller already, unless as JSON.
         reasons: Why it did not pass.
-        as_json: Whether to print the document.
-        to_file: Where to write it.
-        allow_empty: Whether nothing at all is a fine thing to find.
+        ending: What becomes of it.
     """
     why = [*reasons]
-    if report.is_empty and not allow_empty:
+    if report.is_empty and not ending.allow_empty:
         why.append("no row was found: is it the right database, thread or partition? (--allow-empty if so)")
     document = json.dumps(report.document(why), indent=2)
-    if to_file is not None:
+    if ending.report is not None:
         with failures():
-            to_file.write_text(document + "\n", encoding="utf-8")
-    if as_json:
+            ending.report.write_text(document + "\n", encoding="utf-8")
+    if ending.as_json:
         print(document)
     else:
         show_failures(report)

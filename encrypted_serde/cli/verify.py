@@ -7,55 +7,26 @@ from typing import Annotated
 import typer
 
 from .exits import failures
-from .options import (
-    AllowEmpty,
-    AnchorAt,
-    Contexts,
-    Database,
-    DatabaseName,
-    Json,
-    Keys,
-    LegacyKeys,
-    Partition,
-    Plaintext,
-    ReportFile,
-    Threads,
-    Unbound,
-    anchor_of,
-    context_of,
-    keys_of,
-    legacy_keys_of,
-    selection_of,
-)
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(verify)
+from .options import AnchorAt, Contexts, Database, Ending, Keys, Rows, Switches, anchor_of, context_of
 
 
 def verify(
     database: Database,
-    thread: Threads = None,
+    *,
+    rows: Rows,
     since: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Only checkpoints since then: 2026-01-31, 2026-01-31T06:00+00:00, or 7d ago."),
     ] = None,
     sample: Annotated[str | None, typer.Option(metavar="PERCENT", help="About this part of the rows, such as 1%.")] = None,
-    partition: Partition = None,
     context: Contexts = None,
-    allow_plaintext: Plaintext = False,
-    allow_unbound: Unbound = False,
-    legacy_key_file: LegacyKeys = None,
+    switches: Switches,
     anchor: AnchorAt = None,
     show_contexts: Annotated[
         bool, typer.Option("--show-contexts", help="Show contexts that differ with their values, not their names alone.")
     ] = False,
-    keys: Keys = None,
-    database_name: DatabaseName = None,
-    report: ReportFile = None,
-    as_json: Json = False,
-    allow_empty: AllowEmpty = False,
+    keys: Keys,
+    ending: Ending,
 ) -> None:
     """Opens every value where it is stored.
 
@@ -74,14 +45,14 @@ def verify(
     Exit codes: 0 everything opened, 1 the database, a key or an option failed, 2 wrong usage, 3 something failed, or there is
     nothing at all, 130 interrupted.
     """
-    selection = selection_of(thread, partition, since, sample)
-    if anchor and (thread or partition or since or sample):
+    selection = rows.selection(since, sample)
+    if anchor and (any(rows) or since or sample):
         raise typer.BadParameter("what is missing can be told of the whole database alone", param_hint="--anchor")
     from ..maintenance.verify import verify as verify_database
     from .shown import finish, running, show_admitted, show_rate, show_tally
 
     with failures():
-        provider = keys_of(keys, database_name)
+        provider = keys.provider()
     with running("verify") as listener, anchor_of(anchor, provider) as client:
         found = verify_database(
             database,
@@ -89,16 +60,14 @@ def verify(
             anchor=client,
             selection=selection,
             context=context_of(context) if context else None,
-            allow_plaintext=allow_plaintext,
-            allow_unbound=allow_unbound,
-            legacy_keys=legacy_keys_of(legacy_key_file),
+            **switches.options(),
             show_contexts=show_contexts,
             progress=listener,
         )
-    if not as_json:
+    if not ending.as_json:
         show_tally(found)
         show_admitted(found.admitted)
         show_rate(found, f"{found.opened:,} rows opened, {found.failed:,} failed,")
         if anchor:
             print(f"anchor: {found.incomplete or 'no'} findings")
-    finish(found, found.reasons(), as_json=as_json, to_file=report, allow_empty=allow_empty)
+    finish(found, found.reasons(), ending)

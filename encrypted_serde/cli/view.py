@@ -12,32 +12,19 @@ import typer
 from ..core.keys import Keyring
 from ..errors import ConfigurationError
 from .exits import failures
-from .looking import Actor, AuditTo, Looking, Masks, Reason, require_right_keys
-from .options import AnchorAt, Contexts, Database, DatabaseName, Keys, Plaintext, Unbound
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(view)
+from .looking import Looking, require_right_keys
+from .options import Database
 
 
 def view(
     database: Database,
+    *,
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Default: a free one.")] = 0,
     host: Annotated[
         str, typer.Option("--host", metavar="H", help="Address to listen at. Others than loopback show plaintext to a network.")
     ] = "127.0.0.1",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")] = False,
-    keys: Keys = None,
-    database_name: DatabaseName = None,
-    context: Contexts = None,
-    anchor: AnchorAt = None,
-    actor: Actor = None,
-    reason: Reason = None,
-    audit: AuditTo = None,
-    mask: Masks = None,
-    allow_plaintext: Plaintext = False,
-    allow_unbound: Unbound = False,
+    looking: Looking,
 ) -> None:
     """Shows threads, states and items in the browser.
 
@@ -52,7 +39,6 @@ def view(
 
     Exit codes: 0 stopped, 1 the database, a key, the port or an option failed, 2 wrong usage.
     """
-    looking = Looking(keys, database_name, context, anchor, actor, reason, audit, mask, allow_plaintext, allow_unbound)
     with failures():
         with looking.open(database) as opened:
             require_right_keys([line.refused for line in opened.threads(limit=5).lines])
@@ -63,8 +49,8 @@ def view(
                 "server": opened.server,
                 "actor": opened.looker.actor,
                 "reason": opened.looker.reason or "",
-                "is_audited": audit is not None,
-                "keys": [provider.primary.id.hex()] if isinstance(provider := looking.provider(), Keyring) else [],
+                "is_audited": looking.audit is not None,
+                "keys": [provider.primary.id.hex()] if isinstance(provider := looking.keys.provider(), Keyring) else [],
             }
         server = _server()(lambda: looking.open(database), database, facts, host, port)
     print(f"{server.address}\nOpens once. Ctrl-C stops it.", flush=True)

@@ -20,6 +20,11 @@ _VALUE, _DELTA, _WRITE, _MANIFEST = lp(b"value"), lp(b"delta"), lp(b"write"), lp
 _ITEM, _ENTRY, _JSON = lp(b"item"), lp(b"entry"), lp(b"json")
 
 
+@lru_cache(maxsize=1024)
+def _field(text: str) -> bytes:
+    return lp(utf8(text))
+
+
 class Binding(NamedTuple):
     """What ties a value to its place.
 
@@ -90,7 +95,7 @@ def delta(place: Place, channel: str, version: object = None) -> Binding:
 
 
 def _channel(surface: bytes, place: Place, channel: str, version: object) -> Binding:
-    location = surface + place.encoded + lp(utf8(channel))
+    location = surface + place.encoded + _field(channel)
     if version is None:
         return Binding(location)
     text = version_text(version)
@@ -127,7 +132,7 @@ class WriteClaims(NamedTuple):
 
     def known(self) -> Claims:
         """Returns those that are known, by name."""
-        return {name: claim for name, claim in zip(self._fields, self, strict=True) if claim is not None}
+        return {name: claim for name, claim in zip(_WRITE_CLAIMS, self, strict=True) if claim is not None}
 
     @classmethod
     def read(cls, claims: Claims) -> WriteClaims:
@@ -141,10 +146,14 @@ class WriteClaims(NamedTuple):
         return cls(**claims)  # type: ignore[arg-type]  # text and numbers, as the parser of claims gives them
 
 
+_WRITE_CLAIMS = WriteClaims._fields
+
+
 def write(place: Place, channel: str, claims: WriteClaims) -> Binding:
     """A pending write."""
     known = claims.known()
-    return Binding(_WRITE + place.encoded + lp(utf8(channel)), known, encode_claims(known) or None)
+    encoded = None if claims.idx is None else encode_claims(known)  # without its position a write has not all of its claims
+    return Binding(_WRITE + place.encoded + _field(channel), known, encoded)
 
 
 class WriteMaker:
@@ -161,21 +170,21 @@ class WriteMaker:
 
     def ordinary(self, channel: str, idx: int, of: int) -> Binding:
         """An ordinary write."""
-        return Binding(self._location + lp(utf8(channel)), NO_CLAIMS, write_claims(self._task, idx, self._size, of))
+        return Binding(self._location + _field(channel), NO_CLAIMS, write_claims(self._task, idx, self._size, of))
 
     def special(self, channel: str, idx: int) -> Binding:
         """A special write."""
-        return Binding(self._location + lp(utf8(channel)), NO_CLAIMS, special_claims(self._task, idx))
+        return Binding(self._location + _field(channel), NO_CLAIMS, special_claims(self._task, idx))
 
 
 def manifest(place: Place, checkpoint_id: str) -> Binding:
     """The manifest of a checkpoint."""
-    return Binding(_MANIFEST + place.encoded + lp(utf8(checkpoint_id)))
+    return Binding(_MANIFEST + place.encoded + _field(checkpoint_id))
 
 
 def item(namespace: Sequence[str], key: str) -> Binding:
     """An item of a store. The number of labels is part of its place, since the key is the last field."""
-    return Binding(_item_namespace(tuple(namespace)) + lp(utf8(key)))
+    return Binding(_item_namespace(tuple(namespace)) + _field(key))
 
 
 @lru_cache(maxsize=1024)
@@ -190,7 +199,7 @@ def entry(namespace: Sequence[str], key: str) -> Binding:
 
 def json_value(name: str) -> Binding:
     """A value under a key of a JSON object of Agent Server. Its model, field and thread are none of its place."""
-    return Binding(_JSON + lp(utf8(name)))
+    return Binding(_JSON + _field(name))
 
 
 BLOB = Binding(lp(b"blob"))

@@ -99,9 +99,10 @@ class Head:
         context: The encryption context.
         authenticated: How their associated data begins, see `authenticated_start`.
         least: Bytes of nonce and tag, which every value has.
+        tail: Bytes of the context and of its length, with which every value ends.
     """
 
-    __slots__ = ("authenticated", "cipher", "context", "flags", "inner_type", "key_id", "least", "type_tag")
+    __slots__ = ("authenticated", "cipher", "context", "flags", "inner_type", "key_id", "least", "tail", "type_tag")
 
     def __init__(self, type_tag: str, front: bytes, context: bytes) -> None:
         self.type_tag = type_tag
@@ -112,6 +113,7 @@ class Head:
         self.context: EncryptionContext = parse_context(context)
         self.authenticated = authenticated_start(type_tag, front)
         self.least = nonce_size(self.cipher) + TAG_SIZE
+        self.tail = len(context) + 2
 
 
 class Sealed:
@@ -131,12 +133,13 @@ class Sealed:
     def __init__(self, head: Head, data: bytes, start: int, missing: int = 0) -> None:
         self.head, self.data, self.start, self._missing = head, data, start, missing
         self.nonce = nonce = start + FRONT
-        end = len(data) - 2 - len(head.context.encoded)
+        end = len(data) - head.tail
+        self.encoded_claims = b""
         if head.flags & FLAG_BOUND:
-            end, stop = field_before(data, end, nonce - missing)
+            if (stop := end - 2) < 0:
+                raise MalformedEnvelope("the value begins inside the length of its claims")
+            end = stop - (data[stop] << 8 | data[stop + 1])
             self.encoded_claims = data[max(end, 0) : stop]
-        else:
-            self.encoded_claims = b""
         if end + missing - nonce < head.least:
             raise MalformedEnvelope("the value ends inside its nonce or tag")
         self.end = end
@@ -272,7 +275,7 @@ def _parse(data: bytes, size: int = 0) -> Sealed | None:
         split_type_tag(data[6:start].decode("ascii"))
         _check_front(data[start:nonce])
         raise
-    return Sealed(head, data, start, max(size - len(data), 0))
+    return Sealed(head, data, start, size - len(data) if size > len(data) else 0)
 
 
 def is_sealed(value: object) -> bool:

@@ -52,6 +52,14 @@ def _weakness(secret: bytes) -> str | None:
     return None
 
 
+def drawn_secret() -> bytes:
+    """Draws the secret of a new key, and another one where it looks like text: that is one draw in 2^43."""
+    while True:
+        secret = os.urandom(KEY_SIZE)
+        if _weakness(secret) is None:
+            return secret
+
+
 class Key:
     """A 256-bit secret from which data keys are derived, and the public id that names it.
 
@@ -94,10 +102,7 @@ class Key:
     @classmethod
     def generate(cls) -> Key:
         """Draws a new key from the operating system's random generator."""
-        while True:
-            secret = os.urandom(KEY_SIZE)
-            if _weakness(secret) is None:
-                return cls.from_bytes(secret)
+        return cls.from_bytes(drawn_secret())
 
     @classmethod
     def from_hex(cls, text: str) -> Key:

@@ -112,18 +112,16 @@ class Reader:
         head: Theirs.
         tail: What follows their tag.
         body: Where ciphertext and tag are.
-        aead: Opens them, once there is a key.
+        aead: Opens them, once one of them was authentic.
         associated_data: Theirs.
-        is_proven: Whether one of them was authentic.
     """
 
-    __slots__ = ("aead", "associated_data", "body", "head", "is_proven", "tail")
+    __slots__ = ("aead", "associated_data", "body", "head", "tail")
 
     def __init__(self, head: Head, ciphertext: int, tail: bytes) -> None:
         self.head, self.tail, self.body = head, tail, slice(ciphertext, -len(tail))
         self.aead: Aead | None = None
         self.associated_data = associated_data(head.authenticated, b"", tail)
-        self.is_proven = False
 
 
 class Readers:

@@ -204,14 +204,14 @@ class Sealer:
         if aead is None or self._asks_again:
             key = self._key(head)
             if aead is None:
-                aead = reader.aead = make_aead(key, head.cipher, head.context, blob[readers.start][FRONT:])
+                aead = make_aead(key, head.cipher, head.context, blob[readers.start][FRONT:])
         body = blob[reader.body] if len(blob) < _LARGE else memoryview(blob)[reader.body]
         try:
             plaintext = aead.decrypt(blob[readers.nonce], body, reader.associated_data)
         except _REFUSED:
             raise _refusal(body) from None
-        if not reader.is_proven:  # only now: what was not authentic takes no place in the cache
-            reader.is_proven = True
+        if reader.aead is None:  # only now: what was not authentic takes no place in the cache
+            reader.aead = aead
             readers.note(blob, reader)
         return head.inner_type, decompress(plaintext) if head.flags & FLAG_ZSTD else plaintext
 

@@ -14,13 +14,12 @@ LP("azure-wrap") LP(key id) LP(pairs(context)) LP(wrapped by RSA) LP(encrypted d
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, TypeVar
 
 from ..core.encoding import encode_pairs, lp
-from ..core.keys import PROTOCOL, Key
+from ..core.keys import PROTOCOL, Key, drawn_secret
 from ..errors import ConfigurationError
 from . import TIMEOUT, refused, service_error
 from .local import LocalKeyWrapper
@@ -77,8 +76,8 @@ class AzureKeyWrapper:
         Raises:
             KeyServiceError: If Key Vault did not do it.
         """
-        key, fresh = _fresh_key()
-        inner = LocalKeyWrapper(key).wrap(secret, context)
+        fresh = drawn_secret()
+        inner = LocalKeyWrapper(Key.from_bytes(fresh)).wrap(secret, context)
         algorithm = KeyWrapAlgorithm.rsa_oaep_256
         wrapped = self._call("wrap", lambda: self._client.wrap_key(algorithm, fresh).encrypted_key)
         digest = self._digest(context, wrapped, inner)
@@ -128,15 +127,6 @@ class AzureKeyWrapper:
         if result is None or result == b"":
             raise service_error(self.name, action, "the answer is empty", retryable=False)
         return result
-
-
-def _fresh_key() -> tuple[Key, bytes]:
-    while True:
-        secret = os.urandom(32)
-        try:
-            return Key.from_bytes(secret), secret
-        except ConfigurationError:  # one draw in 2^43 looks like text
-            continue
 
 
 def _field(data: bytes) -> tuple[bytes, bytes]:

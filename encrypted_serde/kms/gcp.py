@@ -65,16 +65,7 @@ class GoogleKeyWrapper:
         Raises:
             KeyServiceError: If the service did not do it, or a checksum does not match.
         """
-        aad = associated_data(context)
-        answer = self._call(
-            "wrap",
-            self._client.encrypt,
-            name=self._key_name,
-            plaintext=secret,
-            plaintext_crc32c=_crc(secret),
-            additional_authenticated_data=aad,
-            additional_authenticated_data_crc32c=_crc(aad),
-        )
+        answer = self._call("wrap", self._client.encrypt, context, plaintext=secret)
         arrived = answer.verified_plaintext_crc32c and answer.verified_additional_authenticated_data_crc32c
         if not arrived or answer.ciphertext_crc32c != _crc(answer.ciphertext) or not answer.ciphertext:
             raise service_error(self.name, "wrap", "a checksum does not match", retryable=True)
@@ -89,23 +80,16 @@ class GoogleKeyWrapper:
             AuthenticationFailed: If the service does not accept the wrapped key for this context and key.
             KeyServiceError: If the service did not do it, or a checksum does not match.
         """
-        aad = associated_data(context)
-        answer = self._call(
-            "unwrap",
-            self._client.decrypt,
-            name=self._key_name,
-            ciphertext=wrapped,
-            ciphertext_crc32c=_crc(wrapped),
-            additional_authenticated_data=aad,
-            additional_authenticated_data_crc32c=_crc(aad),
-        )
+        answer = self._call("unwrap", self._client.decrypt, context, ciphertext=wrapped)
         if answer.plaintext_crc32c != _crc(answer.plaintext):
             raise service_error(self.name, "unwrap", "a checksum does not match", retryable=True)
         return bytes(answer.plaintext)
 
-    def _call(self, action: str, operation: Any, **request: Any) -> Any:
+    def _call(self, action: str, operation: Any, context: Mapping[str, str], **data: bytes) -> Any:
+        data["additional_authenticated_data"] = associated_data(context)
+        sums = {f"{field}_crc32c": _crc(each) for field, each in data.items()}
         try:
-            return operation(request=request, **self._options)
+            return operation(request={"name": self._key_name, **data, **sums}, **self._options)
         except exceptions.InvalidArgument:
             if action == "unwrap":  # how this service answers a wrong context, a changed ciphertext, another key
                 raise refused(self.name) from None

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from threading import Lock
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
+from ..core.bounded import Bounded
 from ..core.encoding import lp
 from ..errors import AuthenticationFailed, ConfigurationError, KeyServiceError
 from . import KeyWrapper, check_wrapper, refused
@@ -20,7 +20,6 @@ from .fence import fenced
 
 _KNOWN = 4096  # wrappers that are kept for key ids; ids may come from contexts, and contexts from outside
 
-_T = TypeVar("_T")
 Choice: TypeAlias = "KeyWrapper | str"
 Choose = Callable[[Mapping[str, str]], "Choice | Sequence[Choice] | None"]
 """Function of an encryption context: gives the wrapper or key id of its owner. Of several, the first one wraps and all unwrap:
@@ -37,7 +36,7 @@ class PerTenantWrapper:
         choose: Function of the encryption context: gives a `KeyWrapper`, a key id, or a sequence of these (see `Choose`).
             A ``LookupError`` and None mean that this context has no key: nothing is wrapped or unwrapped for it.
         make: Makes the wrapper for a key id, e.g. ``lambda key_id: AwsKeyWrapper(key_id, client=client)``. Called once for
-            each of the last 4096 ids. Without it ``choose`` gives wrappers.
+            an id, and again once 4096 others were. Without it ``choose`` gives wrappers.
         trial: Contexts whose wrappers `check_wrapper` tries out when `TenantKeyring` is built, three calls each. Keys that are
             not among them are tried at their first use, by one more call than it takes.
 
@@ -59,11 +58,7 @@ class PerTenantWrapper:
     name = "per-tenant"
 
     def __init__(
-        self,
-        choose: Choose,
-        *,
-        make: Callable[[str], KeyWrapper] | None = None,
-        trial: Iterable[Mapping[str, str]] = (),
+        self, choose: Choose, *, make: Callable[[str], KeyWrapper] | None = None, trial: Iterable[Mapping[str, str]] = ()
     ) -> None:
         if not callable(choose):
             raise TypeError(f"choose is a function of the encryption context, not {type(choose).__name__}")
@@ -72,9 +67,8 @@ class PerTenantWrapper:
         self._choose = choose
         self._make = make
         self._trial = [dict(context) for context in trial]
-        self._made: dict[str, KeyWrapper] = {}
-        self._tried: dict[str, None] = {}
-        self._guard = Lock()
+        self._made: Bounded[str, KeyWrapper] = Bounded(_KNOWN)
+        self._tried: Bounded[str, None] = Bounded(_KNOWN)
 
     def check(self) -> None:
         """Tries out the wrappers of the trial contexts. `check_wrapper` calls this instead of a trial of its own.
@@ -91,7 +85,7 @@ class PerTenantWrapper:
             for wrapper in wrappers:
                 if wrapper.name not in self._tried:
                     check_wrapper(wrapper)
-                    self._remember(self._tried, wrapper.name, None)
+                    self._tried[wrapper.name] = None
 
     def wrap(self, secret: bytes, context: Mapping[str, str]) -> bytes:
         """Encrypts a data key under the tenant's key.
@@ -103,7 +97,7 @@ class PerTenantWrapper:
         wrapped = wrapper.wrap(secret, context)
         if wrapper.name not in self._tried:
             _try_out(wrapper, wrapped, context)
-            self._remember(self._tried, wrapper.name, None)
+            self._tried[wrapper.name] = None
         return lp(wrapper.name.encode()) + wrapped
 
     def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
@@ -143,8 +137,7 @@ class PerTenantWrapper:
     def _wrapper(self, choice: object) -> KeyWrapper:
         if isinstance(choice, str) and self._make is not None:
             if (wrapper := self._made.get(choice)) is None:
-                wrapper = fenced(f"{self.name}: make", partial(self._made_for, choice))
-                self._remember(self._made, choice, wrapper)
+                wrapper = self._made[choice] = fenced(f"{self.name}: make", partial(self._made_for, choice))
             return wrapper
         if isinstance(choice, KeyWrapper):
             return choice
@@ -161,12 +154,6 @@ class PerTenantWrapper:
 
     def _error(self, problem: str) -> KeyServiceError:
         return KeyServiceError(f"{self.name}: {problem}", retryable=False)
-
-    def _remember(self, known: dict[str, _T], name: str, value: _T) -> None:
-        with self._guard:
-            while len(known) >= _KNOWN:
-                del known[next(iter(known))]
-            known[name] = value
 
 
 def _try_out(wrapper: KeyWrapper, wrapped: bytes, context: Mapping[str, str]) -> None:

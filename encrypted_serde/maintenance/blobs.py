@@ -38,11 +38,11 @@ class Blobs(Table):
         super().__init__(database, columns)
         names = ("thread_id", "checkpoint_ns", "channel")
         self.key = database.key(names if database.is_shallow else (*names, "version"), columns)
-        version = Column("version", _MAYBE_TEXT, sql=database.version_of("t.channel") if database.is_shallow else "")
+        shallow = database.shallow_version.format(channel="t.channel") if database.is_shallow else ""
         self.columns = (
-            *database.hidden(self.key),
+            *database.hidden(),
             *(Column(name) for name in names),
-            version,
+            Column("version", _MAYBE_TEXT, sql=shallow),
             Column("type"),
             Column("blob", _BYTES, is_large=True),
         )

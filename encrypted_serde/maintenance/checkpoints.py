@@ -135,10 +135,9 @@ class Checkpoints(Table):
     def unbound_writes(self) -> str:
         """Returns SQL that says whether a checkpoint has pending writes that are not ours."""
         database, writes = self.database, self._writes()
-        checkpoint_id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
         return f"""EXISTS (SELECT 1 FROM {writes.name} AS w
             WHERE w.thread_id = t.thread_id AND w.{database.namespace} = t.{database.namespace}
-            AND w.checkpoint_id = {checkpoint_id} AND {writes.unbound("w")})"""  # noqa: S608
+            AND w.checkpoint_id = {database.checkpoint_id()} AND {writes.unbound("w")})"""  # noqa: S608
 
     # --- as EncryptedSaver writes it
 

@@ -156,7 +156,7 @@ class _Run:
         self._checkpoints: Checkpoints = _only(database, Checkpoints)
         self._writes: Writes = _only(database, Writes)
         self._blobs = next((table for table in database.tables if isinstance(table, Blobs)), None)
-        self._id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
+        self._id = database.checkpoint_id()
         self._thread = f"t.thread_id = {database.thread_mark}"
         report.deleted = {table.name: 0 for table in (self._checkpoints, self._writes, self._blobs) if table is not None}
 
@@ -367,7 +367,7 @@ class _Run:
         """
         found = self._values(blobs, thread)
         versions = self._database.execute(
-            f"SELECT t.checkpoint_ns, {self._id}, {self._database.versions('t')} FROM checkpoints AS t WHERE {self._thread}",  # noqa: S608
+            f"SELECT t.checkpoint_ns, {self._id}, {self._database.all_versions} FROM checkpoints AS t WHERE {self._thread}",  # noqa: S608
             (thread,),
         )
         referenced: set[tuple[Any, ...]] = set()

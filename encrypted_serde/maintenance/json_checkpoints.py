@@ -42,9 +42,9 @@ class JsonCheckpoints(Checkpoints):
         version = "" if is_shallow else f"AND b.version = {database.version}"
         bound = database.is_bound("b.type", "b." + database.quoted("blob"))
         self.columns = (
-            *database.hidden(self.key),
+            *database.hidden(),
             *(Column(name) for name in names),
-            Column("checkpoint_id", MAYBE_TEXT, sql=database.shallow_id if is_shallow else ""),
+            Column("checkpoint_id", MAYBE_TEXT, sql=database.checkpoint_id()),
             Column("parent_checkpoint_id", MAYBE_TEXT, sql="NULL" if is_shallow else ""),
             Column("checkpoint", sql=database.json_text("t.checkpoint")),
             Column("metadata", sql=database.json_text("t.metadata")),

@@ -43,7 +43,7 @@ class Writes(Table):
         self.key = database.key((*names, "idx"), columns)
         path = "" if "task_path" in columns else "''"  # added in 2024, by the savers themselves
         self.columns = (
-            *database.hidden(self.key),
+            *database.hidden(),
             *(Column(name) for name in names),
             Column("idx", (int,)),
             Column("task_path", sql=path),
@@ -63,9 +63,8 @@ class Writes(Table):
 
     def _has_manifest(self) -> str:
         database = self.database
-        checkpoint_id = database.shallow_id.replace("t.", "c.") if database.is_shallow else "c.checkpoint_id"
         return f"""EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = t.thread_id AND c.{database.namespace} =
-            t.{database.namespace} AND {checkpoint_id} = t.checkpoint_id AND {database.has_metadata(KEY, "c")})"""  # noqa: S608
+            t.{database.namespace} AND {database.checkpoint_id("c")} = t.checkpoint_id AND {database.has_metadata(KEY, "c")})"""  # noqa: S608
 
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the value is stored."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import ormsgpack
@@ -38,7 +38,7 @@ ALWAYS_READABLE = frozenset({"step"})
 """Those of them that LangGraph writes into every checkpoint: the stub of a run that stores at its exit has no source."""
 
 DIGEST_SIZE = 16
-_NOT_DIGESTED = frozenset({"channel_values", "pending_sends"})
+_NOT_DIGESTED = "channel_values", "pending_sends"
 _EXACT_INT = 1 << 53
 _FLOAT = b"\xcb"  # how msgpack begins a float; where it occurs, there may be one to be normalised
 # ormsgpack packs these as text by itself. No saver's JSON or msgpack gives them back, so nothing we digest holds them.
@@ -145,7 +145,7 @@ class Manifest(NamedTuple):
             raise WrongLocation("the checkpoint in this row is another one than the row says")
         checkpoint: Mapping[str, Any] = found.checkpoint
         if found.added_keys:
-            checkpoint = {name: part for name, part in checkpoint.items() if name not in found.added_keys}
+            checkpoint = _without(checkpoint, found.added_keys)
         for owner, name in ((checkpoint, "v"), (found.readable, "step")):
             if name in owner and type(owner[name]) is not int:
                 raise MalformedEnvelope(f"{name!r} of the checkpoint is no integer")
@@ -207,8 +207,7 @@ def _hash(normal: bytes) -> bytes:
 
 
 def _normal_form(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bytes:
-    covered = {name: value for name, value in checkpoint.items() if name not in _NOT_DIGESTED}
-    value = [covered, readable]
+    value = [_without(checkpoint, _NOT_DIGESTED), readable]
     try:
         packed = ormsgpack.packb(value, option=_OPTION)
     except TypeError:
@@ -220,6 +219,13 @@ def _normal_form(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> 
         return ormsgpack.packb(_normal(value), option=_OPTION)
     except (TypeError, RecursionError):
         raise ConfigurationError("a checkpoint or its readable metadata holds something that is no JSON") from None
+
+
+def _without(mapping: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    left = dict(mapping)
+    for name in names:
+        left.pop(name, None)
+    return left
 
 
 def _normal(value: Any) -> Any:

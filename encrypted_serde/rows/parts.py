@@ -13,6 +13,7 @@ from ..errors import ConfigurationError, MalformedEnvelope
 from .stored import NONE, PLAINTEXT, Form, Stored
 
 _SEALED_NONE = "null"
+_TEXT = {str}
 
 
 class Parts(NamedTuple):
@@ -124,9 +125,9 @@ def check_document(document: Any) -> dict[str, Any]:
     """
     if not isinstance(document, Mapping):
         raise MalformedEnvelope("the row holds no checkpoint")
-    parts = [document.get(name) for name in ("channel_values", "channel_versions")]
-    if not all(isinstance(part, Mapping) and all(isinstance(name, str) for name in part) for part in parts):
-        raise MalformedEnvelope("the checkpoint has no channels")
+    for part in (document.get("channel_values"), document.get("channel_versions")):
+        if not isinstance(part, Mapping) or not {*map(type, part)} <= _TEXT:
+            raise MalformedEnvelope("the checkpoint has no channels")
     if not isinstance(document.get("pending_sends") or [], list):
         raise MalformedEnvelope("the checkpoint's pending sends are no list")
     return document  # type: ignore[return-value]  # a mapping is all that is asked of it

@@ -14,6 +14,8 @@ from ..wrapping.upstream import NULL_TASK
 
 logger = logging.getLogger(__name__)
 
+_UNCLAIMED = WriteClaims()
+
 
 class Write(NamedTuple):
     """One write, verified and not yet deserialised.
@@ -33,7 +35,7 @@ class Write(NamedTuple):
     @property
     def slot(self) -> tuple[str | None, str, int]:
         """Its place among all: checkpoint, task and position."""
-        claims = self.claims or WriteClaims()
+        claims = self.claims or _UNCLAIMED
         return claims.checkpoint_id, self.task_id, claims.idx or 0
 
 
@@ -60,43 +62,50 @@ def in_order(writes: list[Write]) -> list[Write]:
         WrongLocation: If a write is stored there twice.
     """
     sealed = [write for write in writes if write.claims is not None]
-    for (_, task_id, idx), times in Counter(write.slot for write in sealed).items():
-        if times > 1:
-            raise WrongLocation(f"write {idx} of task {task_id} is stored {times} times")
+    slots = [write.slot for write in sealed]
+    if len({*slots}) < len(slots):
+        (_, task_id, idx), times = Counter(slots).most_common(1)[0]
+        raise WrongLocation(f"write {idx} of task {task_id} is stored {times} times")
     if len(sealed) < len(writes):
         return writes
-    arrival = {write.slot[0]: position for position, write in reversed(list(enumerate(sealed)))}
+    arrival: dict[str | None, int] = {}
+    for slot in slots:
+        arrival.setdefault(slot[0], len(arrival))
 
     def order(write: Write) -> tuple[int, str, str, int]:
         checkpoint_id, task_id, idx = write.slot
-        return arrival[checkpoint_id], (write.claims or WriteClaims()).task_path or "", task_id, idx
+        return arrival[checkpoint_id], (write.claims or _UNCLAIMED).task_path or "", task_id, idx
 
     return sorted(sealed, key=order)
 
 
 def whole_batches(writes: list[Write]) -> list[Write]:
     """Drops the writes of tasks that are not complete: their task runs again."""
-    present = Counter((write.task_id, write.claims.batch) for write in writes if write.claims and write.claims.batch)
+    present: dict[tuple[str, str | None], int] = {}
+    null: list[tuple[str, int]] = []
+    for write in writes:
+        if (claims := write.claims) and claims.batch:
+            batch = write.task_id, claims.batch
+            present[batch] = present.get(batch, 0) + 1
+            if write.task_id == NULL_TASK:
+                null.append((claims.batch, claims.idx or 0))
     # The null task's accumulate: each call saves those of the calls before it again, of which savers keep the first. A batch
-    # is whole if at least as many as it had stand up to the last position that is left of it.
-    null = [
-        (write.claims.batch, write.claims.idx or 0)
-        for write in writes
-        if write.claims and write.claims.batch and write.task_id == NULL_TASK
-    ]
-    last = dict(sorted(null))
+    # is whole if at least as many as it had are stored up to the last position that is left of it.
+    for call, last in dict(sorted(null)).items():
+        present[NULL_TASK, call] = sum(idx <= last for _, idx in null)
 
     def is_whole(write: Write) -> bool:
         claims = write.claims
         if claims is None or not claims.batch:
             return True
-        if write.task_id == NULL_TASK:
-            return sum(idx <= last[claims.batch] for _, idx in null) >= (claims.size or 0)
-        return present[write.task_id, claims.batch] == claims.size
+        number = present[write.task_id, claims.batch]
+        return number >= (claims.size or 0) if write.task_id == NULL_TASK else number == claims.size
 
-    if partial_tasks := sorted({write.task_id for write in writes if not is_whole(write)}):
+    whole = [write for write in writes if is_whole(write)]
+    if len(whole) < len(writes):
+        partial_tasks = sorted({write.task_id for write in writes if not is_whole(write)})
         logger.warning("writes of task %s are not complete in the database: they count as absent", ", ".join(partial_tasks))
-    return [write for write in writes if is_whole(write)]
+    return whole
 
 
 def require_whole(writes: Sequence[Write]) -> None:

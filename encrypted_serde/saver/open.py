@@ -6,10 +6,9 @@ a checkpoint is verified before any of it is deserialised. (To answer a filter, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple, DeltaChannelHistory, PendingWrite
@@ -22,20 +21,20 @@ from ..core.format import find_sealed
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..rows.listed import Listed
 from ..rows.manifest import KEY
-from ..rows.parts import Opened, Parts, bound_to, channel, check_document, is_none
-from ..rows.stored import NONE, PLAINTEXT, Form, Stored, find_part, find_typed
+from ..rows.parts import Parts, bound_to, channel, check_document, is_none
 from ..rows.verify import Rules, Verified, open_value, open_write, verify_row
 from ..rows.writes import Task, Write, in_order, require_whole, whole_batches
-from ..wrapping.admission import Admitted
-from ..wrapping.gate import Foreign, pack_inert
+from ..wrapping.gate import Foreign
 from ..wrapping.serialize import Waiting
-from ..wrapping.upstream import TASKS, DeltaSnapshot
+from ..wrapping.upstream import TASKS
+from .found import Reader, Values, stored
 from .wiring import At, Wiring
+
+_T = TypeVar("_T")
 
 IDENTITY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 """Keys of ``configurable`` that say which row is meant."""
 
-_NONE = Waiting.holding(None)
 _NO_SENDS = 4  # from this format on a checkpoint has no pending sends
 
 
@@ -54,36 +53,6 @@ class _Head(NamedTuple):
     def is_proven(self) -> bool:
         """Whether the row carries proof that we sealed it."""
         return self.row is not None and self.row.is_proven
-
-
-class _Reader:
-    """Opens values as a saver does: the expected context is the caller's."""
-
-    def __init__(self, wiring: Wiring, context: EncryptionContext | None) -> None:
-        self._sealer, self._admission, self._serde, self._context = wiring.sealer, wiring.admission, wiring.serde, context
-
-    def open(self, found: Stored, bind: Callable[[bool], Binding], *, is_proven: bool = False) -> Opened:
-        """As `rows.verify.Reader` says."""
-        if found.sealed is not None and "+" not in found.type_tag:
-            inner_type, data, claims = self._sealer.open_bound(found.sealed, bind(found.is_delta), context=self._context)
-            return Opened(inner_type, data, found.form, claims, found.is_delta)
-        if found.error is not None and "+" not in found.type_tag:
-            raise found.error
-        if found.form.kind == NONE:
-            return Opened("null", b"", found.form)
-        admitted = self._admission.admit(found.type_tag, found.data, context=self._context, is_proven=is_proven)
-        return Opened(admitted.inner_type, admitted.plaintext, found.form, is_delta=found.is_delta, kind=admitted.kind)
-
-    def waiting(self, opened: Opened) -> Waiting:
-        """Returns what deserialises a value once all of its row is verified."""
-        if opened.kind:
-            admitted = Admitted(opened.kind, opened.inner_type, opened.data)
-            inner = Waiting(lambda: self._admission.loads(self._serde, admitted))
-        elif opened.is_none:
-            return _NONE
-        else:
-            inner = Waiting.for_bytes(self._serde, opened.inner_type, opened.data)
-        return Waiting(lambda: DeltaSnapshot(inner())) if opened.is_delta else inner
 
 
 class RowOpener:
@@ -156,11 +125,12 @@ class RowOpener:
             AuthenticationFailed: If a part was changed, or was sealed for another place.
             EncryptedSerdeError: As `Sealer.open_bound` raises it.
         """
-        with self._row(found, context) as at:
-            reader = _Reader(self._wiring, at.context)
-            return self._opened(found, at, self._head(found, at, reader), reader)
+        return self._naming(self._at(found, context), self._checkpoint, found)
 
-    def _opened(self, found: CheckpointTuple, at: At, head: _Head, reader: _Reader) -> CheckpointTuple:
+    def _checkpoint(self, at: At, reader: Reader, found: CheckpointTuple) -> CheckpointTuple:
+        return self._opened(found, at, self._head(found, at, reader), reader)
+
+    def _opened(self, found: CheckpointTuple, at: At, head: _Head, reader: Reader) -> CheckpointTuple:
         values = {} if head.row is None else self._values(head.row, reader)
         writes = self._pending_writes(found.pending_writes, at, reader, is_proven=head.is_proven)
         # From here on objects are built.
@@ -175,38 +145,41 @@ class RowOpener:
 
     def tasks(self, found: CheckpointTuple, context: EncryptionContext | None) -> list[Task]:
         """Verifies and opens the pending writes of a row, by task."""
+        return self._naming(self._at(found, context), self._tasks, found)
+
+    def _tasks(self, at: At, reader: Reader, found: CheckpointTuple) -> list[Task]:
         tasks: dict[tuple[str, str], Task] = {}
-        with self._row(found, context) as at:
-            reader = _Reader(self._wiring, at.context)
-            for write in self._pending_writes(found.pending_writes, at, reader, is_proven=False) or ():
-                path = (write.claims.task_path if write.claims else None) or ""
-                task = tasks.setdefault((write.task_id, path), Task(write.task_id, path, []))
-                task.writes.append((write.channel, write.value()))
+        for write in self._pending_writes(found.pending_writes, at, reader, is_proven=False) or ():
+            path = (write.claims.task_path if write.claims else None) or ""
+            task = tasks.setdefault((write.task_id, path), Task(write.task_id, path, []))
+            task.writes.append((write.channel, write.value()))
         return [*tasks.values()]
 
     def matching(
         self, found: CheckpointTuple, context: EncryptionContext | None, matches: Callable[[Mapping[str, Any]], bool]
     ) -> CheckpointTuple | None:
         """Verifies a row's own fields, and opens the rest if its metadata match; else returns None."""
-        with self._row(found, context) as at:
-            reader = _Reader(self._wiring, at.context)
-            head = self._head(found, at, reader)
-            return self._opened(found, at, head, reader) if matches(head.metadata()) else None
+        return self._naming(self._at(found, context), self._matching, found, matches)
+
+    def _matching(
+        self, at: At, reader: Reader, found: CheckpointTuple, matches: Callable[[Mapping[str, Any]], bool]
+    ) -> CheckpointTuple | None:
+        head = self._head(found, at, reader)
+        return self._opened(found, at, head, reader) if matches(head.metadata()) else None
 
     def listed(self, found: CheckpointTuple, context: EncryptionContext | None) -> None:
         """Verifies a row's own fields, and remembers what is listed for it."""
-        with self._row(found, context) as at:
-            self._head(found, at, _Reader(self._wiring, at.context))
+        self._naming(self._at(found, context), lambda at, reader: self._head(found, at, reader))
 
-    def _head(self, found: CheckpointTuple, at: At, reader: _Reader) -> _Head:
-        metadata = found.metadata if isinstance(found.metadata, Foreign) else _mapping(found.metadata)
-        is_proven = isinstance(metadata, Mapping) and isinstance(metadata.get(KEY), str)
-        if isinstance(found.checkpoint, Foreign):
+    def _head(self, found: CheckpointTuple, at: At, reader: Reader) -> _Head:
+        metadata = _mapping(found.metadata)
+        if type(found.checkpoint) is Foreign:
+            is_proven = isinstance(metadata.get(KEY), str)
             found.checkpoint.admit(at.context, is_proven=True) if is_proven else found.checkpoint.open(at.context)
             if found.checkpoint.get("id") != at.checkpoint_id:
                 raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
             return _Head(None, self._plain_metadata(metadata, at))
-        if isinstance(metadata, Foreign):
+        if type(metadata) is Foreign:
             metadata.open(at.context)
         parts = self._parts(found, at, metadata)
         row = verify_row(parts, reader, self._rules)
@@ -218,11 +191,11 @@ class RowOpener:
 
     def _parts(self, found: CheckpointTuple, at: At, metadata: Mapping[str, Any]) -> Parts:
         document = check_document(found.checkpoint)
-        values, apart = _Lazy(), _Lazy()
+        values, apart = Values(), Values()
         nones: list[str] = []
         for name, value in document["channel_values"].items():
-            (values if self._is_in_row(value) else apart).raw[name] = value
-            if value is None or (isinstance(value, Foreign) and is_none(_stored(value))):
+            (values if self._is_in_row(value) else apart)[name] = value
+            if value is None or (type(value) is Foreign and is_none(stored(value))):
                 nones.append(name)
         parent_id = found.parent_config["configurable"]["checkpoint_id"] if found.parent_config else None
         return Parts(at.place, at.checkpoint_id or "", parent_id, document, metadata, values, apart, known_nones=nones)
@@ -233,7 +206,7 @@ class RowOpener:
             return True
         return self._traits.inlines_scalars and isinstance(value, (str, int, float, bool, type(None)))
 
-    def _values(self, row: Verified, reader: _Reader) -> dict[str, Waiting]:
+    def _values(self, row: Verified, reader: Reader) -> dict[str, Waiting]:
         parts = row.parts
         values: dict[str, Waiting] = {}
         for name, value in parts.document["channel_values"].items():
@@ -245,13 +218,13 @@ class RowOpener:
             values[name] = reader.waiting(opened)
         return values
 
-    def _gathered(self, sends: Sequence[Any], place: Place, reader: _Reader) -> Waiting:
+    def _gathered(self, sends: Sequence[Any], place: Place, reader: Reader) -> Waiting:
         """Opens sends that a saver gathered from the writes of the parent, for a row of a format below 4."""
         bind = partial(_as_write, place)
-        waiting = [reader.waiting(reader.open(_stored(send), bind)) for send in sends]
+        waiting = [reader.waiting(reader.open(stored(send), bind)) for send in sends]
         return Waiting(lambda: [send() for send in waiting])
 
-    def _document(self, row: Verified, values: Mapping[str, Waiting], reader: _Reader) -> dict[str, Any]:
+    def _document(self, row: Verified, values: Mapping[str, Waiting], reader: Reader) -> dict[str, Any]:
         document = {**row.document, "channel_values": {name: value() for name, value in values.items()}}
         sends = row.parts.document.get("pending_sends")
         if sends is not None:  # of formats below 4, which the wrapper never wrote
@@ -271,20 +244,20 @@ class RowOpener:
 
     def _remember(self, at: At, row: Verified) -> None:
         """Remembers which channels have a row of their own, for the manifests of the checkpoints that follow."""
-        if self._traits.stores_all_values or at.checkpoint_id is None:
+        remembered, parts = self._wiring.remembered, row.parts
+        if self._traits.stores_all_values or at.checkpoint_id is None or remembered.knows(at.place, at.checkpoint_id):
             return
-        names = row.parts.apart if row.manifest is None else {*row.manifest.values, *row.manifest.nones}
-        listed = Listed([], [])
-        nones = row.parts.names()[1]
-        for name in row.parts.apart:
+        names = parts.apart if row.manifest is None else {*row.manifest.values, *row.manifest.nones}
+        listed, nones = Listed([], []), parts.names()[1]
+        for name in parts.apart:
             if name in names:
                 (listed.nones if name in nones else listed.values).append(name)
-        self._wiring.remembered.note(at.place, at.checkpoint_id, listed, row.document["channel_versions"])
+        remembered.note(at.place, at.checkpoint_id, listed, row.document["channel_versions"])
 
     # --- writes
 
     def _pending_writes(
-        self, found: Sequence[PendingWrite] | None, at: At, reader: _Reader, *, is_proven: bool
+        self, found: Sequence[PendingWrite] | None, at: At, reader: Reader, *, is_proven: bool
     ) -> list[Write] | None:
         if found is None:
             return None
@@ -299,13 +272,13 @@ class RowOpener:
             raise WrongLocation("writes of a task are missing")
         return whole
 
-    def _write(self, found: PendingWrite, at: At, reader: _Reader, *, is_proven: bool) -> Write:
+    def _write(self, found: PendingWrite, at: At, reader: Reader, *, is_proven: bool) -> Write:
         task_id, name, value = found
         if not isinstance(task_id, str) or not isinstance(name, str):
             raise MalformedEnvelope("a write without the names of its task and channel")
         known = WriteClaims(task_id, at.checkpoint_id)
         opened = open_write(
-            _stored(value), lambda _: bound_to(binding.write, at.place, name, known), reader, is_proven=is_proven
+            stored(value), lambda _: bound_to(binding.write, at.place, name, known), reader, is_proven=is_proven
         )
         claims = WriteClaims.read(opened.claims) if opened.form.bound else None
         return Write(task_id, name, reader.waiting(opened), claims)
@@ -318,26 +291,25 @@ class RowOpener:
         Each write and seed is authenticated to thread, namespace and channel, and of no batch of writes may some be missing;
         which checkpoints form the chain is not verified.
         """
-        verified: dict[str, tuple[list[Write], Waiting | None]] = {}
-        everywhere = at._replace(checkpoint_id=None)
-        with self._naming(at.place, None):
-            reader = _Reader(self._wiring, at.context)
-            for name, entry in found.items():
-                writes = in_order([self._write(write, everywhere, reader, is_proven=False) for write in entry["writes"]])
-                require_whole(writes)
-                verified[name] = writes, self._seed(name, entry["seed"], at, reader) if "seed" in entry else None
-            return {name: _built(*waiting) for name, waiting in verified.items()}
+        return self._naming(at._replace(checkpoint_id=None), self._history, found)
 
-    def _seed(self, name: str, value: Any, at: At, reader: _Reader) -> Waiting:
+    def _history(self, at: At, reader: Reader, found: Mapping[str, DeltaChannelHistory]) -> dict[str, DeltaChannelHistory]:
+        verified: dict[str, tuple[list[Write], Waiting | None]] = {}
+        for name, entry in found.items():
+            writes = in_order([self._write(write, at, reader, is_proven=False) for write in entry["writes"]])
+            require_whole(writes)
+            verified[name] = writes, self._seed(name, entry["seed"], at, reader) if "seed" in entry else None
+        return {name: _built(*waiting) for name, waiting in verified.items()}
+
+    def _seed(self, name: str, value: Any, at: At, reader: Reader) -> Waiting:
         if value is True and self._traits.inlines_scalars:  # what Postgres keeps beside the checkpoint for a snapshot
             raise WrongLocation(f"the value of channel {name!r} is missing")
-        return reader.waiting(reader.open(_stored(value), channel(at.place, name, None)))
+        return reader.waiting(reader.open(stored(value), channel(at.place, name, None)))
 
     # --- which row
 
-    @contextmanager
-    def _row(self, found: CheckpointTuple, context: EncryptionContext | None) -> Iterator[At]:
-        """Says where a row is stored, and names it in every refusal."""
+    def _at(self, found: CheckpointTuple, context: EncryptionContext | None) -> At:
+        """Says where a row is stored."""
         configurable = found.config["configurable"]
         try:
             checkpoint_ns, checkpoint_id = configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"]
@@ -346,75 +318,28 @@ class RowOpener:
             if checkpoint_ns == self._traits.root_name:
                 checkpoint_ns = ""
             try:
-                place = Place.of(configurable["thread_id"], checkpoint_ns)
+                return At(Place.of(configurable["thread_id"], checkpoint_ns), checkpoint_id, context)
             except ConfigurationError as error:
                 raise MalformedEnvelope(f"a stored thread or namespace has an impossible form: {error}") from None
         except MalformedEnvelope as error:
             tell_refused(self._sealer, error)
             raise
-        with self._naming(place, checkpoint_id):
-            yield At(place, checkpoint_id, context)
 
-    @contextmanager
-    def _naming(self, place: Place, checkpoint_id: str | None) -> Iterator[None]:
-        """Says in an error which row it is about, and sees to it that it is audited."""
+    def _naming(self, at: At, work: Callable[..., _T], *arguments: Any) -> _T:
+        """Does something with a row, and says in a refusal which row it is about, and sees to it that it is audited."""
         try:
-            yield
+            return work(at, Reader(self._wiring, at.context), *arguments)
         except EncryptedSerdeError as error:
-            row = {"thread": place.thread_id, "namespace": place.checkpoint_ns}
-            error.row = row if checkpoint_id is None else {**row, "checkpoint": checkpoint_id}
+            row = {"thread": at.place.thread_id, "namespace": at.place.checkpoint_ns}
+            error.row = row if at.checkpoint_id is None else {**row, "checkpoint": at.checkpoint_id}
             tell_refused(self._sealer, error)
             raise
 
 
-class _Lazy(Mapping[str, Stored]):
-    """Values by channel, each parsed once, when it is asked for: to answer a filter most are not."""
-
-    __slots__ = ("_parsed", "raw")
-
-    def __init__(self) -> None:
-        self.raw: dict[str, Any] = {}
-        self._parsed: dict[str, Stored] = {}
-
-    def __getitem__(self, name: str) -> Stored:
-        if (stored := self._parsed.get(name)) is None:
-            stored = self._parsed[name] = _stored(self.raw[name])
-        return stored
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.raw
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.raw)
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-    def keys(self) -> KeysView[str]:
-        """Returns the channels."""
-        return self.raw.keys()
-
-
-def _stored(value: Any) -> Stored:
-    """Finds out how a value is stored that the gate handed out."""
-    if isinstance(value, Foreign):
-        return find_typed(value.type_tag, value.data, len(value.data))
-    if isinstance(value, DeltaSnapshot):
-        return _stored(value.value)._replace(is_delta=True)
-    if value is None or isinstance(value, (bytes, str)):
-        return find_part(value)
-    try:
-        return Stored(Form(PLAINTEXT), "msgpack", pack_inert(value))
-    except (TypeError, ValueError, OverflowError):
-        return find_part(value)
-
-
 def _mapping(metadata: Any) -> Mapping[str, Any]:
-    if metadata is None:
-        return {}
-    if not isinstance(metadata, Mapping):
+    if not isinstance(metadata, Mapping) and metadata is not None:
         raise MalformedEnvelope("the metadata is no mapping")
-    return metadata
+    return metadata or {}
 
 
 def _as_write(place: Place, _: bool) -> Binding:

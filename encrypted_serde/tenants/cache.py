@@ -15,10 +15,11 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Any
 
+from ..core.bounded import Bounded
 from ..core.context import EncryptionContext
+from ..core.forks import start_anew_in_children
 from ..core.keys import Key
 from ..errors import ConfigurationError
-from .forks import after_fork
 from .records import TenantKeys
 
 _USES = 4096  # context objects, and ids of keys, for which the answer is remembered
@@ -130,13 +131,13 @@ class KeyCache:
 
     def __init__(self, limits: CacheLimits) -> None:
         self.limits = limits
-        self.writing: dict[int, Use] = {}
-        self.reading: dict[bytes, Use] = {}
+        self.writing: Bounded[int, Use] = Bounded(_USES)
+        self.reading: Bounded[bytes, Use] = Bounded(_USES)
         self._tenants: dict[bytes, CachedTenant] = {}
         self._guard = threading.Lock()  # never held while anything else is waited for
-        after_fork(self)
+        start_anew_in_children(self)
 
-    def reset(self) -> None:
+    def after_fork(self) -> None:
         """Makes the lock anew, in a child process."""
         self._guard = threading.Lock()
 
@@ -188,8 +189,6 @@ class KeyCache:
         # Any mapping but this kind could be changed by its owner and name another tenant then. And a caller that was slow to
         # come here must not bring back what was forgotten meanwhile.
         if type(given) is MappingProxyType and self._tenants.get(tenant.context.encoded) is tenant:
-            if len(uses) >= _USES:
-                uses.clear()
             uses[slot] = Use(given, tenant, key)
 
     def _drop(self, encoded: bytes) -> None:

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from ..core.bounded import Bounded
+from ..core.forks import start_anew_in_children
 from ..errors import EncryptedSerdeError, KeyServiceError
-from .forks import after_fork
 
 THREADS = 32
 """How many tenants are fetched at once for those who wait on an event loop, and ahead of time."""
@@ -42,10 +42,10 @@ class TenantLocks:
     """A lock for each tenant that is being worked on."""
 
     def __init__(self) -> None:
-        self.reset()
-        after_fork(self)
+        self.after_fork()
+        start_anew_in_children(self)
 
-    def reset(self) -> None:
+    def after_fork(self) -> None:
         """Begins anew: the threads that held a lock are not there in a child process."""
         self._locks: WeakValueDictionary[bytes, _TenantLock] = WeakValueDictionary()
         self._guard = threading.Lock()
@@ -139,10 +139,10 @@ class Fetches:
     """Fetches that are running or waiting for a thread, one per tenant."""
 
     def __init__(self) -> None:
-        self.reset()
-        after_fork(self)
+        self.after_fork()
+        start_anew_in_children(self)
 
-    def reset(self) -> None:
+    def after_fork(self) -> None:
         """Begins anew, in a child process."""
         self._guard = threading.Lock()
         self._running: dict[bytes, _Fetch] = {}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ..core.context import EncryptionContext
-from ..core.keys import KEY_SIZE, Key
+from ..core.keys import Key, drawn_secret
 from ..errors import ConfigurationError, KeyServiceError
 from ..kms import KeyWrapper, check_wrapper
 from ..kms.fence import FencedWrapper
@@ -78,13 +77,8 @@ class Wrappers:
 
     def new_key(self, context: EncryptionContext) -> tuple[Key, Callable[[int], StoredKey]]:
         """Draws a key and wraps it, and returns it with what makes a `StoredKey` of it, given its generation."""
-        while True:
-            secret = os.urandom(KEY_SIZE)
-            try:
-                key = Key.from_bytes(secret)
-                break
-            except ConfigurationError:  # one draw in 2^43 looks like text
-                continue
+        secret = drawn_secret()
+        key = Key.from_bytes(secret)
         name, wrapped = self._wrapper.name, self._wrapper.wrap(secret, context.pairs)
         return key, lambda generation: StoredKey(key.id, generation, name, wrapped, proof_of(key, context, generation))
 

@@ -42,7 +42,7 @@ class Source:
 
     def __init__(self, database: Database, codec: RowCodec) -> None:
         self._database, self._codec = database, codec
-        self._id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
+        self._id = database.checkpoint_id()
         self.label, self.server = database.label, database.server
 
     @property

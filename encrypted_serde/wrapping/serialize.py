@@ -18,15 +18,15 @@ JSON = "es-json"
 class Waiting:
     """A verified value that waits to be deserialised: call it. Its text shows nothing, since error reporters show variables."""
 
-    __slots__ = ("_give",)
+    __slots__ = ("_arguments", "_give")
 
-    def __init__(self, give: Callable[[], Any]) -> None:
-        self._give = give
+    def __init__(self, give: Callable[..., Any], *arguments: Any) -> None:
+        self._give, self._arguments = give, arguments
 
     @classmethod
     def for_bytes(cls, serde: SerializerProtocol, inner_type: str, plaintext: bytes) -> Waiting:
         """Waits to deserialise what was opened."""
-        return cls(lambda: loads(serde, inner_type, plaintext))
+        return cls(loads, serde, inner_type, plaintext)
 
     @classmethod
     def holding(cls, value: Any) -> Waiting:
@@ -35,7 +35,7 @@ class Waiting:
 
     def __call__(self) -> Any:
         """Returns the value."""
-        return self._give()
+        return self._give(*self._arguments)
 
 
 def dumps(serde: SerializerProtocol, value: Any, what: str, name: str | None = None) -> tuple[str, bytes]:

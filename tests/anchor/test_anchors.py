@@ -245,12 +245,12 @@ def test_an_anchor_that_is_dropped_closes_its_connection(shared_anchor):
 
 
 def test_the_newest_is_found_by_the_index_alone(tmp_path):
-    from encrypted_serde.anchor.sqlite import _NEWEST
+    from encrypted_serde.anchor.sqlite import _READING
 
     anchor = SqliteAnchor(tmp_path / "anchor.db")
     anchor.setup()
     with anchor._cursor() as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {_NEWEST}", {"thread": THREAD, "namespace": NAMESPACE}).fetchall()
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {_READING['newest']}", (THREAD, NAMESPACE)).fetchall()
     steps = [step for *_, step in plan if "anchor_entries" in step]
     assert len(steps) == 3
     assert [step for step in steps if "USING INDEX anchor_places" not in step and "COVERING" not in step] == []

@@ -276,7 +276,10 @@ def test_a_browser_that_was_not_let_in_sees_nothing(chromium: Any, support: Serv
     context.close()
 
 
-def test_every_look_was_recorded(support: Served) -> None:
+def test_every_look_is_recorded(chromium: Any, support: Served, session: list[Any]) -> None:
+    tab = Tab(chromium, support, session)
+    tab.go("/checkpoint?thread=support-1008")
+    tab.context.close()
     looks = (support.folder / "looks.jsonl").read_text()
     assert '"actor": "dana"' in looks
     assert '"thread": "support-1008"' in looks

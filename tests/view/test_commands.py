@@ -194,7 +194,8 @@ def test_an_audit_that_cannot_be_written_shows_nothing(run, tmp_path: Path) -> N
 
 
 def test_what_is_masked_is_counted_and_said_to_be_no_anonymisation(run) -> None:
-    found = run("show", "--thread", "thread of acme", "--mask", "email,iban", "--mask", r"\b47\d\d\b")
+    # A group of digits in a random id may look like an order, and is followed by a hyphen.
+    found = run("show", "--thread", "thread of acme", "--mask", "email,iban", "--mask", r"\b47\d\d\b(?!-)")
     assert "ann@example.org" not in found.out
     assert "[email]" in found.out
     assert "4711" not in found.out
