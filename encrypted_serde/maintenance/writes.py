@@ -103,15 +103,23 @@ class Writes(Table):
                 if found.sealed is not None and found.is_bound and found.sealed.claims.get("idx") == claims.idx:
                     raise WrongLocation(f"write {claims.idx} of task {claims.task_id} is stored twice")
 
-    def sends(self, place: tuple[Any, ...], codec: RowCodec) -> list[Opened]:
-        """Opens the sends among the writes of a checkpoint, in their order."""
+    def of(self, place: tuple[Any, ...], condition: str = "") -> Iterator[Row]:
+        """Returns the writes of a checkpoint, or those that meet a condition.
+
+        Args:
+            place: Thread, namespace as a key holds it, and checkpoint id.
+            condition: SQL.
+        """
         paging = Paging(self, Selection(), OPEN)
         names = ("thread_id", self.database.namespace, "checkpoint_id")
         same = " AND ".join(f"t.{name} = {self.database.mark}" for name in names)
-        paging.condition = (f"{same} AND t.channel = {self.database.mark}", (*place, TASKS))
-        rows: list[Row] = []
+        paging.condition = (f"{same} {condition}", place)
         while not paging.finished:
-            rows += self.database.fetch(paging)
+            yield from self.database.fetch(paging)
+
+    def sends(self, place: tuple[Any, ...], codec: RowCodec) -> list[Opened]:
+        """Opens the sends among the writes of a checkpoint, in their order."""
+        rows = [row for row in self.of(place) if row.cells["channel"] == TASKS]
         rows.sort(key=lambda row: (row.cells["task_path"], row.cells["task_id"], row.cells["idx"]))
         return [self.open(row, codec) for row in rows]
 
@@ -160,15 +168,8 @@ class Writes(Table):
             codec: Has the keys.
             metadata_keys: As for `recode`.
         """
-        paging = Paging(self, Selection(), OPEN)
-        names = ("thread_id", self.database.namespace, "checkpoint_id")
-        same = " AND ".join(f"t.{name} = {self.database.mark}" for name in names)
-        paging.condition = (f"{same} AND {self.unbound('t')}", place)
-        while not paging.finished:
-            for row in self.database.fetch(paging):
-                if not (codec.dry_run and self.converts(row, codec, metadata_keys)):
-                    return True
-        return False
+        unbound = self.of(place, f"AND {self.unbound('t')}")
+        return any(not (codec.dry_run and self.converts(row, codec, metadata_keys)) for row in unbound)
 
     def _with_batch(self, claims: WriteClaims, row: Row) -> WriteClaims:
         """Adds the batch of a write from before `EncryptedSaver`: the ordinary writes that its task has now.
