@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what `tests.slow` names."""
     for item in items:
         name = item.nodeid.removeprefix("tests/")
-        if name.startswith(SLOW) or SERVERS & {*getattr(item, "fixturenames", ())}:
+        if name.startswith(SLOW) or "[mariadb" in name or SERVERS & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
 
 

@@ -35,6 +35,7 @@ SLOW = (
     "test_examples.py::test_the_support",
     "test_extras.py",
     "test_optimised.py",
+    "test_plugin.py::test_it_passes",
     "test_strict_msgpack.py",
     "view/test_commands.py::test_view_serves",
     "view/test_values.py::test_a_value_of_too_many_parts",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -45,8 +46,16 @@ PUBLIC = (
     "encrypted_serde.anchor",
     "encrypted_serde.errors",
     "encrypted_serde.maintenance",
+    "encrypted_serde.saver",
+    "encrypted_serde.store",
     "encrypted_serde.view",
 )
+
+
+WRAPPERS = {
+    f"encrypted_serde.kms.{module}": (name,) for module, name in (("vault", "VaultKeyWrapper"), ("aws", "AwsKeyWrapper"))
+}
+"""Key services whose client is installed for the tests anyway."""
 
 
 def snippets(page: Path) -> list[tuple[str, str]]:
@@ -146,6 +155,32 @@ def test_every_public_name_is_in_the_reference(module: str) -> None:
     listed = re.findall(r"auto\w+:: encrypted_serde[\w.]*\.(\w+)", reference)
     errors = importlib.import_module("encrypted_serde.errors")
     assert [name for name in names if name not in listed and not hasattr(errors, name)] == []
+
+
+GUIDE_TEXT = "".join(page.read_text() for page in PAGES)
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in PUBLIC if name != "encrypted_serde.errors"]
+)  # they have a test of their own
+def test_every_public_name_is_named_by_a_guide(module: str) -> None:
+    names = importlib.import_module(module).__all__
+    assert [name for name in names if not re.search(rf"\b{name}\b", GUIDE_TEXT)] == []
+
+
+@pytest.mark.parametrize("module", ["encrypted_serde", "encrypted_serde.agent_server", *WRAPPERS])
+def test_every_option_of_a_public_constructor_is_named_by_a_guide(module: str) -> None:
+    public = importlib.import_module(module)
+    found = [getattr(public, name) for name in getattr(public, "__all__", WRAPPERS.get(module, ()))]
+    options = {f"{one.__name__}({option}=)" for one in found if callable(one) for option in _options(one)}
+    assert {one for one in options if not re.search(rf"\b{one.partition('(')[2].rstrip('=)')}\b", GUIDE_TEXT)} == set()
+
+
+def _options(function: Callable[..., Any]) -> list[str]:
+    if isinstance(function, type) and issubclass(function, Exception):
+        return []
+    parameters = inspect.signature(function).parameters.values()
+    return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
 
 
 def test_the_first_page_of_the_reference_lists_every_name_of_the_package() -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..core import binding
 from ..core.context import EncryptionContext
 from ..core.opaque import opaque
-from ..errors import Incomplete, PlaintextRefused
+from ..errors import Incomplete
 from ..rows.listed import Listed
 from ..rows.manifest import KEY, LANGGRAPH_KEYS, Manifest, digest, hides_metadata, split_metadata
 from ..rows.parts import Opened, Parts, channel, is_none
@@ -106,6 +106,7 @@ class Checkpoints(Table):
             stores_all_values=self.stores_all_values,
             prunes=self.database.prunes,
             has_no_parents=self.database.is_shallow,
+            gathers_sends=self.database.is_shallow,
             admits=codec.form != SAVER or bool(codec.admission),
             admits_plaintext=codec.admission.plaintext,
         )
@@ -114,29 +115,32 @@ class Checkpoints(Table):
         """Refuses to give a checkpoint a manifest while it has pending writes that are not ours: nobody would read them."""
         if opened.manifest is not None or not row.cells["has_unbound_writes"]:
             return
-        place = (row.cells["thread_id"], row.cells[self.database.namespace], opened.parts.checkpoint_id)
-        if not codec.dry_run or self._writes().are_pending(place, codec, metadata_keys):
+        if not codec.dry_run or self._writes().are_pending(self._place(opened, row), codec, metadata_keys):
             raise Blocked("pending writes of the checkpoint are not sealed, and could not be")
 
-    def require_bound_writes(self, opened: Checkpoint, row: Row) -> None:
-        """Refuses to take the manifest from a checkpoint beside which writes were put that nobody sealed.
+    def require_accepted(self, opened: Checkpoint, row: Row, codec: RowCodec) -> None:
+        """Refuses to take the manifest from a checkpoint beside which something is stored that `verify` refuses.
 
         Raises:
-            PlaintextRefused: If there is one. No switch admits it beside a manifest.
+            EncryptedSerdeError: What `verify` says of it.
         """
-        if opened.manifest is not None and row.cells["has_unbound_writes"]:
-            raise PlaintextRefused("the checkpoint is sealed, and pending writes of it are not")
+        if opened.manifest is not None:
+            for write in self._writes().of(self._place(opened, row)):
+                self._writes().open(write, codec)
+
+    def _place(self, opened: Checkpoint, row: Row) -> tuple[Any, ...]:
+        return row.cells["thread_id"], row.cells[self.database.namespace], opened.parts.checkpoint_id
 
     def _writes(self) -> Writes:
-        return next(table for table in self.database.tables if isinstance(table, Writes))
+        writes: Writes = self.database.find(Writes)
+        return writes
 
     def unbound_writes(self) -> str:
         """Returns SQL that says whether a checkpoint has pending writes that are not ours."""
         database, writes = self.database, self._writes()
-        checkpoint_id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
         return f"""EXISTS (SELECT 1 FROM {writes.name} AS w
             WHERE w.thread_id = t.thread_id AND w.{database.namespace} = t.{database.namespace}
-            AND w.checkpoint_id = {checkpoint_id} AND {writes.unbound("w")})"""  # noqa: S608
+            AND w.checkpoint_id = {database.checkpoint_id()} AND {writes.unbound("w")})"""  # noqa: S608
 
     # --- as EncryptedSaver writes it
 
@@ -192,7 +196,7 @@ def _listed(opened: Checkpoint) -> Listed:
     parts, old = opened.parts, opened.manifest
     if old is not None:
         return Listed(old.values, old.nones)
-    nones = [name for name, value in opened.values.items() if value.is_none and name not in parts.apart]
+    nones = [name for name, value in opened.values.items() if value.is_none]
     nones += [name for name, found in parts.apart.items() if is_none(found)]
     return Listed([name for name in {**parts.values, **parts.apart} if name not in nones], nones)
 
