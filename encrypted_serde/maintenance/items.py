@@ -177,7 +177,7 @@ class SqliteItems(StoreItems):
     has_paths = True
 
     def encoded(self, value: Any) -> str:
-        """As `StoreItems.encoded`; SqliteStore reads no integers beyond 64 bits."""
+        """Returns JSON as SqliteStore could have written it: it reads no integers beyond 64 bits."""
         _require_json(value, _INTEGERS)
         return _as_json(value)
 
