@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.format import SEALED_MAGIC
+from ..errors import ConfigurationError
 from ..rows.stored import HEAD
 from .report import DatabaseFailed
 from .selection import DATED, Selection, first_id
-from .table import LOOK, Column, Paging, Row, Table
+from .table import LOOK, OPEN, Column, Paging, Row, Table
 
 if TYPE_CHECKING:
     from ..core.keys import Key
@@ -185,6 +186,44 @@ class Database(ABC):
 
     # --- reading
 
+    def find(self, kind: type[Any]) -> Any:
+        """Returns its table of a kind; None if it has none."""
+        return next((table for table in self.tables if isinstance(table, kind)), None)
+
+    def require(self, kind: type[Any], otherwise: str) -> Any:
+        """Returns its table of a kind.
+
+        Raises:
+            ConfigurationError: If it has none; the message says so.
+        """
+        if (found := self.find(kind)) is None:
+            raise ConfigurationError(otherwise)
+        return found
+
+    def threads(
+        self, size: int, also: str = "", where: str = "1 = 1", parameters: Sequence[Any] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """Returns the id of each thread that has checkpoints, in order, page by page, and what else is asked for.
+
+        Args:
+            size: Threads of a page.
+            also: More SQL to select of the checkpoints of a thread, with a comma before it.
+            where: SQL that its checkpoints must meet.
+            parameters: Of both.
+        """
+        after: tuple[Any, ...] = ()
+        while True:
+            behind = f"AND t.thread_id > {self.thread_mark}" if after else ""
+            found = self.execute(
+                f"SELECT t.thread_id{also} FROM checkpoints AS t WHERE {where} AND {self.proper_thread} {behind} "  # noqa: S608
+                f"GROUP BY t.thread_id ORDER BY t.thread_id LIMIT {size}",
+                (*parameters, *after),
+            )
+            yield from found
+            if len(found) < size:
+                return
+            after = (found[-1][0],)
+
     def count(self, table: Table, selection: Selection) -> int | None:
         """Returns the number of rows, perhaps estimated; None if nobody knows."""
         where, parameters = self.selected(table, selection)
@@ -280,6 +319,21 @@ class Database(ABC):
         while not paging.finished:
             with self.page(paging) as rows:
                 yield from rows
+
+    def at(self, table: Table, cells: Mapping[str, Any], also: str = "", more: Sequence[Any] = ()) -> Iterator[Row]:
+        """Returns the rows, whole, in which columns hold these cells.
+
+        Args:
+            table: Which table.
+            cells: What they hold.
+            also: SQL of a condition that they meet too, with its AND.
+            more: Its parameters.
+        """
+        paging = Paging(table, Selection(), OPEN)
+        same = " AND ".join(f"t.{name} = {self.mark}" for name in cells)
+        paging.condition = (f"{same} {also}", (*cells.values(), *more))
+        while not paging.finished:
+            yield from self.fetch(paging)
 
     def again(self, table: Table, row: Row, reading: int) -> Row | None:
         """Reads a row once more; None if it is gone."""

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from ..core.context import NO_CONTEXT, EncryptionContext
+from ..core.erasing import ErasingKeyProvider, KeysLeft
 from ..core.keys import KEY_SIZE, Key, KeyProvider, as_key_provider
 from ..errors import ConfigurationError, KeyErased, UnknownKey
 from ..rows.stored import PLAINTEXT, SEALED
 from .database import Database
 from .items import StoreItems
-from .opening import open_database
+from .opening import opened_for
 from .report import MAX_CONTEXTS, Report, Seen
 from .scan import Scanning, scan_opened
 from .selection import ProgressListener, Selection
@@ -23,49 +23,6 @@ from .vectors import Vectors
 
 READABLE = "readable"
 _MAX_OWNERS = 1_000_000  # threads whose plaintext is told apart
-
-
-class Left(Protocol):
-    """What a key store holds of some keys; see `tenants.erasure.Standing`."""
-
-    @property
-    def store(self) -> str:
-        """Which store was asked."""
-        ...
-
-    @property
-    def services(self) -> tuple[str, ...]:
-        """Names of the key services."""
-        ...
-
-    @property
-    def wrapped(self) -> frozenset[bytes]:
-        """Ids of keys that stand there wrapped."""
-        ...
-
-    @property
-    def tombstones(self) -> frozenset[bytes]:
-        """Ids of keys that have a tombstone."""
-        ...
-
-    @property
-    def contexts_alive(self) -> int:
-        """How many of their contexts have a key that is not void."""
-        ...
-
-    @property
-    def unreadable(self) -> int:
-        """How many items of the store could not be looked at."""
-        ...
-
-
-@runtime_checkable
-class ErasingKeyProvider(Protocol):
-    """A `KeyProvider` that destroys keys, such as `TenantKeyring`, and can be asked what is left of them."""
-
-    def standing(self, key_ids: Iterable[bytes]) -> Left:
-        """Looks through the whole key store for keys."""
-        ...
 
 
 @dataclass
@@ -153,7 +110,6 @@ def prove_erased(
     asked = frozenset(key_ids)
     if not asked or any(len(key_id) != KEY_SIZE for key_id in asked):
         raise ConfigurationError(f"name at least one key by its id, {KEY_SIZE} bytes or {2 * KEY_SIZE} hex digits")
-    selection.check()
     provider = as_key_provider(keys)
     if not isinstance(provider, ErasingKeyProvider):
         raise ConfigurationError(
@@ -161,10 +117,9 @@ def prove_erased(
             "(--keys MODULE:NAME)"
         )
     report = ErasureProof("prove-erased", key_ids=_hex(asked), allow_empty=allow_empty)
-    report.options = {**selection.described(), "readable_metadata": sorted(readable_metadata), "allow_empty": allow_empty}
+    report.options = {"readable_metadata": sorted(readable_metadata), "allow_empty": allow_empty}
     _ask_key_store(report, provider.standing(asked), asked)
-    with open_database(database, write=False) as opened:
-        report.database, report.server = opened.label, opened.server
+    with opened_for(report, database, selection) as opened:
         attempts = _Attempts(provider, asked, opened)
         scan_opened(opened, report, selection, readable_metadata, Scanning(progress=progress, visit=attempts.visit))
     report.values = {key_id.hex(): attempts.values[key_id] for key_id in sorted(asked)}
@@ -183,7 +138,6 @@ def prove_erased(
     ]
     if selection != Selection():
         report.not_compared.append("rows that were not selected")
-    report.finish()
     return report
 
 
@@ -191,7 +145,7 @@ def _hex(key_ids: Iterable[bytes]) -> list[str]:
     return sorted(key_id.hex() for key_id in key_ids)
 
 
-def _ask_key_store(report: ErasureProof, left: Left, asked: frozenset[bytes]) -> None:
+def _ask_key_store(report: ErasureProof, left: KeysLeft, asked: frozenset[bytes]) -> None:
     report.key_store, report.key_services = left.store, [*left.services]
     report.not_erased, report.wrapped = _hex(asked - left.tombstones), _hex(left.wrapped)
     report.contexts_alive = left.contexts_alive

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ..core.binding import WriteClaims, version_text
-from ..core.encoding import take_field
 from ..core.keys import Key, KeyProvider
 from ..maintenance.blobs import Blobs
 from ..maintenance.checkpoints import Checkpoint as OpenedCheckpoint
@@ -24,7 +23,7 @@ from ..maintenance.table import OPEN, Paging, Row, Table, fenced
 from ..maintenance.writes import Writes
 from ..rows.manifest import KEY as MANIFEST
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
-from ..wrapping.stored_item import DICTIONARY, NAMED
+from ..wrapping.stored_item import DICTIONARY, without_names
 from .model import Refused, Spot
 from .stored import Head, StoredItem, StoredValue, StoredWrite, arranged
 from .values import Fields, Scalar, Value, of_plain, read_value
@@ -48,12 +47,12 @@ class Source:
     @property
     def has_threads(self) -> bool:
         """Whether it is the database of a checkpointer."""
-        return self._find(Checkpoints) is not None
+        return self._database.find(Checkpoints) is not None
 
     @property
     def has_items(self) -> bool:
         """Whether it is the database of a store."""
-        return self._find(StoreItems) is not None
+        return self._database.find(StoreItems) is not None
 
     # --- threads
 
@@ -99,7 +98,7 @@ class Source:
 
     def spots(self, thread_id: str, limit: int | None = None) -> list[Spot]:
         """Returns the checkpoints of a thread, the newest first, unverified."""
-        if self._find(Checkpoints) is None:
+        if self._database.find(Checkpoints) is None:
             return []
         parent = "NULL" if self._database.is_shallow else "t.parent_checkpoint_id"
         sql = (
@@ -110,7 +109,7 @@ class Source:
 
     def heads(self, thread_id: str, spots: Sequence[Spot]) -> dict[Spot, Head | Refused]:
         """Verifies checkpoints of a thread and opens what their rows hold."""
-        table = self._find(Checkpoints)
+        table = self._database.find(Checkpoints)
         if table is None or not spots:
             return {}
         ids = ", ".join([self._mark] * len(spots))
@@ -133,7 +132,7 @@ class Source:
     ) -> dict[str, StoredValue | Refused]:
         """Opens the channel values of a checkpoint, or some of them, wherever they are stored."""
         found: dict[str, StoredValue | Refused] = {**head.inside}
-        table = self._find(Blobs)
+        table = self._database.find(Blobs)
         versions = head.document.get("channel_versions", {})
         names = sorted(head.elsewhere & {*channels} if channels else head.elsewhere)
         if table is None or not names:
@@ -162,7 +161,7 @@ class Source:
             spots: The checkpoints.
             channels: Only those to these channels.
         """
-        table = self._find(Writes)
+        table = self._database.find(Writes)
         if table is None or not spots:
             return {}
         condition = f"t.thread_id = {self._mark} AND t.checkpoint_id IN ({', '.join([self._mark] * len(spots))})"
@@ -192,7 +191,7 @@ class Source:
 
     def prefixes(self, after: str, limit: int) -> list[tuple[str, int]]:
         """Returns namespaces as the database has them, and how many items each has."""
-        if self._find(StoreItems) is None:
+        if self._database.find(StoreItems) is None:
             return []
         own = DICTIONARY[0]  # the labels of pseudonyms, and below it the store's records of keys
         sql = (
@@ -217,11 +216,11 @@ class Source:
         sql = (
             f"SELECT t.key FROM store AS t WHERE t.prefix = {self._mark} AND t.key > {self._mark} ORDER BY t.key LIMIT {limit}"  # noqa: S608
         )
-        return [str(key) for (key,) in self._execute(sql, (prefix, after))] if self._find(StoreItems) else []
+        return [str(key) for (key,) in self._execute(sql, (prefix, after))] if self._database.find(StoreItems) else []
 
     def items(self, prefix: str, keys: Sequence[str]) -> list[StoredItem]:
         """Opens items of a namespace, in the order of their keys."""
-        table = self._find(StoreItems)
+        table = self._database.find(StoreItems)
         if table is None or not keys:
             return []
         condition = f"t.prefix = {self._mark} AND t.key IN ({', '.join([self._mark] * len(keys))})"
@@ -234,7 +233,8 @@ class Source:
         if isinstance(opened, Refused):
             return StoredItem(place, None, opened, None)
         context = opened.opened.form.context
-        return StoredItem(place, _names_of(opened), _item_value(opened), context and context.pairs)
+        names = without_names(opened.opened.inner_type, opened.opened.data)[2]
+        return StoredItem(place, names, _item_value(opened), context and context.pairs)
 
     # --- everything
 
@@ -266,9 +266,6 @@ class Source:
     def _mark(self) -> str:
         return self._database.mark
 
-    def _find(self, kind: type[Any]) -> Any:
-        return next((table for table in self._database.tables if isinstance(table, kind)), None)
-
     def _open(self, table: Table, row: Row) -> Any:
         opened = fenced(table, row, lambda: table.open(row, self._codec))
         return Refused(opened.error, opened.reason) if isinstance(opened, Failure) else opened
@@ -282,7 +279,7 @@ class Source:
             yield from rows
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        if self._find(Checkpoints) is None and " checkpoints " in sql:
+        if self._database.find(Checkpoints) is None and " checkpoints " in sql:
             return []
         with self._told():
             return self._database.execute(sql, parameters)
@@ -324,18 +321,6 @@ def _metadata(opened: OpenedCheckpoint) -> Fields:
         if not (isinstance(value, str) and value.startswith(TOKEN_PREFIX)):
             pairs.setdefault(of_plain(name), of_plain(value))
     return Fields(tuple(sorted(pairs.items(), key=lambda pair: str(pair[0]))))
-
-
-def _names_of(item: OpenedItem) -> tuple[str, ...] | None:
-    """Reads the names that are sealed with an item under pseudonyms: labels, then the key. None where names are readable."""
-    data = item.opened.data
-    if not item.opened.inner_type.startswith(NAMED):
-        return None
-    names, position = [], 2
-    for _ in range(int.from_bytes(data[:2], "big") + 1):
-        name, position = take_field(data, position)
-        names.append(bytes(name).decode("utf-8"))
-    return tuple(names)
 
 
 def _item_value(item: OpenedItem) -> Value:
