@@ -54,6 +54,13 @@ def integrations(session: nox.Session) -> None:
 
 
 @nox.session
+def upstream_stores(session: nox.Session) -> None:
+    """LangGraph's own tests of its stores, out of its source packages, on each store and on the same store encrypted."""
+    _install_by_uv(session, ".[test]", "pytest-retry>=1.7", "pytest-mock")
+    session.run("python", "-m", "tests.store.upstream", *session.posargs)
+
+
+@nox.session
 def server_prerelease(session: nox.Session) -> None:
     """The tests of Agent Server with the newest pre-release of the server; skipped where none can be had."""
     session.install("-e", ".[test]")

@@ -20,23 +20,11 @@ from typing import Any
 
 from langgraph_sdk import DecryptResult
 
+from .. import errors
 from ..audit import Sealing
 from ..core.binding import BLOB, Binding, json_value
 from ..core.context import EncryptionContext
 from ..core.format import Head, Sealed, find_sealed, sealed_text
-from ..errors import (
-    AuthenticationFailed,
-    EncryptedSerdeError,
-    KeyErased,
-    KeyServiceError,
-    MalformedEnvelope,
-    PlaintextRefused,
-    UnknownKey,
-    UnsupportedCipher,
-    UnsupportedFormat,
-    WrongContext,
-    WrongLocation,
-)
 from ..wrapping.admission import Admission
 from ..wrapping.legacy import CIPHER as LEGACY_CIPHER
 from .served import hidden_keys, hidden_places
@@ -75,11 +63,11 @@ _CONTAINERS = frozenset({"config", "configurable", "context", "input", "command"
 
 _LEGACY_TAG = f"bytes+{LEGACY_CIPHER}"
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_NOT_OURS = (UnknownKey, UnsupportedCipher, UnsupportedFormat, MalformedEnvelope)
-_NOT_AS_SEALED = (*_NOT_OURS, AuthenticationFailed, WrongLocation, PlaintextRefused)
+_NOT_OURS = (errors.UnknownKey, errors.UnsupportedCipher, errors.UnsupportedFormat, errors.MalformedEnvelope)
+_NOT_AS_SEALED = (*_NOT_OURS, errors.AuthenticationFailed, errors.WrongLocation, errors.PlaintextRefused)
 
 
-class HandlerError(EncryptedSerdeError):
+class HandlerError(errors.EncryptedSerdeError):
     """Data that a handler cannot work with. Never a ValueError, whose text the server would send to the client."""
 
     http_status = 422
@@ -157,7 +145,7 @@ class Codec:
                     opened[name] = self._open_legacy_text(value)
                     continue
                 plaintext, anew = self._open(sealed, "json", json_value(name), expected)
-            except (WrongContext, KeyErased):
+            except (errors.WrongContext, errors.KeyErased):
                 continue
             except _NOT_AS_SEALED as error:
                 if name.startswith("__") or (*place, name) in hidden:
@@ -198,7 +186,7 @@ class Codec:
         if self._admission.legacy:
             try:
                 return self._admission.admit(_LEGACY_TAG, data).plaintext
-            except (AuthenticationFailed, MalformedEnvelope):
+            except (errors.AuthenticationFailed, errors.MalformedEnvelope):
                 if not self._admission.plaintext:
                     raise
         return self._admission.admit("bytes", data).plaintext
@@ -215,7 +203,8 @@ class Codec:
                 raise HandlerError("a value that is not encrypted begins like one of the server's AES values")
             return value
         if self._keeps_foreign and isinstance(value, str) and _is_of_another(value, context):
-            raise WrongContext("a value belongs to another encryption context, and would become unreadable for its owner")
+            problem = "a value belongs to another encryption context, and would become unreadable for its owner"
+            raise errors.WrongContext(problem)
         return self._seal_text(name, _as_json(value).encode("utf-8", "surrogatepass"), context)
 
     def _seal_text(self, name: str, plaintext: bytes, context: EncryptionContext) -> str:
@@ -229,25 +218,25 @@ class Codec:
         # Never an encryption_context that happens to be around.
         opened = self.sealer.open_bound(sealed, binding, context=head.context if expected is None else expected)
         if opened.inner_type != inner_type:
-            raise WrongLocation(f"a value of inner type {opened.inner_type!r} is stored where {inner_type!r} belongs")
+            raise errors.WrongLocation(f"a value of inner type {opened.inner_type!r} is stored where {inner_type!r} belongs")
         return opened.plaintext, head.context if self._is_old(head) else None
 
     def _is_old(self, head: Head) -> bool:
         try:
             return self.sealer.keys.encryption_key(head.context.pairs).id != head.key_id
-        except (KeyServiceError, KeyErased, UnknownKey):
+        except (errors.KeyServiceError, errors.KeyErased, errors.UnknownKey):
             return False  # reading must not fail for want of a key to write with
 
     def _open_legacy_text(self, value: str) -> Any:
         if not value.startswith(LEGACY_TEXT_PREFIX) or (self._allow_foreign and not self._admission.legacy):
             return value
         if not self._admission.legacy:
-            raise PlaintextRefused("a value was encrypted under LANGGRAPH_AES_KEY; pass that key in legacy_keys")
+            raise errors.PlaintextRefused("a value was encrypted under LANGGRAPH_AES_KEY; pass that key in legacy_keys")
         try:
             data = b64decode(value[len(LEGACY_TEXT_PREFIX) :], validate=True)
             return json.loads(self._admission.admit(_LEGACY_TAG, data).plaintext)
         except (ValueError, RecursionError):  # no base64; no JSON
-            raise MalformedEnvelope("a value begins like one of the server's AES values and is none") from None
+            raise errors.MalformedEnvelope("a value begins like one of the server's AES values and is none") from None
 
 
 def _as_json(value: Any) -> str:
@@ -271,6 +260,6 @@ def _depth(value: Any) -> int:
 def _is_of_another(text: str, context: EncryptionContext) -> bool:
     try:
         sealed = find_sealed(text)
-    except EncryptedSerdeError:  # it only looks like one
+    except errors.EncryptedSerdeError:  # it only looks like one
         return False
     return sealed is not None and sealed.head.context.encoded != context.encoded

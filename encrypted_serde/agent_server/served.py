@@ -16,10 +16,7 @@ _KEYS = (
     ("langgraph_api.schema", "NEVER_ENCRYPT_FIELDS_GLOBAL"),  # up to 0.17
     ("langgraph_runtime_inmem.encryption", "NEVER_ENCRYPT_FIELDS"),  # from 0.18 on
 )
-_PLACES = (
-    ("langgraph_api.schema", "NEVER_ENCRYPT_PATHS"),
-    ("langgraph_runtime_inmem.encryption", "NEVER_ENCRYPT_PATHS"),
-)
+_PLACES = (("langgraph_api.schema", "NEVER_ENCRYPT_PATHS"), ("langgraph_runtime_inmem.encryption", "NEVER_ENCRYPT_PATHS"))
 _LONGEST_ACTOR = 1024
 
 

@@ -15,16 +15,12 @@ from .exits import fail, failures
 
 def inspect(
     value: Annotated[
-        str,
-        typer.Argument(metavar="VALUE", help="Sealed text (es1.), hex, base64, a file, or - for standard input."),
+        str, typer.Argument(metavar="VALUE", help="Sealed text (es1.), hex, base64, a file, or - for standard input.")
     ],
     type_tag: Annotated[
         str | None,
         typer.Option(
-            "--type",
-            "-t",
-            metavar="TAG",
-            help="The type tag stored beside a blob. Sealed text and bytes carry their own.",
+            "--type", "-t", metavar="TAG", help="The type tag stored beside a blob. Sealed text and bytes carry their own."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -9,28 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..view import (
-    Change,
-    Channel,
-    Checkpoint,
-    Fields,
-    Findings,
-    HistoryLine,
-    HistoryPage,
-    Item,
-    Message,
-    Missing,
-    Namespace,
-    Object,
-    Refused,
-    Scalar,
-    Sequence,
-    ThreadLine,
-    ThreadPage,
-    Value,
-    View,
-    Write,
-)
+from .. import view
 from ..view.execution import ERROR, INTERRUPT, is_internal, task_name
 from ..view.lanes import Row, lay_out
 from ..view.masking import NOTICE
@@ -52,7 +31,7 @@ def console() -> Console:
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-def show_threads(page: ThreadPage, to: Console) -> None:
+def show_threads(page: view.ThreadPage, to: Console) -> None:
     """Prints a list of threads."""
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("thread", overflow="fold")
@@ -75,7 +54,7 @@ def show_threads(page: ThreadPage, to: Console) -> None:
     to.print(f"{len(page.lines):,} threads{'' if page.total is None else f' of {page.total:,}'}{more}", style="dim")
 
 
-def _verified(line: ThreadLine) -> Text:
+def _verified(line: view.ThreadLine) -> Text:
     if line.missing:
         return Text(f"{line.missing:,} checkpoints are missing", style="bold red")
     if line.refused is not None:
@@ -83,14 +62,14 @@ def _verified(line: ThreadLine) -> Text:
     return Text("all open" if line.checked >= line.checkpoints else f"the newest {line.checked} open", style="green")
 
 
-def show_missing(missing: Iterable[Missing], to: Console) -> None:
+def show_missing(missing: Iterable[view.Missing], to: Console) -> None:
     """Prints what an anchor requires and the database does not have."""
     for each in missing:
         where = "" if not each.namespace else f" in {each.namespace}"
         to.print(Text(f"missing: checkpoint {one_line(each.id + where)}, which the anchor requires", style="bold red"))
 
 
-def show_history(page: HistoryPage, to: Console) -> None:
+def show_history(page: view.HistoryPage, to: Console) -> None:
     """Prints a line for each checkpoint, with forks drawn."""
     rows = lay_out(page.spots)[page.start : page.start + len(page.lines)]
     width = min(_LANES, max((row.width for row in rows), default=1))
@@ -116,7 +95,7 @@ def _drawn(row: Row, width: int, refused: bool) -> str:
     return "".join(cells)
 
 
-def _history_parts(line: HistoryLine, waits: bool) -> Iterator[Text]:
+def _history_parts(line: view.HistoryLine, waits: bool) -> Iterator[Text]:
     yield Text(f"{one_line(line.spot.id)}  ", style="bold")
     if line.refused is not None:
         yield Text(f"hidden: {one_line(str(line.refused))}", style="bold red")
@@ -136,20 +115,20 @@ def _history_parts(line: HistoryLine, waits: bool) -> Iterator[Text]:
         yield Text(f"  {line.errors} failed", style="bold red")
 
 
-def show_items(items: Iterable[Item], to: Console) -> None:
+def show_items(items: Iterable[view.Item], to: Console) -> None:
     """Prints items of a store."""
     for item in items:
         to.print(Text(one_line(f"{' / '.join(item.namespace)} / {item.key}"), style="bold"))
         _value(item.value, item.refused, to, "  ")
 
 
-def show_namespaces(found: Iterable[Namespace], to: Console) -> None:
+def show_namespaces(found: Iterable[view.Namespace], to: Console) -> None:
     """Prints the namespaces of a store."""
     for each in found:
         to.print(Text.assemble((one_line(".".join(each.labels)), "bold"), f"  {each.items:,} items"))
 
 
-def show_findings(found: Findings, to: Console) -> None:
+def show_findings(found: view.Findings, to: Console) -> None:
     """Prints where a text occurs."""
     for one in found.occurrences:
         place = one_line(" / ".join(filter(None, one.place.values())))
@@ -166,7 +145,7 @@ def show_findings(found: Findings, to: Console) -> None:
 # --- a checkpoint -----------------------------------------------------------------------------------------------------
 
 
-def show_checkpoint(found: Checkpoint, to: Console, *, all_writes: bool) -> None:
+def show_checkpoint(found: view.Checkpoint, to: Console, *, all_writes: bool) -> None:
     """Prints the state of a checkpoint, or why it stays hidden."""
     line = found.line
     where = one_line(f"{line.spot.id}{' in ' + line.spot.namespace if line.spot.namespace else ''}")
@@ -186,7 +165,7 @@ def show_checkpoint(found: Checkpoint, to: Console, *, all_writes: bool) -> None
     to.print(Text.assemble(("next  ", "bold"), one_line(", ".join(found.next)) or "nothing: the graph is at its end"))
 
 
-def _channel(channel: Channel, to: Console) -> None:
+def _channel(channel: view.Channel, to: Console) -> None:
     _title(
         one_line(channel.name)
         + ("" if channel.replayed is None else f", a delta channel: {channel.replayed} writes since its snapshot"),
@@ -201,7 +180,7 @@ def _channel(channel: Channel, to: Console) -> None:
         _value(channel.value, channel.refused, to, "  ")
 
 
-def _message(message: Message, to: Console) -> None:
+def _message(message: view.Message, to: Console) -> None:
     name = f" {one_line(message.name)}" if message.name else ""
     status = f" ({one_line(message.status)})" if message.status not in ("", "success") else ""
     to.print(Text(f"  {message.role}{name}{status}", style=_ROLE_STYLES.get(message.role, "bold")))
@@ -215,7 +194,7 @@ def _message(message: Message, to: Console) -> None:
         to.print(Text(f"    \u2192 {one_line(call.name)} {short(call.arguments)}{wrong}", style="yellow"))
 
 
-def _writes(writes: tuple[Write, ...], to: Console, all_writes: bool) -> None:
+def _writes(writes: tuple[view.Write, ...], to: Console, all_writes: bool) -> None:
     shown = [write for write in writes if all_writes or write.refused or write.channel in (INTERRUPT, ERROR)]
     if writes:
         rest = len(writes) - len(shown)
@@ -226,7 +205,7 @@ def _writes(writes: tuple[Write, ...], to: Console, all_writes: bool) -> None:
         _value(write.value, write.refused, to, "    ")
 
 
-def show_changes(changes: Iterable[Change], to: Console) -> None:
+def show_changes(changes: Iterable[view.Change], to: Console) -> None:
     """Prints what differs between two checkpoints."""
     signs = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
     for change in changes:
@@ -237,10 +216,10 @@ def show_changes(changes: Iterable[Change], to: Console) -> None:
                 to.print(Text(_indented(_whole(trimmed(value)), "    "), style=color))
 
 
-def show_masked(view: View, to: Console) -> None:
+def show_masked(opened: view.View, to: Console) -> None:
     """Prints how much was masked."""
-    if view.mask:
-        to.print(f"masked: {view.mask.hidden:,}. {NOTICE}", style="yellow")
+    if opened.mask:
+        to.print(f"masked: {opened.mask.hidden:,}. {NOTICE}", style="yellow")
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -250,7 +229,7 @@ def _title(text: str, to: Console) -> None:
     to.print(Text(text, style="bold underline"))
 
 
-def _value(value: Value | None, refused: Refused | None, to: Console, indent: str) -> None:
+def _value(value: view.Value | None, refused: view.Refused | None, to: Console, indent: str) -> None:
     if value is None:
         to.print(Text(f"{indent}hidden: {one_line(str(refused))}", style="bold red"))
     elif (message := as_message(value)) is not None:
@@ -259,27 +238,27 @@ def _value(value: Value | None, refused: Refused | None, to: Console, indent: st
         _lines(value, to, indent)
 
 
-def _lines(value: Value, to: Console, indent: str) -> None:
+def _lines(value: view.Value, to: Console, indent: str) -> None:
     to.print(Text(_indented(_whole(trimmed(value)), indent)))
 
 
-def _whole(value: Value, depth: int = 0) -> str:
+def _whole(value: view.Value, depth: int = 0) -> str:
     """Returns a value over several lines."""
     line = short(value, _INLINE)
     if line is not None:
         return line
-    if isinstance(value, Object):
+    if isinstance(value, view.Object):
         return f"{one_line(value.short_name)}\n{_indented(_whole(value.content, depth + 1), '  ')}"
-    if isinstance(value, Fields):
+    if isinstance(value, view.Fields):
         parts = [_pair(one_line(short(key) or ""), item, depth) for key, item in value.pairs[:MAX_PARTS]]
         return "\n".join(parts + _more(len(value.pairs)))
-    if isinstance(value, Sequence):
+    if isinstance(value, view.Sequence):
         parts = [_pair("-", item, depth) for item in value.items[:MAX_PARTS]]
         return "\n".join(parts + _more(len(value.items)))
-    return _cut(str(value.value)) if isinstance(value, Scalar) else short(value) or ""
+    return _cut(str(value.value)) if isinstance(value, view.Scalar) else short(value) or ""
 
 
-def _pair(name: str, value: Value, depth: int) -> str:
+def _pair(name: str, value: view.Value, depth: int) -> str:
     text = _whole(value, depth + 1)
     return f"{name}\n{_indented(text, '  ')}" if "\n" in text else f"{name}  {text}"
 

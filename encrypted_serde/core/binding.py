@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import MalformedEnvelope
-from .claims import NO_CLAIMS, Claims, decode_claims, encode_claims, special_claims, version_claims, write_claims
+from .claims import NO_CLAIMS, Claims, decode_claims, encode_claims, special_claims, write_claims
 from .encoding import lp, lps, utf8
 
 _VALUE, _DELTA, _WRITE, _MANIFEST = lp(b"value"), lp(b"delta"), lp(b"write"), lp(b"manifest")
@@ -98,8 +99,14 @@ def _channel(surface: bytes, place: Place, channel: str, version: object) -> Bin
     location = surface + place.encoded + _field(channel)
     if version is None:
         return Binding(location)
-    text = version_text(version)
-    return Binding(location, {"version": text}, version_claims(text))
+    return Binding(location, *_versioned(version if type(version) is str else version_text(version)))
+
+
+@lru_cache(maxsize=1024)
+def _versioned(version: str) -> tuple[Claims, bytes]:
+    """Returns the claims of a channel's value, by name and encoded: what a step writes has one version."""
+    claims: Claims = MappingProxyType({"version": version})
+    return claims, b"\1" + utf8(version)
 
 
 class WriteClaims(NamedTuple):
@@ -179,12 +186,12 @@ class WriteMaker:
 
 def manifest(place: Place, checkpoint_id: str) -> Binding:
     """The manifest of a checkpoint."""
-    return Binding(_MANIFEST + place.encoded + _field(checkpoint_id))
+    return Binding(_MANIFEST + place.encoded + lp(utf8(checkpoint_id)))
 
 
 def item(namespace: Sequence[str], key: str) -> Binding:
     """An item of a store. The number of labels is part of its place, since the key is the last field."""
-    return Binding(_item_namespace(tuple(namespace)) + _field(key))
+    return Binding(_item_namespace(tuple(namespace)) + lp(utf8(key)))
 
 
 @lru_cache(maxsize=1024)

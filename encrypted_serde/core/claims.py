@@ -197,15 +197,9 @@ def _in_common(data: bytes) -> Claims | None:
         return None
 
 
-# --- the same, faster: for a channel's value, and for the writes of one call, which have most in common
+# --- the same, faster, for the writes of one call, which have most in common
 
 
-def version_claims(version: str) -> bytes:
-    """Encodes the version of a channel."""
-    return b"\1" + utf8(version)
-
-
-@lru_cache(maxsize=1024)
 def task_claims(task_id: str, checkpoint_id: str, task_path: str, call: str) -> bytes:
     """Encodes what the writes of one call have in common; `call` is its id, 16 hexadecimal digits.
 
@@ -217,6 +211,8 @@ def task_claims(task_id: str, checkpoint_id: str, task_path: str, call: str) -> 
 
 def write_claims(task: bytes, idx: int, size: int, of: int) -> bytes:
     """Encodes the claims of an ordinary write: its position, how many there are, how many of them go to its channel."""
+    if 0 <= idx < 128 and 0 <= size < 128 and 0 <= of < 128:
+        return b"\2%b%c%c%c" % (task, idx, size, of)
     return b"".join((b"\2", task, _number(idx), _number(size), _number(of)))
 
 

@@ -32,7 +32,6 @@ chance that `ciphers` states).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 
 from cryptography.exceptions import InvalidTag
@@ -60,6 +59,7 @@ from .context import (
     what_differs,
 )
 from .encoding import pl
+from .forks import start_anew_in_children
 from .format import FLAG_BOUND, FLAG_ZSTD, FRONT, MAX_PLAINTEXT, Head, Opened, Sealed, split_type_tag
 from .keys import Key, KeyProvider, Keyring, as_key_provider
 from .prepared import Readers, Writer, associated_data, make_aead, seal_large
@@ -130,6 +130,12 @@ class Sealer:
         self._writers: Bounded[bytes, Writer] = Bounded()
         self._readers: Bounded[str, Readers] = Bounded()
         self._aeads: Bounded[tuple[Head, bytes], Aead] = Bounded()
+        self._process = object()
+        start_anew_in_children(self)
+
+    def after_fork(self) -> None:
+        """Makes batches that were drawn before a fork known as such."""
+        self._process = object()
 
     def __copy__(self) -> Sealer:
         return self
@@ -274,12 +280,11 @@ class Sealer:
             AuthenticationFailed: If anything was changed, or it was sealed for another location.
             EncryptedSerdeError: As for `open`.
         """
-        if isinstance(sealed, bytes):
-            sealed = Sealed.of_bytes(sealed)
-        head, stored, nonce, end = sealed.head, sealed.data, sealed.nonce, sealed.end
+        parsed = Sealed.of_bytes(sealed) if isinstance(sealed, bytes) else sealed
+        head, stored, nonce, end = parsed.head, parsed.data, parsed.nonce, parsed.end
         # Claims that are, byte for byte, what we would write need not be parsed.
-        is_same = sealed.encoded_claims == binding.encoded
-        claims = (is_same and binding.given) or sealed.claims
+        is_same = parsed.encoded_claims == binding.encoded
+        claims = (is_same and binding.given) or parsed.claims
         if not head.flags & FLAG_BOUND:
             raise WrongLocation("a value that is not bound to a place stands where only bound ones belong")
         expected = current.get() if context is None else context
@@ -319,8 +324,7 @@ class Sealer:
     def _writer(self, context: EncryptionContext | None) -> Writer:
         if context is None:
             context = current.get() or NO_CONTEXT
-        writer = self._writers.get(context.encoded)
-        if writer is None:  # before a key is asked for
+        if (writer := self._writers.get(context.encoded)) is None:  # before a key is asked for
             check_names(self.required_context, context)
         key = self._encryption_key(context.pairs)
         if writer is None or writer.key_id != key.id:
@@ -358,7 +362,7 @@ class Batch:
     def __init__(self, sealer: Sealer, random: bytes, context: EncryptionContext) -> None:
         self.context, self._sealer = context, sealer
         self._writer: Writer | None = None
-        self._process = os.getpid()
+        self._process = sealer._process
         self._random, size = random, sealer._nonce_size
         self._nonces = [*range(_BATCH_ID_SIZE, len(random) - size + 1, size)]  # where each begins
 
@@ -378,7 +382,7 @@ class Batch:
             start = self._nonces.pop()  # atomic: no nonce is handed out twice
         except IndexError:
             start = 0
-        if start and os.getpid() == self._process:  # a fork shares nonces that were drawn before it
+        if start and sealer._process is self._process:  # a fork shares nonces that were drawn before it
             nonce = self._random[start : start + sealer._nonce_size]
         else:
             nonce = random_bytes(sealer._nonce_size)

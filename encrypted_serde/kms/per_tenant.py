@@ -58,11 +58,7 @@ class PerTenantWrapper:
     name = "per-tenant"
 
     def __init__(
-        self,
-        choose: Choose,
-        *,
-        make: Callable[[str], KeyWrapper] | None = None,
-        trial: Iterable[Mapping[str, str]] = (),
+        self, choose: Choose, *, make: Callable[[str], KeyWrapper] | None = None, trial: Iterable[Mapping[str, str]] = ()
     ) -> None:
         if not callable(choose):
             raise TypeError(f"choose is a function of the encryption context, not {type(choose).__name__}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import TypeVar
 
+from ..core.bounded import Bounded
 from ..core.context import EncryptionContext
 from ..core.keys import Key, KeyProvider, current_key_id
 from ..errors import KeyErased, KeyServiceError, UnknownKey
@@ -27,8 +28,8 @@ class AskedKeys:
 
     def __init__(self, keys: KeyProvider) -> None:
         self._keys = keys
-        self._failed: dict[tuple[bytes, bytes], tuple[KeyServiceError, float]] = {}
-        self._current: dict[bytes, bytes | None] = {}
+        self._failed: Bounded[tuple[bytes, bytes], tuple[KeyServiceError, float]] = Bounded(_MOST)
+        self._current: Bounded[bytes, bytes | None] = Bounded(_MOST)
 
     def encryption_key(self, context: Mapping[str, str]) -> Key:
         """As the provider."""
@@ -42,8 +43,6 @@ class AskedKeys:
         """Returns the id of the key that a context writes with, as it was when it was first asked for; None if it has none."""
         encoded = EncryptionContext.of(context).encoded
         if encoded not in self._current:
-            if len(self._current) >= _MOST:
-                self._current.clear()
             self._current[encoded] = self._ask(b"", context, lambda: current_key_id(self._keys, context))
         return self._current[encoded]
 
@@ -68,7 +67,5 @@ class AskedKeys:
         try:
             return ask()
         except KeyServiceError as error:
-            if len(self._failed) >= _MOST:
-                self._failed.clear()
             self._failed[slot] = (error, monotonic() + REMEMBERED)
             raise

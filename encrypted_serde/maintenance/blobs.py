@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from ..core import binding
 from ..core.binding import Place
+from ..errors import EncryptedSerdeError, MalformedEnvelope
+from ..rows.manifest import KEY
 from ..rows.parts import Opened, channel
 from ..rows.write import MetadataKeys
 from ..wrapping.inert import Inert, pack
 from ..wrapping.upstream import DELTA_SNAPSHOT
+from .checkpoints import Checkpoints
 from .codec import SAVER, Blocked, RowCodec, out_of_snapshot
 from .database import Database
-from .json_checkpoints import JsonCheckpoints
+from .json_columns import parse_json
 from .report import Seen
-from .table import Column, Row, Table
+from .selection import Selection
+from .table import OPEN, Column, Paging, Row, Table
+
+Value = tuple[str, str]
+"""A value in a row of its own: its channel and version."""
 
 _MAYBE_TEXT, _BYTES = (str, type(None)), (bytes, type(None))
 
@@ -30,16 +38,15 @@ class Blobs(Table):
         super().__init__(database, columns)
         names = ("thread_id", "checkpoint_ns", "channel")
         self.key = database.key(names if database.is_shallow else (*names, "version"), columns)
-        version = Column("version", _MAYBE_TEXT, sql=database.version_of("t.channel") if database.is_shallow else "")
+        shallow = database.shallow_version.format(channel="t.channel") if database.is_shallow else ""
         self.columns = (
-            *database.hidden(self.key),
+            *database.hidden(),
             *(Column(name) for name in names),
-            version,
+            Column("version", _MAYBE_TEXT, sql=shallow),
             Column("type"),
             Column("blob", _BYTES, is_large=True),
         )
-        self._place: tuple[str, str] = ("", "")
-        self._unvouched: set[tuple[str, str]] | None = None
+        self.forget()
 
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the value is stored; a row without a value has none."""
@@ -63,26 +70,69 @@ class Blobs(Table):
         if opened is None:
             return cells["type"], cells["blob"]
         context = codec.context_of(cells["thread_id"])
+        place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
+        if codec.form == SAVER and opened.is_none:  # EncryptedSaver leaves None readable, and its manifests count on that
+            return "null", b""
+        if opened.form.bound != (codec.form == SAVER):
+            self._require_finished(place, cells, codec, metadata_keys)
         if codec.form != SAVER:
             return codec.unbound(opened, context)
-        if opened.is_none:  # EncryptedSaver leaves None readable, and its manifests count on that
-            return "null", b""
-        if not opened.form.bound:
-            self._require_vouched(cells, codec, metadata_keys)
-        place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
         where = channel(place, cells["channel"], cells["version"])(opened.is_delta)
         sealed = codec.seal(opened, where, context)
         return ("msgpack", pack(Inert(DELTA_SNAPSHOT, pack(sealed)))) if opened.is_delta else ("bytes", sealed)
 
     def forget(self) -> None:
-        """Forgets which checkpoints were unvouched: a new pass begins."""
-        self._unvouched = None
+        """Forgets what it knows of a namespace: a new pass begins."""
+        self._refusals: tuple[Place | None, dict[Value, EncryptedSerdeError]] = None, {}
+        self._unfinished: tuple[Place | None, set[Value]] = None, set()
 
-    def _require_vouched(self, cells: dict[str, Any], codec: RowCodec, metadata_keys: MetadataKeys) -> None:
-        """Refuses to bind a value that a checkpoint without a manifest refers to."""
-        place = (cells["thread_id"], cells["checkpoint_ns"])
-        if self._unvouched is None or place != self._place:
-            [checkpoints] = [table for table in self.database.tables if isinstance(table, JsonCheckpoints)]
-            self._place, self._unvouched = place, checkpoints.unvouched(place, codec, metadata_keys)
-        if (cells["channel"], cells["version"]) in self._unvouched:
-            raise Blocked("a checkpoint that refers to this value has no manifest, and was given none")
+    def refusals(self, place: Place, codec: RowCodec) -> dict[Value, EncryptedSerdeError]:
+        """Opens every value of a thread and namespace. Returns what was raised for those that are refused."""
+        if self._refusals[0] != place:
+            found: dict[Value, EncryptedSerdeError] = {}
+            for row in _in_namespace(self, place):
+                try:
+                    self.open(row, codec)
+                except EncryptedSerdeError as error:
+                    found[row.cells["channel"], row.cells["version"]] = error
+            self._refusals = place, found
+        return self._refusals[1]
+
+    def _require_finished(self, place: Place, cells: dict[str, Any], codec: RowCodec, metadata_keys: MetadataKeys) -> None:
+        """Refuses to write a value anew while a checkpoint that refers to it is not in the form that is asked for.
+
+        To seal it takes checkpoints that have a manifest; to leave, those that have none. In a dry run those do not count that
+        would have been written anew.
+
+        Raises:
+            Blocked: If one is not.
+        """
+        if self._unfinished[0] != place:
+            [checkpoints] = [table for table in self.database.tables if isinstance(table, Checkpoints)]
+            is_wrong = f"AND {'NOT ' if codec.form == SAVER else ''}{self.database.has_metadata(KEY)}"
+            found: set[Value] = set()
+            for row in _in_namespace(checkpoints, place, is_wrong):
+                if not (codec.dry_run and checkpoints.converts(row, codec, metadata_keys)):
+                    found |= references(row)
+            self._unfinished = place, found
+        if (cells["channel"], cells["version"]) in self._unfinished[1]:
+            raise Blocked("a checkpoint that refers to this value is not in the form that is asked for, and could not be")
+
+
+def _in_namespace(table: Table, place: Place, condition: str = "") -> Iterator[Row]:
+    paging = Paging(table, Selection(), OPEN)
+    mark = table.database.mark
+    paging.condition = (f"t.thread_id = {mark} AND t.checkpoint_ns = {mark} {condition}", place[:2])
+    while not paging.finished:
+        yield from table.database.fetch(paging)
+
+
+def references(row: Row) -> set[Value]:
+    """Returns the values in rows of their own that a checkpoint refers to; none if it is nothing that a saver could load."""
+    try:
+        document = parse_json(row.cells["checkpoint"])
+    except MalformedEnvelope:
+        return set()
+    versions = document.get("channel_versions") if isinstance(document, dict) else None
+    found = versions.items() if isinstance(versions, dict) else ()
+    return {(name, binding.version_text(version)) for name, version in found}

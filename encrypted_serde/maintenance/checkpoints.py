@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from ..core import binding
 from ..core.context import EncryptionContext
 from ..core.opaque import opaque
-from ..errors import Incomplete, PlaintextRefused
-from ..rows.manifest import KEY, LANGGRAPH_KEYS, Manifest, hides_metadata, split_metadata
+from ..errors import Incomplete
+from ..rows.listed import Listed
+from ..rows.manifest import KEY, LANGGRAPH_KEYS, Manifest, digest, hides_metadata, split_metadata
 from ..rows.parts import Opened, Parts, channel, is_none
 from ..rows.stored import Form, find_part
 from ..rows.verify import Rules, open_value, verify_row
-from ..rows.write import Listing, MetadataKeys, Writer, sealed_metadata, with_manifest
+from ..rows.write import MetadataKeys, Writer, beside, readable_and_manifest
 from ..wrapping.inert import Inert, pack
 from ..wrapping.search import search_token
 from ..wrapping.serialize import JSON
@@ -104,6 +106,7 @@ class Checkpoints(Table):
             stores_all_values=self.stores_all_values,
             prunes=self.database.prunes,
             has_no_parents=self.database.is_shallow,
+            gathers_sends=self.database.is_shallow,
             admits=codec.form != SAVER or bool(codec.admission),
             admits_plaintext=codec.admission.plaintext,
         )
@@ -112,29 +115,32 @@ class Checkpoints(Table):
         """Refuses to give a checkpoint a manifest while it has pending writes that are not ours: nobody would read them."""
         if opened.manifest is not None or not row.cells["has_unbound_writes"]:
             return
-        place = (row.cells["thread_id"], row.cells[self.database.namespace], opened.parts.checkpoint_id)
-        if not codec.dry_run or self._writes().are_pending(place, codec, metadata_keys):
+        if not codec.dry_run or self._writes().are_pending(self._place(opened, row), codec, metadata_keys):
             raise Blocked("pending writes of the checkpoint are not sealed, and could not be")
 
-    def require_bound_writes(self, opened: Checkpoint, row: Row) -> None:
-        """Refuses to take the manifest from a checkpoint beside which writes were put that nobody sealed.
+    def require_accepted(self, opened: Checkpoint, row: Row, codec: RowCodec) -> None:
+        """Refuses to take the manifest from a checkpoint beside which something is stored that `verify` refuses.
 
         Raises:
-            PlaintextRefused: If there is one. No switch admits it beside a manifest.
+            EncryptedSerdeError: What `verify` says of it.
         """
-        if opened.manifest is not None and row.cells["has_unbound_writes"]:
-            raise PlaintextRefused("the checkpoint is sealed, and pending writes of it are not")
+        if opened.manifest is not None:
+            for write in self._writes().of(self._place(opened, row)):
+                self._writes().open(write, codec)
+
+    def _place(self, opened: Checkpoint, row: Row) -> tuple[Any, ...]:
+        return row.cells["thread_id"], row.cells[self.database.namespace], opened.parts.checkpoint_id
 
     def _writes(self) -> Writes:
-        return next(table for table in self.database.tables if isinstance(table, Writes))
+        writes: Writes = self.database.find(Writes)
+        return writes
 
     def unbound_writes(self) -> str:
         """Returns SQL that says whether a checkpoint has pending writes that are not ours."""
         database, writes = self.database, self._writes()
-        checkpoint_id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
         return f"""EXISTS (SELECT 1 FROM {writes.name} AS w
             WHERE w.thread_id = t.thread_id AND w.{database.namespace} = t.{database.namespace}
-            AND w.checkpoint_id = {checkpoint_id} AND {writes.unbound("w")})"""  # noqa: S608
+            AND w.checkpoint_id = {database.checkpoint_id()} AND {writes.unbound("w")})"""  # noqa: S608
 
     # --- as EncryptedSaver writes it
 
@@ -164,19 +170,18 @@ class Checkpoints(Table):
         given = {name: value for name, value in parts.metadata.items() if name != KEY}
         under = codec.context_beside(opened.manifest_form, parts.place.thread_id) if old is not None else context
         before = {} if old is None else _private(old)
-        seal = partial(_seal_manifest, codec, opened.manifest_form, under)
         if old is not None and before is None:  # of another serializer: it can be copied, but not looked into
-            return with_manifest(parts.place, old, document, given, seal)
-        private = before or {}
-        tokens = given.keys() & private.keys()  # what is both is a token of a value that is private
-        writer = Writer(
-            MetadataKeys(metadata_keys.readable, sorted({*tokens, *metadata_keys.searchable})),
-            token=partial(_token, codec, under),
-            dumps=_packed,
-            seal=seal,
-        )
-        metadata = {**private, **{name: value for name, value in given.items() if name not in tokens}}
-        return sealed_metadata(parts.place, _listing(opened), document, metadata, writer)
+            readable, packed = given, old._replace(digest=digest(document, given)).pack()
+        else:
+            private = before or {}
+            tokens = given.keys() & private.keys()  # what is both is a token of a value that is private
+            searchable = sorted({*tokens, *metadata_keys.searchable})
+            writer = Writer(MetadataKeys(metadata_keys.readable, searchable), partial(_token, codec, under), _packed)
+            metadata = {**private, **{name: value for name, value in given.items() if name not in tokens}}
+            parent_id = parts.parent_id if old is None else old.parent_id
+            readable, packed = readable_and_manifest(parent_id, _listed(opened), document, metadata, writer)
+        where = binding.manifest(parts.place, parts.checkpoint_id)
+        return beside(readable, codec.seal(Opened("msgpack", packed, opened.manifest_form), where, under))
 
     def plain_metadata(self, opened: Checkpoint) -> dict[str, Any]:
         """Returns the metadata as a saver without `EncryptedSaver` writes it."""
@@ -186,19 +191,14 @@ class Checkpoints(Table):
         return {**{name: value for name, value in opened.parts.metadata.items() if name != KEY}, **private}
 
 
-def _listing(opened: Checkpoint) -> Listing:
+def _listed(opened: Checkpoint) -> Listed:
     """Returns what a manifest lists: what the old one did, or else what is stored."""
     parts, old = opened.parts, opened.manifest
     if old is not None:
-        return Listing(old.checkpoint_id, old.parent_id, old.values, old.nones)
-    nones = [name for name, value in opened.values.items() if value.is_none and name not in parts.apart]
+        return Listed(old.values, old.nones)
+    nones = [name for name, value in opened.values.items() if value.is_none]
     nones += [name for name, found in parts.apart.items() if is_none(found)]
-    values = [name for name in {**parts.values, **parts.apart} if name not in nones]
-    return Listing(parts.checkpoint_id, parts.parent_id, values, nones)
-
-
-def _seal_manifest(codec: RowCodec, form: Form, context: EncryptionContext, packed: bytes, where: Any) -> bytes:
-    return codec.seal(Opened("msgpack", packed, form), where, context)
+    return Listed([name for name in {**parts.values, **parts.apart} if name not in nones], nones)
 
 
 def _token(codec: RowCodec, context: EncryptionContext, name: str, value: Any) -> str:

@@ -150,10 +150,9 @@ class RowCodec:
         self._show_contexts = show_contexts
         self._expected = None if expected is None else EncryptionContext.of(expected)
         to_saver = target.form == SAVER
-        self.allows_plaintext = switches.plaintext
         self.admission = Admission(
             self._opener,
-            plaintext=switches.plaintext or target.form == PLAINTEXT,  # what stays plaintext is not authenticated
+            plaintext=switches.plaintext,
             unbound=switches.unbound or not to_saver,
             legacy_keys=switches.legacy_keys,
         )

@@ -24,10 +24,12 @@ from .codec import RowCodec
 from .database import Database
 from .report import Failure
 from .selection import Selection
-from .table import LOOK, OPEN, Table, fenced
+from .table import LOOK, OPEN, fenced
 from .writes import Writes
 
 PAGE_ROWS = 1000
+
+_NO_CHECKPOINTS = "an anchor is for databases of checkpointers, and this is none"
 
 MISSING = "the checkpoint is missing"
 UNENDED = "a deletion of the whole thread began and did not end"
@@ -105,24 +107,12 @@ class AnchoredDatabase:
         if database.is_shallow:
             raise ConfigurationError("a shallow saver overwrites its checkpoints, so an anchor cannot detect a deleted one")
         self._database, self._codec, self._client = database, codec, client
-        self._checkpoints = _only(database, Checkpoints)
-        self._writes = _only(database, Writes)
+        self._checkpoints = database.require(Checkpoints, _NO_CHECKPOINTS)
+        self._writes = database.require(Writes, _NO_CHECKPOINTS)
 
     def threads(self) -> Iterator[str]:
         """Returns the ids of all threads that have a checkpoint."""
-        database = self._database
-        after: tuple[Any, ...] = ()
-        while True:
-            behind = f"AND t.thread_id > {database.thread_mark}" if after else ""
-            found = database.execute(
-                f"SELECT DISTINCT t.thread_id FROM checkpoints AS t WHERE {database.proper_thread} {behind} "  # noqa: S608
-                f"ORDER BY t.thread_id LIMIT {PAGE_ROWS}",
-                after,
-            )
-            yield from (str(thread_id) for (thread_id,) in found)
-            if len(found) < PAGE_ROWS:
-                return
-            after = (found[-1][0],)
+        return (str(thread_id) for (thread_id,) in self._database.threads(PAGE_ROWS))
 
     def compare(self, thread_id: str) -> Compared:
         """Compares one thread. It may be in use meanwhile, so what seems to be missing is looked up once more."""
@@ -284,10 +274,3 @@ def _of_writes(thread_id: str, judged: Judged) -> list[Finding]:
     if judged.stale:
         found.append(Finding(*where, f"{len(judged.stale)} of its writes are older ones that were put back"))
     return found if judged.standing is not Standing.DELETED else []
-
-
-def _only(database: Database, kind: type[Any]) -> Any:
-    found: list[Table] = [table for table in database.tables if isinstance(table, kind)]
-    if not found:
-        raise ConfigurationError("an anchor is for databases of checkpointers, and this is none")
-    return found[0]

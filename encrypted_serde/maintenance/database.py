@@ -10,6 +10,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..core.format import SEALED_MAGIC
+from ..errors import ConfigurationError
+from ..rows.stored import HEAD
 from .report import DatabaseFailed
 from .selection import DATED, Selection, first_id
 from .table import LOOK, Column, Paging, Row, Table
@@ -42,7 +45,6 @@ class Database(ABC):
 
     TABLES: ClassVar[tuple[type[Table], ...]]
     errors: ClassVar[type[Exception]]
-    mark: ClassVar[str] = "%s"
     page_key: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, connection: Any, label: str) -> None:
@@ -94,75 +96,80 @@ class Database(ABC):
     def transaction(self) -> AbstractContextManager[Any]:
         """Opens a small transaction that writes."""
 
-    @abstractmethod
+    # The SQL in which databases differ, as texts: in braces what it is about.
+    mark: ClassVar[str] = "%s"
+    quote: ClassVar[str] = ""
+    length: ClassVar[str] = "octet_length({column})"
+    stored_length: ClassVar[str] = length
+    both_ends: ClassVar[str]  # so many first and last bytes of {column}: {head} and {tail}
+    magic_at: ClassVar[str]  # where {magic} begins in the first {head} bytes of {value}, from 1 on; 0 where it does not
+    metadata_key: ClassVar[str]  # whether the metadata of the checkpoint {alias} have a {key}
+    in_part: ClassVar[str]  # whether the {owner} of a row belongs to part {number} of {parts}
+    json_as_text: ClassVar[str] = "{column}"  # a column of JSON as text: it is parsed behind a fence
+    row_lock: ClassVar[str] = ""  # locks the rows of a query, where that keeps others from changing them
+    random: ClassVar[str]
+    false: ClassVar[str] = "false"
+    thread_mark: ClassVar[str] = "%s"
+    proper_thread: ClassVar[str] = "1 = 1"
+    namespace: ClassVar[str] = "checkpoint_ns"
+    # Of databases that keep checkpoints as JSON: types of values in rows of their own; the version of channel v there; the id
+    # of a shallow checkpoint; the versions of a checkpoint's channels, as text; the version of a shallow one's {channel}.
+    types: ClassVar[str] = ""
+    version: ClassVar[str] = ""
+    shallow_id: ClassVar[str] = ""
+    all_versions: ClassVar[str] = ""
+    shallow_version: ClassVar[str] = ""
+
+    takes_parts: ClassVar[bool] = False  # whether other parts of a JSON checkpoint than its values can be set
+    prunes: ClassVar[bool] = False  # whether its savers may leave a checkpoint without its parent
+    data_errors: ClassVar[tuple[type[Exception], ...]] = ()
+
     def head(self, column: str) -> tuple[str, str]:
         """Returns SQL for the first `HEAD` and last `TAIL` bytes of a column, or all if there are no more, and for its size."""
+        length = self.length.format(column=column)
+        both = self.both_ends.format(column=column, head=HEAD, tail=TAIL)
+        return f"CASE WHEN {length} > {HEAD + TAIL} THEN {both} ELSE {column} END", length
 
     def quoted(self, name: str) -> str:
         """Quotes the name of a column where it must be."""
-        return name
+        return f"{self.quote}{name}{self.quote}"
 
-    def row_lock(self) -> str:
-        """Returns SQL that locks the rows of a query, if that is how this database keeps others from changing them."""
-        return ""
+    def checkpoint_id(self, alias: str = "t") -> str:
+        """Returns SQL for the id of a checkpoint."""
+        return self.shallow_id.format(alias=alias) if self.is_shallow else f"{alias}.checkpoint_id"
 
     def assignment(self, table: Table, column: str) -> str:
         """Returns SQL that sets a column."""
         return f"{self.quoted(column)} = {self.mark}"
-
-    @abstractmethod
-    def partitioned(self, owner: str, number: int, parts: int) -> str:
-        """Returns SQL for the rows of a part, given the column that says whose they are."""
 
     def savepoint(self) -> AbstractContextManager[Any]:
         """Opens a part of the transaction of a page that can be taken back alone."""
         return self.transaction()
 
     def key(self, names: tuple[str, ...], columns: Collection[str]) -> tuple[str, ...]:
-        """Returns the primary key of a table, given what it is in Postgres."""
-        return tuple(name for name in names if name in columns)
+        """Returns the primary key of a table, given what it is in Postgres. A hash may replace the namespace."""
+        return tuple(self.namespace if name == "checkpoint_ns" else name for name in names if name in columns)
 
-    def hidden(self, key: tuple[str, ...]) -> tuple[Column, ...]:
-        """Returns the columns of a primary key that nobody need see."""
-        return ()
+    def hidden(self) -> tuple[Column, ...]:
+        """Returns the columns of a primary key that nobody need see, and that are read to find the row again."""
+        return () if self.namespace == "checkpoint_ns" else (Column(self.namespace, (bytes,)),)
 
-    @abstractmethod
     def size(self, column: str) -> str:
         """Returns SQL for the size of a column in bytes."""
+        return self.stored_length.format(column=column)
 
-    @abstractmethod
     def is_bound(self, type_tag: str, value: str) -> str:
-        """Returns SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
+        """Returns SQL that says whether a value begins like one that `EncryptedSaver` sealed: in a snapshot not at once."""
+        position = self.magic_at.format(value=value, head=SEALED_HEAD, magic=SEALED_MAGIC.hex())
+        return f"(({type_tag} = 'bytes' AND {position} = 1) OR ({type_tag} = 'msgpack' AND {position} > 1))"
 
-    @abstractmethod
     def has_metadata(self, key: str, alias: str = "t") -> str:
         """Returns SQL that says whether a checkpoint has a metadata key."""
-
-    takes_parts: ClassVar[bool] = False  # whether other parts of a JSON checkpoint than its values can be set
-    prunes: ClassVar[bool] = False  # whether its savers may leave a checkpoint without its parent
-    random: ClassVar[str]
-    false: ClassVar[str] = "false"
-    thread_mark: ClassVar[str] = "%s"
-    proper_thread: ClassVar[str] = "1 = 1"
-    namespace: ClassVar[str] = "checkpoint_ns"
-    data_errors: ClassVar[tuple[type[Exception], ...]] = ()
-    # Of databases that keep checkpoints as JSON: SQL for types of values in rows of their own, for the version of channel v
-    # there, and for the id of a shallow checkpoint.
-    types: ClassVar[str] = ""
-    version: ClassVar[str] = ""
-    shallow_id: ClassVar[str] = ""
+        return self.metadata_key.format(alias=alias, key=key)
 
     def json_text(self, column: str) -> str:
-        """Returns SQL for a JSON column as text: it is parsed behind a fence."""
-        return column
-
-    def versions(self, alias: str) -> str:
-        """Returns SQL for the versions of a checkpoint's channels, as text."""
-        raise NotImplementedError
-
-    def version_of(self, channel: str) -> str:
-        """Returns SQL for the version of a shallow checkpoint's channel."""
-        raise NotImplementedError
+        """Returns SQL for a JSON column as text."""
+        return self.json_as_text.format(column=column)
 
     def is_cut(self) -> str:
         """Returns SQL that says whether a checkpoint lacks its parent although older ones are there.
@@ -178,6 +185,44 @@ class Database(ABC):
         return "", ()
 
     # --- reading
+
+    def find(self, kind: type[Any]) -> Any:
+        """Returns its table of a kind; None if it has none."""
+        return next((table for table in self.tables if isinstance(table, kind)), None)
+
+    def require(self, kind: type[Any], otherwise: str) -> Any:
+        """Returns its table of a kind.
+
+        Raises:
+            ConfigurationError: If it has none; the message says so.
+        """
+        if (found := self.find(kind)) is None:
+            raise ConfigurationError(otherwise)
+        return found
+
+    def threads(
+        self, size: int, also: str = "", where: str = "1 = 1", parameters: Sequence[Any] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """Returns the id of each thread that has checkpoints, in order, page by page, and what else is asked for.
+
+        Args:
+            size: Threads of a page.
+            also: More SQL to select of the checkpoints of a thread, with a comma before it.
+            where: SQL that its checkpoints must meet.
+            parameters: Of both.
+        """
+        after: tuple[Any, ...] = ()
+        while True:
+            behind = f"AND t.thread_id > {self.thread_mark}" if after else ""
+            found = self.execute(
+                f"SELECT t.thread_id{also} FROM checkpoints AS t WHERE {where} AND {self.proper_thread} {behind} "  # noqa: S608
+                f"GROUP BY t.thread_id ORDER BY t.thread_id LIMIT {size}",
+                (*parameters, *after),
+            )
+            yield from found
+            if len(found) < size:
+                return
+            after = (found[-1][0],)
 
     def count(self, table: Table, selection: Selection) -> int | None:
         """Returns the number of rows, perhaps estimated; None if nobody knows."""
@@ -196,7 +241,7 @@ class Database(ABC):
             parameters += selection.threads
         if selection.partition:
             number, parts = selection.partition
-            where.append(self.partitioned(f"t.{table.owner}", number - 1, parts))
+            where.append(self.in_part.format(owner=f"t.{table.owner}", number=number - 1, parts=parts))
         if selection.sample < 1:
             where.append(f"{self.random} < {selection.sample:.9f}")
         if selection.since is not None:
@@ -222,7 +267,7 @@ class Database(ABC):
             where, parameters = f"{where} AND {behind}", (*parameters, *more)
         names = ", ".join(f"t.{name}" for name in key)
         sql = f"SELECT {self.wanted(paging)} FROM {table.name} AS t WHERE {where} ORDER BY {names} LIMIT {paging.size}"  # noqa: S608
-        return f"{sql} {self.row_lock() if paging.lock else ''}", parameters
+        return f"{sql} {self.row_lock if paging.lock else ''}", parameters
 
     def behind(self, key: Sequence[str], after: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
         """Returns SQL for the rows that come after one."""
@@ -257,7 +302,7 @@ class Database(ABC):
     @contextmanager
     def page(self, paging: Paging) -> Iterator[list[Row]]:
         """Returns the next page. Its rows are locked, if they are, until its context is left."""
-        if paging.lock and self.row_lock():
+        if paging.lock and self.row_lock:
             with self.transaction():
                 yield self.fetch(paging)
         else:
@@ -313,8 +358,3 @@ class Database(ABC):
             return int(cursor.rowcount)
         finally:
             cursor.close()
-
-
-def begins_sealed(type_tag: str, position: str) -> str:
-    """Returns SQL that says whether a value begins like a sealed one, given where its magic is: in a snapshot not first."""
-    return f"(({type_tag} = 'bytes' AND {position} = 1) OR ({type_tag} = 'msgpack' AND {position} > 1))"

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from ..core.context import NO_CONTEXT, EncryptionContext
+from ..core.erasing import ErasingKeyProvider, KeysLeft
 from ..core.keys import KEY_SIZE, Key, KeyProvider, as_key_provider
 from ..errors import ConfigurationError, KeyErased, UnknownKey
 from ..rows.stored import PLAINTEXT, SEALED
@@ -23,49 +23,6 @@ from .vectors import Vectors
 
 READABLE = "readable"
 _MAX_OWNERS = 1_000_000  # threads whose plaintext is told apart
-
-
-class Left(Protocol):
-    """What a key store holds of some keys; see `tenants.erasure.Standing`."""
-
-    @property
-    def store(self) -> str:
-        """Which store was asked."""
-        ...
-
-    @property
-    def services(self) -> tuple[str, ...]:
-        """Names of the key services."""
-        ...
-
-    @property
-    def wrapped(self) -> frozenset[bytes]:
-        """Ids of keys that stand there wrapped."""
-        ...
-
-    @property
-    def tombstones(self) -> frozenset[bytes]:
-        """Ids of keys that have a tombstone."""
-        ...
-
-    @property
-    def contexts_alive(self) -> int:
-        """How many of their contexts have a key that is not void."""
-        ...
-
-    @property
-    def unreadable(self) -> int:
-        """How many items of the store could not be looked at."""
-        ...
-
-
-@runtime_checkable
-class ErasingKeyProvider(Protocol):
-    """A `KeyProvider` that destroys keys, such as `TenantKeyring`, and can be asked what is left of them."""
-
-    def standing(self, key_ids: Iterable[bytes]) -> Left:
-        """Looks through the whole key store for keys."""
-        ...
 
 
 @dataclass
@@ -191,7 +148,7 @@ def _hex(key_ids: Iterable[bytes]) -> list[str]:
     return sorted(key_id.hex() for key_id in key_ids)
 
 
-def _ask_key_store(report: ErasureProof, left: Left, asked: frozenset[bytes]) -> None:
+def _ask_key_store(report: ErasureProof, left: KeysLeft, asked: frozenset[bytes]) -> None:
     report.key_store, report.key_services = left.store, [*left.services]
     report.not_erased, report.wrapped = _hex(asked - left.tombstones), _hex(left.wrapped)
     report.contexts_alive = left.contexts_alive

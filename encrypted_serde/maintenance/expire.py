@@ -9,7 +9,7 @@ thread that is gone some seconds after its checkpoints, so that an application t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,22 +17,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..anchor.client import AnchorClient
-from ..core.binding import version_text
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError
 from ..rows.manifest import ALWAYS_READABLE, KEY
-from ..rows.parts import check_document
 from ..wrapping.upstream import DELTA_COUNTERS
 from .blobs import Blobs
 from .checkpoints import Checkpoints
 from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase
 from .database import Database
+from .expired_values import ExpiredValues
 from .json_columns import parse_json
 from .opening import open_database
 from .report import FAILURES_KEPT, Failure, HiddenMetadata, Report
 from .selection import DATED, Progress, ProgressListener, Selection, first_id
-from .table import Table
 from .writes import Writes
 
 PAGE_ROWS = 100
@@ -138,6 +136,15 @@ class _Order(NamedTuple):
     anchored: AnchoredDatabase | None
 
 
+class OldCheckpoint(NamedTuple):
+    """A checkpoint that goes."""
+
+    namespace: Any
+    checkpoint_id: str
+    size: int
+    place: tuple[Any, ...]
+
+
 class _Kind(NamedTuple):
     """What the metadata of a thread say: it has delta channels; some are sealed, so that nobody can tell."""
 
@@ -145,6 +152,7 @@ class _Kind(NamedTuple):
     is_hidden: bool
 
 
+_NO_CHECKPOINTS = "expire is for databases of checkpointers, and this is none: a store has ttl= and sweep_ttl()"
 _UNCLEAR = "metadata of its checkpoints are sealed, so nobody can tell whether it has delta channels; reencrypt mends them"
 
 
@@ -153,12 +161,13 @@ class _Run:
         self._database = database
         self._report = report
         self._order = order
-        self._checkpoints: Checkpoints = _only(database, Checkpoints)
-        self._writes: Writes = _only(database, Writes)
-        self._blobs = next((table for table in database.tables if isinstance(table, Blobs)), None)
-        self._id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
+        self._checkpoints: Checkpoints = database.require(Checkpoints, _NO_CHECKPOINTS)
+        self._writes: Writes = database.require(Writes, _NO_CHECKPOINTS)
+        blobs = database.find(Blobs)
+        self._values = None if blobs is None else ExpiredValues(database, blobs, report)
+        self._id = database.checkpoint_id()
         self._thread = f"t.thread_id = {database.thread_mark}"
-        report.deleted = {table.name: 0 for table in (self._checkpoints, self._writes, self._blobs) if table is not None}
+        report.deleted = {table.name: 0 for table in (self._checkpoints, self._writes, blobs) if table is not None}
 
     def to_the_end(self, selection: Selection, progress: ProgressListener | None) -> None:
         """Goes through all threads."""
@@ -175,10 +184,10 @@ class _Run:
                 self._fenced(thread, _Kind(bool(delta), bool(hidden)))
             if progress is not None:
                 progress(Progress("checkpoints", report.rows["checkpoints"], None, 0, sum(report.deleted.values())))
-        if self._blobs is not None and not report.dry_run and not order.keep_latest:
+        if self._values is not None and not report.dry_run and not order.keep_latest:
             if report.gone:
                 time.sleep(SETTLE)
-            self._delete_orphans(self._blobs, selection)
+            self._values.delete_orphans(selection)
 
     def _threads(self, selection: Selection) -> Iterator[tuple[Any, ...]]:
         """Returns threads: newest id, number of checkpoints, and how many are undated, have delta channels, hide that."""
@@ -187,21 +196,9 @@ class _Run:
         delta = " OR ".join(database.has_metadata(key) for key in DELTA_KEYS)
         readable = " AND ".join(database.has_metadata(key) for key in sorted(ALWAYS_READABLE))
         hidden = f"{database.has_metadata(KEY)} AND NOT ({readable})"
-        after: tuple[Any, ...] = ()
-        while True:
-            behind = f"AND t.thread_id > {database.thread_mark}" if after else ""
-            found = database.execute(
-                f"SELECT t.thread_id, max({self._id}), count(*), "  # noqa: S608
-                f"sum(CASE WHEN {self._id} LIKE {database.mark} THEN 0 ELSE 1 END), sum(CASE WHEN {delta} THEN 1 ELSE 0 END), "
-                f"sum(CASE WHEN {hidden} THEN 1 ELSE 0 END) "
-                f"FROM checkpoints AS t WHERE {where} {behind} AND {database.proper_thread} "
-                f"GROUP BY t.thread_id ORDER BY t.thread_id LIMIT {PAGE_ROWS}",
-                (DATED, *parameters, *after),
-            )
-            yield from found
-            if len(found) < PAGE_ROWS:
-                return
-            after = (found[-1][0],)
+        counts = "".join(f", sum(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in (delta, hidden))
+        dated = f", max({self._id}), count(*), sum(CASE WHEN {self._id} LIKE {database.mark} THEN 0 ELSE 1 END)"
+        return database.threads(PAGE_ROWS, dated + counts, where, (DATED, *parameters))
 
     # --- one thread
 
@@ -225,18 +222,18 @@ class _Run:
             start = time.monotonic()
             with self._announcing(str(thread)) as announce, nullcontext() if report.dry_run else self._database.transaction():
                 rows = self._old(thread, newest)
-                announce([(str(row[-3]), str(row[-2])) for row in rows])
+                announce([(str(row.namespace), str(row.checkpoint_id)) for row in rows])
                 if rows and (kind.is_delta or kind.is_hidden):
                     self._leave(thread, kind)
                     return
                 for start_of_page in range(0, len(rows), PAGE_ROWS):
                     self._delete(thread, rows[start_of_page : start_of_page + PAGE_ROWS])
                 is_last = report.dry_run or len(rows) < PAGE_ROWS
-                if rows and is_last and self._blobs is not None:
+                if rows and is_last and self._values is not None:
                     if order.keep_latest:
-                        self._delete_unreferenced(self._blobs, thread, {row[-3:-1] for row in rows})
+                        self._values.delete_unreferenced(thread, {(row.namespace, row.checkpoint_id) for row in rows})
                     elif report.dry_run:
-                        self._delete_values(self._blobs, self._values(self._blobs, thread))
+                        self._values.delete_all(thread)
             deleted += len(rows)
             if is_last:
                 break
@@ -284,8 +281,8 @@ class _Run:
         if len(self._report.delta_threads) < FAILURES_KEPT:
             self._report.delta_threads.append(str(thread))
 
-    def _old(self, thread: Any, newest: list[tuple[str, str]] | None) -> list[tuple[Any, ...]]:
-        """Returns place, namespace, id and size of the oldest checkpoints that go; none where the thread came alive again."""
+    def _old(self, thread: Any, newest: list[tuple[str, str]] | None) -> list[OldCheckpoint]:
+        """Returns the oldest checkpoints that go; none where the thread came alive again."""
         database, order = self._database, self._order
         kept = self._kept(thread, newest)
         if kept is None:
@@ -294,11 +291,12 @@ class _Run:
         size = " + ".join(f"coalesce({database.size(f't.{name}')}, 0)" for name in ("checkpoint", "metadata"))
         others = f"AND NOT {self._id} IN ({', '.join([database.mark] * len(kept))})" if kept else ""
         limit = "" if self._report.dry_run else f"LIMIT {PAGE_ROWS}"
-        return database.execute(
-            f"SELECT {place}, t.checkpoint_ns, {self._id}, {size} FROM checkpoints AS t WHERE {self._thread} "  # noqa: S608
+        found = database.execute(
+            f"SELECT t.checkpoint_ns, {self._id}, {size}, {place} FROM checkpoints AS t WHERE {self._thread} "  # noqa: S608
             f"AND {self._id} < {database.mark} {others} ORDER BY {self._id} {limit}",
             (thread, order.cutoff, *kept),
         )
+        return [OldCheckpoint(namespace, checkpoint_id, size, tuple(place)) for namespace, checkpoint_id, size, *place in found]
 
     def _kept(self, thread: Any, newest: Sequence[tuple[Any, ...]] | None) -> list[str] | None:
         """Returns ids that stay although they are old; None if the thread is not to be touched."""
@@ -337,13 +335,13 @@ class _Run:
             root = None
         return parent or None, root if isinstance(root, str) else None
 
-    def _delete(self, thread: Any, rows: list[tuple[Any, ...]]) -> None:
+    def _delete(self, thread: Any, rows: list[OldCheckpoint]) -> None:
         """Deletes checkpoints, and the pending writes of them; counts them in a dry run."""
         database, report, mark = self._database, self._report, self._database.mark
         by_namespace: dict[Any, list[str]] = {}
-        for *_, namespace, checkpoint_id, size in rows:
-            by_namespace.setdefault(namespace, []).append(checkpoint_id)
-            report.deleted_bytes += int(size)
+        for row in rows:
+            by_namespace.setdefault(row.namespace, []).append(row.checkpoint_id)
+            report.deleted_bytes += int(row.size)
         for namespace, ids in by_namespace.items():
             where = f"{self._thread} AND t.checkpoint_ns = {mark} AND t.checkpoint_id IN ({', '.join([mark] * len(ids))})"
             value = database.size(f"t.{database.quoted(self._writes.value)}")
@@ -356,68 +354,4 @@ class _Run:
             if not report.dry_run:
                 database.execute(f"DELETE FROM {self._writes.name} WHERE {where.replace('t.', '')}", (thread, namespace, *ids))  # noqa: S608
         if not report.dry_run:
-            database.delete(self._checkpoints, [row[:-3] for row in rows])
-
-    # --- values in rows of their own
-
-    def _delete_unreferenced(self, blobs: Blobs, thread: Any, gone: Collection[tuple[Any, ...]]) -> None:
-        """Deletes values of a thread that none of its checkpoints refers to, but for those that are gone or would be.
-
-        Values are read before checkpoints: one that is written meanwhile is not among them, or its checkpoint is.
-        """
-        found = self._values(blobs, thread)
-        versions = self._database.execute(
-            f"SELECT t.checkpoint_ns, {self._id}, {self._database.versions('t')} FROM checkpoints AS t WHERE {self._thread}",  # noqa: S608
-            (thread,),
-        )
-        referenced: set[tuple[Any, ...]] = set()
-        for namespace, checkpoint_id, text in versions:
-            if (namespace, checkpoint_id) in gone:
-                continue
-            try:
-                named = check_document({"channel_values": {}, "channel_versions": parse_json(text)})["channel_versions"]
-            except EncryptedSerdeError as error:  # what it refers to cannot be told: all stays
-                self._report.fail(Failure.of("checkpoints", {"thread_id": thread, "checkpoint_ns": namespace}, error))
-                return
-            referenced |= {(namespace, channel, version_text(version)) for channel, version in named.items()}
-        self._delete_values(blobs, [row for row in found if tuple(row[-4:-1]) not in referenced])
-
-    def _delete_orphans(self, blobs: Blobs, selection: Selection) -> None:
-        """Deletes values of threads without checkpoints: of this run, or of one that was interrupted."""
-        where, parameters = self._database.selected(blobs, selection)
-        while True:
-            found = self._database.execute(
-                f"SELECT DISTINCT t.thread_id FROM {blobs.name} AS t WHERE {where} AND {_ORPHANED} LIMIT {PAGE_ROWS}",  # noqa: S608
-                parameters,
-            )
-            for (thread,) in found:
-                with self._database.transaction():
-                    self._delete_values(blobs, self._values(blobs, thread, f"AND {_ORPHANED}"))
-            if len(found) < PAGE_ROWS:
-                return
-
-    def _values(self, blobs: Blobs, thread: Any, condition: str = "") -> list[tuple[Any, ...]]:
-        place = ", ".join(f"t.{name}" for name in blobs.key)
-        size = self._database.size("t." + self._database.quoted("blob"))
-        version = "''" if self._database.is_shallow else "t.version"
-        return self._database.execute(
-            f"SELECT {place}, t.checkpoint_ns, t.channel, {version}, coalesce({size}, 0) "  # noqa: S608
-            f"FROM {blobs.name} AS t WHERE {self._thread} {condition}",
-            (thread,),
-        )
-
-    def _delete_values(self, blobs: Blobs, rows: list[tuple[Any, ...]]) -> None:
-        if not self._report.dry_run:
-            self._database.delete(blobs, [row[:-4] for row in rows])
-        self._report.deleted[blobs.name] += len(rows)
-        self._report.deleted_bytes += sum(int(row[-1]) for row in rows)
-
-
-_ORPHANED = "NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = t.thread_id)"
-
-
-def _only(database: Database, kind: Any) -> Any:
-    found: list[Table] = [table for table in database.tables if isinstance(table, kind)]
-    if not found:
-        raise ConfigurationError("expire is for databases of checkpointers, and this is none: a store has ttl= and sweep_ttl()")
-    return found[0]
+            database.delete(self._checkpoints, [row.place for row in rows])

@@ -7,24 +7,22 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from ..core import binding
 from ..core.binding import Place
 from ..core.format import sealed_text
-from ..errors import MalformedEnvelope, PlaintextRefused
 from ..rows.manifest import KEY
 from ..rows.parts import Opened, Parts, check_document
 from ..rows.stored import NONE, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Stored, find_part
 from ..rows.write import MetadataKeys
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import TASKS
+from .blobs import Blobs, references
 from .checkpoints import CHECKPOINT, MAYBE_TEXT, WHOLE, Checkpoint, Checkpoints, is_before_sends_moved, without_sends
 from .classify import in_document, in_metadata
 from .codec import INLINED, METADATA, READABLE_PART, SAVER, RowCodec, as_msgpack, unpack_exactly
 from .database import Database
 from .json_columns import as_json, parse_json, parse_metadata
 from .report import Seen, Unconvertible
-from .selection import Selection
-from .table import OPEN, VERIFY, Column, Paging, Row
+from .table import OPEN, VERIFY, Column, Row
 
 BOUND = "bound"
 """Type that databases report for a value in a row of its own that `EncryptedSaver` sealed."""
@@ -44,9 +42,9 @@ class JsonCheckpoints(Checkpoints):
         version = "" if is_shallow else f"AND b.version = {database.version}"
         bound = database.is_bound("b.type", "b." + database.quoted("blob"))
         self.columns = (
-            *database.hidden(self.key),
+            *database.hidden(),
             *(Column(name) for name in names),
-            Column("checkpoint_id", MAYBE_TEXT, sql=database.shallow_id if is_shallow else ""),
+            Column("checkpoint_id", MAYBE_TEXT, sql=database.checkpoint_id()),
             Column("parent_checkpoint_id", MAYBE_TEXT, sql="NULL" if is_shallow else ""),
             Column("checkpoint", sql=database.json_text("t.checkpoint")),
             Column("metadata", sql=database.json_text("t.metadata")),
@@ -65,7 +63,8 @@ class JsonCheckpoints(Checkpoints):
         if not isinstance(document, dict):
             yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), row.size, document)
         elif isinstance(values := document.get("channel_values") or {}, dict):
-            inlined = _without_markers(values, parse_json(cells["types"]))
+            types = parse_json(cells["types"])
+            inlined = {name: value for name, value in values.items() if not (value is True and name in types)}
             yield from in_document(CHECKPOINT, {**document, "channel_values": inlined}, INLINED)
         else:
             yield from in_document(CHECKPOINT, document, INLINED)
@@ -75,21 +74,20 @@ class JsonCheckpoints(Checkpoints):
         """Takes a row apart."""
         cells = self.checked(row)
         document = parse_json(cells["checkpoint"])
-        if isinstance(document, dict) and not document.get("channel_values"):  # savers read anything empty as no values
-            document["channel_values"] = {}
+        if isinstance(document, dict) and (self.database.is_shallow or not document.get("channel_values")):
+            document["channel_values"] = {}  # savers read anything empty as no values, and shallow ones never look
         document = check_document(document)
         metadata = parse_metadata(cells["metadata"])
         types = parse_json(cells["types"])
         if codec.form == SAVER and KEY not in metadata and is_before_sends_moved(document):
             document = self._without_sends(document, types, row, codec)
-        inlined = _without_markers(document["channel_values"], types)
         return Parts(
             Place.of(cells["thread_id"], cells["checkpoint_ns"]),
             str(cells["checkpoint_id"]),
             cells["parent_checkpoint_id"],
             document,
             metadata,
-            {name: find_part(value) for name, value in inlined.items()},
+            {name: find_part(value) for name, value in document["channel_values"].items() if name not in types},
             {name: _apart(type_tag) for name, type_tag in types.items()},
         )
 
@@ -117,56 +115,26 @@ class JsonCheckpoints(Checkpoints):
             document, metadata = self.sealed(opened, codec, metadata_keys)
             sealed = {name: data and sealed_text(data) for name, data in document["channel_values"].items()}
         else:
-            self.require_bound_writes(opened, row)
-            self._require_sealed(opened, codec)
+            self.require_accepted(opened, row, codec)
             metadata = self.plain_metadata(opened)
             sealed = {name: _scalar(value) for name, value in opened.values.items()}
-        values: dict[str, Any] = {name: sealed.get(name, value) for name, value in parts.document["channel_values"].items()}
-        changed = {"channel_values": values}
+        # Savers never return a value of the document that one in a row of its own replaces: it is not written again.
+        values: dict[str, Any] = {name: True for name in parts.apart if parts.document["channel_values"].get(name) is True}
+        changed = {"channel_values": {**values, **sealed}}
         if codec.form == SAVER and parts.document.get("v") != parse_json(row.cells["checkpoint"]).get("v"):
             if not self.database.takes_parts:
                 raise Unconvertible("a checkpoint with pending sends cannot be moved in here: run its thread once")
             changed = {**changed, "v": parts.document["v"], "channel_versions": parts.document["channel_versions"]}
         return as_json(changed), as_json(metadata)
 
-    def _require_sealed(self, opened: Checkpoint, codec: RowCodec) -> None:
-        """Refuses to take the manifest from a checkpoint beside which values were put that nobody sealed.
-
-        Raises:
-            PlaintextRefused: If there is one, and no switch admits it.
-        """
-        if opened.manifest is None or codec.allows_plaintext:
-            return
-        for name, found in opened.parts.apart.items():
-            if found.form.kind == PLAINTEXT and "+" not in found.type_tag:
-                raise PlaintextRefused(
-                    f"the value of channel {name!r} was never encrypted; pass allow_plaintext=True if it is old"
-                )
-
-    def unvouched(self, place: tuple[str, str], codec: RowCodec, metadata_keys: MetadataKeys) -> set[tuple[str, str]]:
-        """Returns channel and version of each value of a thread and namespace that a checkpoint without a manifest refers to.
-
-        In a dry run those checkpoints do not count that would have been given one.
-        """
-        paging = Paging(self, Selection(), OPEN)
-        mark = self.database.mark
-        paging.condition = (
-            f"t.thread_id = {mark} AND t.checkpoint_ns = {mark} AND NOT {self.database.has_metadata(KEY)}",
-            place,
-        )
-        found: set[tuple[str, str]] = set()
-        while not paging.finished:
-            for row in self.database.fetch(paging):
-                if not (codec.dry_run and self.converts(row, codec, metadata_keys)):
-                    found |= self._references(row)
-        return found
-
-    def _references(self, row: Row) -> set[tuple[str, str]]:
-        try:
-            document = check_document(parse_json(row.cells["checkpoint"]))
-        except MalformedEnvelope:  # nothing that a saver could load, so nothing that it would find
-            return set()
-        return {(name, binding.version_text(version)) for name, version in document["channel_versions"].items()}
+    def require_accepted(self, opened: Checkpoint, row: Row, codec: RowCodec) -> None:
+        """Refuses it for its values in rows of their own, too."""
+        super().require_accepted(opened, row, codec)
+        if opened.manifest is not None:
+            [blobs] = [table for table in self.database.tables if isinstance(table, Blobs)]
+            refusals = blobs.refusals(opened.parts.place, codec)
+            for value in references(row) & refusals.keys():
+                raise refusals[value]
 
 
 def _apart(type_tag: str) -> Stored:
@@ -174,11 +142,6 @@ def _apart(type_tag: str) -> Stored:
     if type_tag == BOUND:
         return Stored(Form(SEALED, bound=True), "bytes", b"")
     return Stored(Form(NONE if type_tag == "null" else PLAINTEXT), type_tag, b"")
-
-
-def _without_markers(values: Mapping[str, Any], types: Mapping[str, str]) -> dict[str, Any]:
-    """Returns inlined values without the ``true`` that replaces a snapshot in a row of its own."""
-    return {name: value for name, value in values.items() if not (value is True and name in types)}
 
 
 def _scalar(opened: Opened) -> Any:

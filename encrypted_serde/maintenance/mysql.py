@@ -5,21 +5,19 @@ They look as in Postgres, but for primary keys, in which a hash replaces the nam
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pymysql
 
-from ..core.format import SEALED_MAGIC
 from ..errors import ConfigurationError
-from ..rows.stored import HEAD
 from .address import Address
 from .blobs import Blobs
-from .database import SEALED_HEAD, TAIL, Database, begins_sealed
+from .database import Database
 from .json_checkpoints import JsonCheckpoints
-from .table import Column, Table
+from .table import Table
 from .writes import Writes
 
 CONNECT_TIMEOUT = 30
@@ -33,6 +31,12 @@ class MysqlDatabase(Database):
 
     TABLES = (Writes, JsonCheckpoints, Blobs)
     errors = pymysql.Error
+    quote = "`"  # BLOB is a keyword
+    both_ends = "CONCAT(SUBSTRING({column}, 1, {head}), SUBSTRING({column}, -{tail}))"
+    magic_at = "LOCATE(X'{magic}', SUBSTRING({value}, 1, {head}))"
+    metadata_key = "JSON_CONTAINS_PATH({alias}.metadata, 'one', '$.{key}')"
+    in_part = "MOD(CRC32({owner}), {parts}) = {number}"
+    row_lock = "FOR UPDATE SKIP LOCKED"
     random = "RAND()"
     types = """(SELECT JSON_OBJECTAGG(b.channel, CASE WHEN {bound} THEN 'bound' ELSE b.type END)
         FROM JSON_TABLE(JSON_KEYS(t.checkpoint, '$.channel_versions'),
@@ -42,7 +46,10 @@ class MysqlDatabase(Database):
 
     namespace = "checkpoint_ns_hash"
     version = "JSON_UNQUOTE(JSON_EXTRACT(t.checkpoint, CONCAT('$.channel_versions.\"', v.channel, '\"')))"
-    shallow_id = "JSON_UNQUOTE(JSON_EXTRACT(t.checkpoint, '$.id'))"
+    shallow_id = "JSON_UNQUOTE(JSON_EXTRACT({alias}.checkpoint, '$.id'))"
+    all_versions = "JSON_EXTRACT(t.checkpoint, '$.channel_versions')"
+    shallow_version = """(SELECT JSON_UNQUOTE(JSON_EXTRACT(c.checkpoint, CONCAT('$.channel_versions."', {channel}, '"')))
+        FROM checkpoints AS c WHERE c.thread_id = t.thread_id AND c.checkpoint_ns_hash = t.checkpoint_ns_hash)"""
     data_errors = (pymysql.err.DataError, pymysql.err.IntegrityError)
 
     @classmethod
@@ -105,55 +112,6 @@ class MysqlDatabase(Database):
         except self.data_errors:
             self.execute("ROLLBACK TO SAVEPOINT rows_of_a_page")
             raise
-
-    def key(self, names: tuple[str, ...], columns: Collection[str]) -> tuple[str, ...]:
-        """Returns a primary key, in which a hash replaces the namespace."""
-        return tuple(self.namespace if name == "checkpoint_ns" else name for name in names)
-
-    def hidden(self, key: tuple[str, ...]) -> tuple[Column, ...]:
-        """Returns the hash, which is read to find the row again."""
-        return (Column(self.namespace, (bytes,)),)
-
-    def versions(self, alias: str) -> str:
-        """Returns SQL for the versions of a checkpoint's channels."""
-        return f"JSON_EXTRACT({alias}.checkpoint, '$.channel_versions')"
-
-    def version_of(self, channel: str) -> str:
-        """Returns SQL for the version of a shallow checkpoint's channel."""
-        path = f"CONCAT('$.channel_versions.\"', {channel}, '\"')"
-        return f"""(SELECT JSON_UNQUOTE(JSON_EXTRACT(c.checkpoint, {path})) FROM checkpoints AS c
-            WHERE c.thread_id = t.thread_id AND c.checkpoint_ns_hash = t.checkpoint_ns_hash)"""  # noqa: S608
-
-    def head(self, column: str) -> tuple[str, str]:
-        """Returns SQL for the first and last bytes of a column, and for its size."""
-        size = f"OCTET_LENGTH({column})"
-        both = f"CONCAT(SUBSTRING({column}, 1, {HEAD}), SUBSTRING({column}, -{TAIL}))"
-        return f"CASE WHEN {size} > {HEAD + TAIL} THEN {both} ELSE {column} END", size
-
-    def size(self, column: str) -> str:
-        """Returns SQL for the size of a column."""
-        return f"OCTET_LENGTH({column})"
-
-    def is_bound(self, type_tag: str, value: str) -> str:
-        """Returns SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
-        head = f"SUBSTRING({value}, 1, {SEALED_HEAD})"
-        return begins_sealed(type_tag, f"LOCATE(X'{SEALED_MAGIC.hex()}', {head})")
-
-    def has_metadata(self, key: str, alias: str = "t") -> str:
-        """Returns SQL that says whether a checkpoint has a metadata key."""
-        return f"JSON_CONTAINS_PATH({alias}.metadata, 'one', '$.{key}')"
-
-    def quoted(self, name: str) -> str:
-        """Quotes a name: BLOB is a keyword."""
-        return f"`{name}`"
-
-    def row_lock(self) -> str:
-        """Locks rows; those that others have locked are left to them."""
-        return "FOR UPDATE SKIP LOCKED"
-
-    def partitioned(self, owner: str, number: int, parts: int) -> str:
-        """Returns SQL for the rows of a part, given the column that says whose they are."""
-        return f"MOD(CRC32({owner}), {parts}) = {number}"
 
     def behind(self, key: Sequence[str], after: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
         """Returns SQL for the rows that come after one, spelled so that the primary key serves."""

@@ -70,6 +70,8 @@ class PackedCheckpoints(Checkpoints):
         packed = cells["checkpoint"] or b""
         found = find_typed(cells["type"], packed, len(packed))
         metadata = parse_metadata(cells["metadata"])
+        if cells["type"] in ("bytes", "null"):  # which savers read without asking anybody
+            raise MalformedEnvelope("the row holds no checkpoint")
         if found.form.kind == PLAINTEXT and found.type_tag == "msgpack":  # its values are judged one by one
             whole, packed = Form(PLAINTEXT), found.data
         else:
@@ -90,7 +92,7 @@ class PackedCheckpoints(Checkpoints):
             self.require_writes(opened, row, codec, metadata_keys)
             document, metadata = self.sealed(opened, codec, metadata_keys)
             return "msgpack", pack(document), as_json(metadata).encode()
-        self.require_bound_writes(opened, row)
+        self.require_accepted(opened, row, codec)
         result = {**parts.document, "channel_values": {name: _part(value) for name, value in opened.values.items()}}
         forms = [parts.whole, opened.manifest_form, *(value.form for value in opened.values.values())]
         form = next((form for form in forms if form.kind == SEALED), parts.whole)

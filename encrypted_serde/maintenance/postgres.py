@@ -16,11 +16,10 @@ from ..core.format import SEALED_MAGIC, sealed_text_prefixes
 from ..core.keys import Key
 from ..errors import ConfigurationError
 from ..rows.manifest import ALWAYS_READABLE, KEY
-from ..rows.stored import HEAD
 from .address import Address
 from .blobs import Blobs
 from .codec import SAVER
-from .database import SEALED_HEAD, TAIL, Database, begins_sealed
+from .database import SEALED_HEAD, Database
 from .items import StoreItems
 from .json_checkpoints import JsonCheckpoints
 from .report import DatabaseFailed
@@ -41,6 +40,13 @@ class PostgresDatabase(Database):
     errors = psycopg.Error
     prunes = True
     takes_parts = True
+    stored_length = "pg_column_size({column})"
+    both_ends = "substring({column} FROM 1 FOR {head}) || substring({column} FROM octet_length({column}) - {tail} + 1)"
+    magic_at = "position('\\x{magic}'::bytea IN substring({value} FROM 1 FOR {head}))"
+    metadata_key = "{alias}.metadata ? '{key}'"
+    in_part = "mod(hashtext({owner})::bigint + 2147483648, {parts}) = {number}"
+    json_as_text = "{column}::text"
+    row_lock = "FOR UPDATE OF t SKIP LOCKED"
     random = "random()"
     types = """(SELECT jsonb_object_agg(b.channel, CASE WHEN {bound} THEN 'bound' ELSE b.type END)::text FROM jsonb_each_text(
         CASE WHEN jsonb_typeof(t.checkpoint -> 'channel_versions') = 'object' THEN t.checkpoint -> 'channel_versions' END) AS v
@@ -48,7 +54,10 @@ class PostgresDatabase(Database):
         AND b.channel = v.key {version} AND b.type <> 'empty')"""
 
     version = "v.value"
-    shallow_id = "t.checkpoint ->> 'id'"
+    shallow_id = "{alias}.checkpoint ->> 'id'"
+    all_versions = "(t.checkpoint -> 'channel_versions')::text"
+    shallow_version = """(SELECT c.checkpoint -> 'channel_versions' ->> {channel} FROM checkpoints AS c
+        WHERE c.thread_id = t.thread_id AND c.checkpoint_ns = t.checkpoint_ns)"""
     data_errors = (psycopg.DataError, psycopg.IntegrityError)
 
     @classmethod
@@ -107,46 +116,6 @@ class PostgresDatabase(Database):
         with psycopg.Cursor(self.connection) as cursor:
             cursor.execute(sql, tuple(parameters), binary=True)
             return cursor.fetchall() if cursor.description else []
-
-    def json_text(self, column: str) -> str:
-        """Returns SQL for a JSON column as text."""
-        return f"{column}::text"
-
-    def versions(self, alias: str) -> str:
-        """Returns SQL for the versions of a checkpoint's channels."""
-        return f"({alias}.checkpoint -> 'channel_versions')::text"
-
-    def version_of(self, channel: str) -> str:
-        """Returns SQL for the version of a shallow checkpoint's channel."""
-        return f"""(SELECT c.checkpoint -> 'channel_versions' ->> {channel} FROM checkpoints AS c
-            WHERE c.thread_id = t.thread_id AND c.checkpoint_ns = t.checkpoint_ns)"""  # noqa: S608
-
-    def head(self, column: str) -> tuple[str, str]:
-        """Returns SQL for the first and last bytes of a column, and for its size."""
-        size = f"octet_length({column})"
-        both = f"substring({column} FROM 1 FOR {HEAD}) || substring({column} FROM {size} - {TAIL - 1})"
-        return f"CASE WHEN {size} > {HEAD + TAIL} THEN {both} ELSE {column} END", size
-
-    def size(self, column: str) -> str:
-        """Returns SQL for the size of a column."""
-        return f"pg_column_size({column})"
-
-    def is_bound(self, type_tag: str, value: str) -> str:
-        """Returns SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
-        head = f"substring({value} FROM 1 FOR {SEALED_HEAD})"
-        return begins_sealed(type_tag, f"position('\\x{SEALED_MAGIC.hex()}'::bytea IN {head})")
-
-    def has_metadata(self, key: str, alias: str = "t") -> str:
-        """Returns SQL that says whether a checkpoint has a metadata key."""
-        return f"{alias}.metadata ? '{key}'"
-
-    def row_lock(self) -> str:
-        """Locks rows; those that others have locked are left to them."""
-        return "FOR UPDATE OF t SKIP LOCKED"
-
-    def partitioned(self, owner: str, number: int, parts: int) -> str:
-        """Returns SQL for the rows of a part, given the column that says whose they are."""
-        return f"mod(hashtext({owner})::bigint + 2147483648, {parts}) = {number}"
 
     def count(self, table: Table, selection: Selection) -> int | None:
         """Returns the number of rows that the server's statistics say; None where it has none, or for some of the rows."""

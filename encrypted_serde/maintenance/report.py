@@ -285,12 +285,11 @@ class Report:
         common = {item.name for item in fields(Report)}
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in common}
 
-    def document(self, reasons: Iterable[str] | None = None, exit_code: int | None = None) -> dict[str, Any]:
+    def document(self, reasons: Iterable[str] | None = None) -> dict[str, Any]:
         """Returns all of it as types that JSON knows.
 
         Args:
             reasons: Why it did not pass; `reasons` when None.
-            exit_code: Of the command line; 3 where there are reasons, when None.
         """
         why = [*(self.reasons() if reasons is None else reasons)]
         document = {
@@ -298,7 +297,7 @@ class Report:
             "command": self.command,
             "verdict": "failed" if why else "passed",
             "reasons": why,
-            "exit_code": (3 if why else 0) if exit_code is None else exit_code,
+            "exit_code": 3 if why else 0,
             "started": self.started.isoformat(timespec="seconds"),
             "finished": self.finished and self.finished.isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 3),

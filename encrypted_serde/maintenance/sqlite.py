@@ -9,10 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..core.format import SEALED_MAGIC
-from ..rows.stored import HEAD
 from .address import Address
-from .database import SEALED_HEAD, TAIL, Database, begins_sealed
+from .database import Database
 from .items import SqliteItems
 from .packed_checkpoints import PackedCheckpoints
 from .report import DatabaseFailed
@@ -38,6 +36,14 @@ class SqliteDatabase(Database):
     # Text that is no UTF-8 comes as bytes; what is no text was written by no saver.
     thread_mark = "CAST(? AS TEXT)"
     proper_thread = "typeof(t.thread_id) = 'text'"
+    length = stored_length = "length({column})"
+    both_ends = "CAST(substr({column}, 1, {head}) || substr({column}, -{tail}) AS BLOB)"
+    magic_at = "instr(substr({value}, 1, {head}), X'{magic}')"
+    # What is no JSON by SQLite's rules (NaN, a thousand levels) is judged by its text: better a key too many.
+    metadata_key = """(CASE WHEN json_valid(CAST({alias}.metadata AS TEXT))
+        THEN json_type(CAST({alias}.metadata AS TEXT), '$."{key}"') IS NOT NULL
+        ELSE CAST({alias}.metadata AS TEXT) LIKE '%"{key}"%' END)"""
+    in_part = "es_part({owner}, {parts}) = {number}"
     random = "abs(random() % 1000000) / 1000000.0"
 
     @classmethod
@@ -108,30 +114,6 @@ class SqliteDatabase(Database):
             return run()
         finally:
             self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * LOCK_NOTICE)}")
-
-    def head(self, column: str) -> tuple[str, str]:
-        """Returns SQL for the first and last bytes of a column, and for its size."""
-        both = f"CAST(substr({column}, 1, {HEAD}) || substr({column}, -{TAIL}) AS BLOB)"
-        return f"CASE WHEN length({column}) > {HEAD + TAIL} THEN {both} ELSE {column} END", f"length({column})"
-
-    def size(self, column: str) -> str:
-        """Returns SQL for the size of a column."""
-        return f"length({column})"
-
-    def is_bound(self, type_tag: str, value: str) -> str:
-        """Returns SQL that says whether a value begins like one that `EncryptedSaver` sealed."""
-        return begins_sealed(type_tag, f"instr(substr({value}, 1, {SEALED_HEAD}), X'{SEALED_MAGIC.hex()}')")
-
-    def has_metadata(self, key: str, alias: str = "t") -> str:
-        """Returns SQL that says whether a checkpoint has a metadata key."""
-        text = f"CAST({alias}.metadata AS TEXT)"
-        # What is no JSON by SQLite's rules (NaN, a thousand levels) is judged by its text: better a key too many.
-        proper = f"""json_type({text}, '$."{key}"') IS NOT NULL"""
-        return f"""(CASE WHEN json_valid({text}) THEN {proper} ELSE {text} LIKE '%"{key}"%' END)"""
-
-    def partitioned(self, owner: str, number: int, parts: int) -> str:
-        """Returns SQL for the rows of a part, given the column that says whose they are."""
-        return f"es_part({owner}, {parts}) = {number}"
 
     def fetch(self, paging: Paging) -> list[Row]:
         """Returns the rows of the next page, which ends where its values are larger together than `PAGE_BYTES`."""

@@ -43,7 +43,7 @@ class Writes(Table):
         self.key = database.key((*names, "idx"), columns)
         path = "" if "task_path" in columns else "''"  # added in 2024, by the savers themselves
         self.columns = (
-            *database.hidden(self.key),
+            *database.hidden(),
             *(Column(name) for name in names),
             Column("idx", (int,)),
             Column("task_path", sql=path),
@@ -63,9 +63,8 @@ class Writes(Table):
 
     def _has_manifest(self) -> str:
         database = self.database
-        checkpoint_id = database.shallow_id.replace("t.", "c.") if database.is_shallow else "c.checkpoint_id"
         return f"""EXISTS (SELECT 1 FROM checkpoints AS c WHERE c.thread_id = t.thread_id AND c.{database.namespace} =
-            t.{database.namespace} AND {checkpoint_id} = t.checkpoint_id AND {database.has_metadata(KEY, "c")})"""  # noqa: S608
+            t.{database.namespace} AND {database.checkpoint_id("c")} = t.checkpoint_id AND {database.has_metadata(KEY, "c")})"""  # noqa: S608
 
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the value is stored."""
@@ -104,15 +103,23 @@ class Writes(Table):
                 if found.sealed is not None and found.is_bound and found.sealed.claims.get("idx") == claims.idx:
                     raise WrongLocation(f"write {claims.idx} of task {claims.task_id} is stored twice")
 
-    def sends(self, place: tuple[Any, ...], codec: RowCodec) -> list[Opened]:
-        """Opens the sends among the writes of a checkpoint, in their order."""
+    def of(self, place: tuple[Any, ...], condition: str = "") -> Iterator[Row]:
+        """Returns the writes of a checkpoint, or those that meet a condition.
+
+        Args:
+            place: Thread, namespace as a key holds it, and checkpoint id.
+            condition: SQL.
+        """
         paging = Paging(self, Selection(), OPEN)
         names = ("thread_id", self.database.namespace, "checkpoint_id")
         same = " AND ".join(f"t.{name} = {self.database.mark}" for name in names)
-        paging.condition = (f"{same} AND t.channel = {self.database.mark}", (*place, TASKS))
-        rows: list[Row] = []
+        paging.condition = (f"{same} {condition}", place)
         while not paging.finished:
-            rows += self.database.fetch(paging)
+            yield from self.database.fetch(paging)
+
+    def sends(self, place: tuple[Any, ...], codec: RowCodec) -> list[Opened]:
+        """Opens the sends among the writes of a checkpoint, in their order."""
+        rows = [row for row in self.of(place) if row.cells["channel"] == TASKS]
         rows.sort(key=lambda row: (row.cells["task_path"], row.cells["task_id"], row.cells["idx"]))
         return [self.open(row, codec) for row in rows]
 
@@ -161,15 +168,8 @@ class Writes(Table):
             codec: Has the keys.
             metadata_keys: As for `recode`.
         """
-        paging = Paging(self, Selection(), OPEN)
-        names = ("thread_id", self.database.namespace, "checkpoint_id")
-        same = " AND ".join(f"t.{name} = {self.database.mark}" for name in names)
-        paging.condition = (f"{same} AND {self.unbound('t')}", place)
-        while not paging.finished:
-            for row in self.database.fetch(paging):
-                if not (codec.dry_run and self.converts(row, codec, metadata_keys)):
-                    return True
-        return False
+        unbound = self.of(place, f"AND {self.unbound('t')}")
+        return any(not (codec.dry_run and self.converts(row, codec, metadata_keys)) for row in unbound)
 
     def _with_batch(self, claims: WriteClaims, row: Row) -> WriteClaims:
         """Adds the batch of a write from before `EncryptedSaver`: the ordinary writes that its task has now.

@@ -18,7 +18,8 @@ stored nowhere, and not listed.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..core.binding import Place, version_text
@@ -28,52 +29,63 @@ REMEMBERED = 1 << 16
 
 
 class Listed(NamedTuple):
-    """Channels whose values have rows of their own.
+    """What a manifest lists.
 
     Attributes:
         values: Channels with a value.
         nones: Channels whose value is None.
+        seen: What `Remembered` is to remember of it once it is stored.
     """
 
     values: list[str]
     nones: list[str]
+    seen: Mapping[tuple[str | bytes, ...], bool] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Listed:
+        """Lists channels by their values."""
+        nones = [name for name, value in values.items() if value is None]
+        return cls([name for name in values if name not in nones], nones)
 
 
 class Remembered:
     """The values in rows of their own that this process has seen listed. Threads may share it."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, ...], bool] = OrderedDict()
+        self._seen: OrderedDict[tuple[str | bytes, ...], bool] = OrderedDict()
 
     def knows(self, place: Place, checkpoint_id: str) -> bool:
         """Says whether all that a checkpoint lists is remembered."""
-        return (*place[:2], checkpoint_id) in self._seen
+        return (place.encoded, checkpoint_id) in self._seen
 
-    def note(self, place: Place, checkpoint_id: str, listed: Listed, versions: Mapping[str, Any]) -> None:
+    def listed(
+        self, place: Place, checkpoint_id: str, versions: Mapping[str, Any], stored: Mapping[str, bool | None]
+    ) -> Listed:
+        """Returns what a checkpoint lists of channels with rows of their own.
+
+        Args:
+            place: Thread and namespace.
+            checkpoint_id: The checkpoint.
+            versions: The versions of its channels.
+            stored: Channels of which is known whether a value is stored under that version (or None: False), or nothing (None).
+                Of the others those are listed that an earlier checkpoint lists under the same version.
+        """
+        where = place.encoded
+        seen: dict[tuple[str | bytes, ...], bool] = {(where, checkpoint_id): True}
+        listed = Listed([], [], seen)
+        for name, version in versions.items():
+            key = where, name, version if type(version) is str else version_text(version)
+            has_value = stored[name] if name in stored else self._seen.get(key)
+            if has_value is not None:
+                seen[key] = has_value
+                (listed.values if has_value else listed.nones).append(name)
+        return listed
+
+    def note(self, listed: Listed) -> None:
         """Remembers what a checkpoint lists, and forgets the oldest where there is too much."""
-        thread_id, checkpoint_ns, _ = place
-        self._put((thread_id, checkpoint_ns, checkpoint_id), True)  # before its channels, and so forgotten before them
-        for names, has_value in ((listed.values, True), (listed.nones, False)):
-            for name in names:
-                if name in versions:
-                    self._put((thread_id, checkpoint_ns, name, version_text(versions[name])), has_value)
-
-    def has_value(self, place: Place, channel: str, version: Any) -> bool | None:
-        """Says whether a version of a channel is listed with a value (or None: False); None if it is not listed."""
-        return self._seen.get((*place[:2], channel, version_text(version)))
-
-    def _put(self, key: tuple[str, ...], has_value: bool) -> None:
-        self._seen.pop(key, None)
-        self._seen[key] = has_value
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
-
-    def listed_too(self, place: Place, versions: Mapping[str, Any], stored: Collection[str]) -> Listed:
-        """Finds channels that are not stored anew, and that an earlier checkpoint lists under the same version."""
-        thread_id, checkpoint_ns, _ = place
-        seen = {
-            name: self._seen.get((thread_id, checkpoint_ns, name, version_text(version)))
-            for name, version in versions.items()
-            if name not in stored
-        }
-        return Listed([name for name, has in seen.items() if has], [name for name, has in seen.items() if has is False])
+        seen = self._seen
+        for key, has_value in listed.seen.items():  # the checkpoint before its channels: it is forgotten before them
+            seen.pop(key, None)
+            seen[key] = has_value
+        while len(seen) > REMEMBERED:
+            seen.popitem(last=False)

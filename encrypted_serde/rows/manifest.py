@@ -258,13 +258,18 @@ def split_metadata(metadata: Mapping[str, Any], readable_keys: Collection[str]) 
     A key that should be readable, but whose value would come back changed from a JSON column, is sealed instead; and so is a
     step that is no integer, which a reader would refuse.
 
+    Args:
+        metadata: All of them.
+        readable_keys: Keys that stay readable, besides those that LangGraph reads.
+
     Returns:
         The readable and the private part.
     """
     readable: dict[str, Any] = {}
     private: dict[str, Any] = {}
     for name, value in metadata.items():
-        stays = name in readable_keys and survives_json(value) and (name != "step" or type(value) is int)
+        is_readable = name in LANGGRAPH_KEYS or name in readable_keys
+        stays = is_readable and survives_json(value) and (name != "step" or type(value) is int)
         part = readable if stays else private
         part[name] = value
     return readable, private
@@ -273,7 +278,7 @@ def split_metadata(metadata: Mapping[str, Any], readable_keys: Collection[str]) 
 def survives_json(value: object) -> bool:
     """Says whether every saver's JSON, and the normal form, give a value back as it was (tuples may come back as lists)."""
     if type(value) is str:
-        return _is_clean_text(value)
+        return value.isprintable() or _is_clean_text(value)
     if type(value) is bool or value is None:
         return True
     if type(value) is int:
@@ -281,7 +286,8 @@ def survives_json(value: object) -> bool:
     if type(value) is float:
         return not value.is_integer() and math.isfinite(value)
     if type(value) is dict:
-        return all(type(name) is str and survives_json(name) and survives_json(item) for name, item in value.items())
+        items = value.items()
+        return not items or all(type(name) is str and survives_json(name) and survives_json(item) for name, item in items)
     if type(value) is list or type(value) is tuple:
         return all(survives_json(item) for item in value)
     return False

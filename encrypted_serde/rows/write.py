@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from ..core import binding
-from ..core.binding import Binding, Place
 from ..core.format import sealed_text
 from ..wrapping.search import is_searchable
-from .manifest import KEY, LANGGRAPH_KEYS, Manifest, digest, split_metadata
+from .listed import Listed
+from .manifest import KEY, Manifest, digest, split_metadata
 
 
 class MetadataKeys(NamedTuple):
@@ -25,63 +24,40 @@ class MetadataKeys(NamedTuple):
 
 
 class Writer(NamedTuple):
-    """How a row is written.
+    """How metadata are written.
 
     Attributes:
-        keys: Which metadata the database is to look at.
+        keys: Which of them the database is to look at.
         token: Makes the search token of a value, given its key.
         dumps: Serializes the private metadata.
-        seal: Seals the manifest for its place.
     """
 
     keys: MetadataKeys
     token: Callable[[str, Any], str]
     dumps: Callable[[dict[str, Any]], tuple[str, bytes]]
-    seal: Callable[[bytes, Binding], bytes]
 
 
-class Listing(NamedTuple):
-    """What a manifest says besides the metadata.
-
-    Attributes:
-        checkpoint_id: Id of the checkpoint.
-        parent_id: Id of its parent, or None.
-        values: Channels of which a value is stored.
-        nones: Channels of which None is stored.
-    """
-
-    checkpoint_id: str
-    parent_id: str | None
-    values: list[str]
-    nones: list[str]
-
-
-def sealed_metadata(
-    place: Place, listing: Listing, document: Mapping[str, Any], metadata: Mapping[str, Any], writer: Writer
-) -> dict[str, Any]:
-    """Returns the metadata of a row as they are stored: what stays readable, search tokens, and the manifest.
+def readable_and_manifest(
+    parent_id: str | None, listed: Listed, document: Mapping[str, Any], metadata: Mapping[str, Any], writer: Writer
+) -> tuple[dict[str, Any], bytes]:
+    """Returns the metadata that stay readable, search tokens among them, and the manifest, encoded and not sealed yet.
 
     Args:
-        place: Thread and namespace.
-        listing: What the manifest lists.
+        parent_id: Id of the parent, or None.
+        listed: What the manifest lists.
         document: The checkpoint as a reader gets it from the saver. Its channel values are not looked at.
         metadata: All of them.
-        writer: How it is written.
+        writer: How they are written.
     """
-    readable, private = split_metadata(metadata, LANGGRAPH_KEYS.union(writer.keys.readable))
+    readable, private = split_metadata(metadata, writer.keys.readable)
     for name in writer.keys.searchable:
         if is_searchable(value := private.get(name)):
             readable[name] = writer.token(name, value)
-    return with_manifest(place, Manifest(*listing, writer.dumps(private), b""), document, readable, writer.seal)
+    hashed = digest(document, readable)
+    manifest = Manifest(document["id"], parent_id, listed.values, listed.nones, writer.dumps(private), hashed)
+    return readable, manifest.pack()
 
 
-def with_manifest(
-    place: Place,
-    manifest: Manifest,
-    document: Mapping[str, Any],
-    readable: dict[str, Any],
-    seal: Callable[[bytes, Binding], bytes],
-) -> dict[str, Any]:
-    """Returns readable metadata with a manifest beside them, which gets the digest of both."""
-    packed = manifest._replace(digest=digest(document, readable)).pack()
-    return {**readable, KEY: sealed_text(seal(packed, binding.manifest(place, manifest.checkpoint_id)))}
+def beside(readable: Mapping[str, Any], sealed: bytes) -> dict[str, Any]:
+    """Returns the metadata of a row as they are stored: those that stay readable, and the sealed manifest."""
+    return {**readable, KEY: sealed_text(sealed)}

@@ -69,17 +69,11 @@ class WiredSaver(BaseCheckpointSaver[Any]):
 
     def _asked(self, config: RunnableConfig) -> tuple[RunnableConfig, At]:
         """Returns the config for the inner saver, and its place. A namespace of None is the root, as LangGraph means it."""
-        asked = self._inner_config(config)
-        configurable = asked["configurable"]
-        if "checkpoint_ns" in configurable and configurable["checkpoint_ns"] is None:
-            configurable["checkpoint_ns"] = ""
-        place = Place.of(configurable["thread_id"], configurable.get("checkpoint_ns"))
-        return asked, At(place, configurable.get("checkpoint_id") or None, self._context_of(config))
-
-    def _inner_config(self, config: RunnableConfig) -> RunnableConfig:
-        """Keeps what the inner saver needs. It writes every scalar it is given into readable metadata."""
-        configurable = config["configurable"]
-        return {"configurable": {name: configurable[name] for name in IDENTITY if name in configurable}}
+        identity = _identity(config)
+        if identity.get("checkpoint_ns", "") is None:
+            identity["checkpoint_ns"] = ""
+        place = Place.of(identity["thread_id"], identity.get("checkpoint_ns"))
+        return {"configurable": identity}, At(place, identity.get("checkpoint_id") or None, self._context_of(config))
 
     def _listed(
         self, config: RunnableConfig | None, wanted: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None
@@ -88,7 +82,9 @@ class WiredSaver(BaseCheckpointSaver[Any]):
         if config is None and callable(self._context) and current.get() is None:
             raise ConfigurationError("list(None) has no run's config to ask context= with: use an encryption_context")
         context = self._context_of(config)
-        asked = self._inner_config(config) if config else config  # {}: what it means is the inner saver's to say
+        asked: RunnableConfig | None = (
+            {"configurable": _identity(config)} if config else config
+        )  # {}: what it means is the inner saver's to say
         return Asked(asked, current.get() if context is None else context, wanted, before, limit)
 
     def _context_of(self, config: RunnableConfig | None) -> EncryptionContext | None:
@@ -106,6 +102,12 @@ class WiredSaver(BaseCheckpointSaver[Any]):
         writer = copy.copy(self)
         writer._context = None
         return (None if callable(source) else source), writer
+
+
+def _identity(config: RunnableConfig) -> dict[str, Any]:
+    """Returns what the inner saver needs of a config. It writes every scalar it is given into readable metadata."""
+    configurable = config["configurable"]
+    return {name: configurable[name] for name in IDENTITY if name in configurable}
 
 
 def value_serde(serde: SerializerProtocol) -> SerializerProtocol:

@@ -17,7 +17,7 @@ from ..core.context import EncryptionContext
 from ..core.keys import Key
 from ..core.opaque import opaque
 from ..rows.manifest import survives_json
-from ..wrapping.search import is_searchable, search_token
+from ..wrapping.filters import Filter, divide, sqlite_extract, token_finds
 
 _FIRST_PAGE = 16
 LARGEST_PAGE = 1024
@@ -32,13 +32,13 @@ class Semantics(NamedTuple):
     Attributes:
         check: Raises what the saver would raise for a filter that it does not take.
         matches: Compares opened metadata with a filter.
-        tells_true_from_one: Whether ``True`` and ``1`` are two values.
+        true_is_one: Whether ``True`` is found as ``1``.
         has_paths: Whether a dot in a key leads into a nested object. A key with one is no key of the metadata then.
     """
 
-    check: Callable[[Mapping[str, Any]], None]
-    matches: Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
-    tells_true_from_one: bool
+    check: Callable[[Filter], None]
+    matches: Callable[[Filter, Filter], bool]
+    true_is_one: bool = True
     has_paths: bool = False
 
 
@@ -70,13 +70,8 @@ class Tokens(NamedTuple):
     keys: Sequence[Key]
     context: EncryptionContext
 
-    def can_find(self, name: str, value: object, semantics: Semantics) -> bool:
-        """Says whether a value has a token. Where True is found as 1, these are compared after opening."""
-        is_told = semantics.tells_true_from_one or value not in (0, 1)
-        return bool(self.keys) and name in self.names and is_searchable(value) and is_told
 
-
-def plan(wanted: Mapping[str, Any] | None, readable_keys: Collection[str], tokens: Tokens, semantics: Semantics) -> Plan:
+def plan(wanted: Filter | None, readable_keys: Collection[str], tokens: Tokens, semantics: Semantics) -> Plan:
     """Divides a filter.
 
     Args:
@@ -89,25 +84,20 @@ def plan(wanted: Mapping[str, Any] | None, readable_keys: Collection[str], token
         ValueError: As the plain saver, for a filter that it does not take; TypeError likewise.
     """
     semantics.check(wanted or {})
-    readable: dict[str, Any] = {}
-    searched: dict[str, Any] = {}
-    rest: dict[str, Any] = {}
-    for name, value in (wanted or {}).items():
-        if semantics.has_paths and "." in name:
-            rest[name] = value
-        elif name in readable_keys and _is_scalar(value) and survives_json(value):
-            readable[name] = value
-        elif tokens.can_find(name, value, semantics):
-            searched[name] = value
-        else:
-            rest[name] = value
-    if not searched:
-        return Plan([readable], rest)
-    pushed = [
-        {**readable, **{name: search_token(key, name, tokens.context, value) for name, value in searched.items()}}
-        for key in tokens.keys
-    ]
-    return Plan(pushed, rest)
+
+    def is_key(name: str) -> bool:
+        return not (semantics.has_paths and "." in name)
+
+    divided = divide(
+        wanted,
+        lambda name, value: is_key(name) and name in readable_keys and _is_scalar(value) and survives_json(value),
+        lambda name, value: is_key(name) and bool(tokens.keys) and name in tokens.names and _has_token(value, semantics),
+    )
+    return Plan(divided.filters((key, tokens.context) for key in tokens.keys), divided.rest)
+
+
+def _has_token(value: object, semantics: Semantics) -> bool:
+    return token_finds(value, true_is_one=semantics.true_is_one, objects_are_text=semantics.has_paths)
 
 
 def _is_scalar(value: object) -> bool:
@@ -117,15 +107,15 @@ def _is_scalar(value: object) -> bool:
 # --- what a filter means ---------------------------------------------------------------------------------------------
 
 
-def _check_nothing(wanted: Mapping[str, Any]) -> None:
+def _check_nothing(wanted: Filter) -> None:
     pass
 
 
-def _equals(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+def _equals(metadata: Filter, wanted: Filter) -> bool:
     return all(metadata.get(name) == value for name, value in wanted.items())
 
 
-def _check_json(wanted: Mapping[str, Any]) -> None:
+def _check_json(wanted: Filter) -> None:
     json.dumps(wanted)
 
 
@@ -142,30 +132,14 @@ def _contains(document: Any, wanted: Any) -> bool:
     return bool(document == wanted)
 
 
-def _check_path(wanted: Mapping[str, Any]) -> None:
+def _check_path(wanted: Filter) -> None:
     for name in wanted:
         if not _PATH.fullmatch(name):
             raise ValueError(f"invalid filter key {name!r}: letters, digits, underscores, dots and hyphens are allowed")
 
 
-def _extracts(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(_as_sqlite(_at_path(metadata, name)) == _as_parameter(value) for name, value in wanted.items())
-
-
-def _at_path(document: Any, path: str) -> Any:
-    """``json_extract(document, '$.path')`` of SQLite, where a dot leads into a nested object."""
-    for name in path.split("."):
-        if not isinstance(document, Mapping) or name not in document:
-            return None
-        document = document[name]
-    return document
-
-
-def _as_sqlite(value: Any) -> Any:
-    """Returns what json_extract makes of a JSON value: text for objects and arrays, 1 for true."""
-    if isinstance(value, (Mapping, list, tuple)):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
-    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+def _extracts(metadata: Filter, wanted: Filter) -> bool:
+    return all(sqlite_extract(metadata, name) == _as_parameter(value) for name, value in wanted.items())
 
 
 def _as_parameter(value: Any) -> Any:
@@ -175,13 +149,13 @@ def _as_parameter(value: Any) -> Any:
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
-EQUALITY = Semantics(_check_nothing, _equals, tells_true_from_one=False)
+EQUALITY = Semantics(_check_nothing, _equals)
 """``==`` of Python, for each key."""
 
-CONTAINMENT = Semantics(_check_json, _contains, tells_true_from_one=True)
+CONTAINMENT = Semantics(_check_json, _contains, true_is_one=False)
 """``jsonb @>`` of Postgres."""
 
-JSON_PATH = Semantics(_check_path, _extracts, tells_true_from_one=False, has_paths=True)
+JSON_PATH = Semantics(_check_path, _extracts, has_paths=True)
 """``json_extract`` of SQLite, by path."""
 
 

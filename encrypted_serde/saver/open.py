@@ -19,7 +19,6 @@ from ..core.binding import Binding, Place, WriteClaims
 from ..core.context import EncryptionContext, current, may_read
 from ..core.format import find_sealed
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
-from ..rows.listed import Listed
 from ..rows.manifest import KEY
 from ..rows.parts import Parts, bound_to, channel, check_document, is_none
 from ..rows.verify import Rules, Verified, open_value, open_write, verify_row
@@ -248,11 +247,9 @@ class RowOpener:
         if self._traits.stores_all_values or at.checkpoint_id is None or remembered.knows(at.place, at.checkpoint_id):
             return
         names = parts.apart if row.manifest is None else {*row.manifest.values, *row.manifest.nones}
-        listed, nones = Listed([], []), parts.names()[1]
-        for name in parts.apart:
-            if name in names:
-                (listed.nones if name in nones else listed.values).append(name)
-        remembered.note(at.place, at.checkpoint_id, listed, row.document["channel_versions"])
+        nones = parts.names()[1]
+        stored = {name: name not in nones for name in parts.apart if name in names}
+        remembered.note(remembered.listed(at.place, at.checkpoint_id, row.document["channel_versions"], stored))
 
     # --- writes
 

@@ -209,10 +209,12 @@ class EncryptedSaver(WiredSaver):
             with ambient(at.context):
                 self._note_parent(asked, at, self._wiring.gated.get_tuple(asked))
         sealed, sealed_metadata, listed = self._seal(at, config, checkpoint, metadata, new_versions)
-        store = Call(self._wiring.gated, "put", (asked, sealed, sealed_metadata, new_versions))
-        anchoring = self._anchoring
-        stored = store.now() if anchoring is None else run(anchoring.checkpoint(at, checkpoint["id"], store))
-        self._remember(at, checkpoint, listed)
+        if self._anchoring is None:
+            stored = self._wiring.gated.put(asked, sealed, sealed_metadata, new_versions)
+        else:
+            store = Call(self._wiring.gated, "put", (asked, sealed, sealed_metadata, new_versions))
+            stored = run(self._anchoring.checkpoint(at, checkpoint["id"], store))
+        self._wiring.remembered.note(listed)
         return stored
 
     async def aput(
@@ -243,16 +245,16 @@ class EncryptedSaver(WiredSaver):
         anchoring = self._anchoring
         steps = None if anchoring is None else anchoring.checkpoint(at, checkpoint["id"], store)
         stored = await (store.later() if steps is None else arun(steps))
-        self._remember(at, checkpoint, listed)
+        self._wiring.remembered.note(listed)
         return stored
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
         asked, at, sealed, batch = self._seal_writes(config, writes, task_id, task_path)
-        store = Call(self._wiring.gated, "put_writes", (asked, sealed, task_id, task_path))
         if self._anchoring is None:
-            store.now()
+            self._wiring.gated.put_writes(asked, sealed, task_id, task_path)
         else:
+            store = Call(self._wiring.gated, "put_writes", (asked, sealed, task_id, task_path))
             run(self._anchoring.writes(at, writes, task_id, batch, store))
 
     async def aput_writes(
@@ -283,10 +285,6 @@ class EncryptedSaver(WiredSaver):
         if found is not None:
             self._opener.check_identity(asked, found)
             self._opener.listed(found, at.context)
-
-    def _remember(self, at: At, checkpoint: Checkpoint, listed: Listed) -> None:
-        if not self._wiring.traits.stores_all_values:
-            self._wiring.remembered.note(at.place, checkpoint["id"], listed, checkpoint["channel_versions"])
 
     def _seal(
         self,

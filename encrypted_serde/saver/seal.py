@@ -16,10 +16,11 @@ from ..audit import BatchSealing
 from ..core import binding
 from ..core.binding import Binding, WriteMaker
 from ..core.claims import task_claims
+from ..core.context import EncryptionContext
 from ..core.format import sealed_text
 from ..errors import ConfigurationError
 from ..rows.listed import Listed
-from ..rows.write import Listing, MetadataKeys, Writer, sealed_metadata
+from ..rows.write import MetadataKeys, Writer, beside, readable_and_manifest
 from ..wrapping.gate import Deferred
 from ..wrapping.offload import LARGE
 from ..wrapping.search import search_token
@@ -41,6 +42,8 @@ class RowSealer:
         self._asks_serde = wiring.traits.asks_serde
         self._inlines = wiring.traits.inlines_scalars
         self._dumps = dumps_as_json_would if wiring.traits.inlines_scalars else dumps
+        self._writer = Writer(self._keys, _no_token, self._dumps_private)
+        self._nothing: tuple[str, bytes] | None = None
 
     def checkpoint(
         self,
@@ -58,51 +61,60 @@ class RowSealer:
             new_versions: Channels whose value this put stores for the first time.
 
         Returns:
-            Both as the inner saver is to store them, and the channels whose values rows of their own hold.
+            Both as the inner saver is to store them, and what is to be remembered once it has.
         """
-        values = checkpoint["channel_values"]
-        versions = self._versions_as_read(checkpoint)
-        expected = len(values) if self._wiring.traits.stores_all_values else len(new_versions)
+        if checkpoint.get("pending_sends"):
+            raise ConfigurationError("a checkpoint with pending sends is of a format below 4, which LangGraph migrates first")
+        traits, values, versions = self._wiring.traits, checkpoint["channel_values"], checkpoint["channel_versions"]
+        if traits.text_versions:
+            versions = {name: str(version) for name, version in versions.items()}
+        expected = len(values) if traits.stores_all_values else len(new_versions)
         batch = self._wiring.sealer.batch(expected + 1, context=at.context)
+        inline = self._inline(values, new_versions) if self._inlines or traits.asks_json else frozenset()
         sealed: dict[str, Any] = {}
-        inline: set[str] = set()
         for channel, value in values.items():
             if value is None:
                 sealed[channel] = None
-                if self._inlines:
-                    inline.add(channel)
                 continue
-            where = (binding.value, at.place, channel, versions.get(channel))
-            if isinstance(value, DeltaSnapshot):
-                where = (binding.delta, at.place, channel, versions.get(channel))
-                if self._wiring.traits.asks_json:
-                    sealed[channel] = DeltaSnapshot(sealed_text(self._seal(batch, channel, value.value, *where)))
-                else:
-                    sealed[channel] = DeltaSnapshot(self._handed(batch, channel, value.value, *where))
-            elif self._stays_inline(value, is_new=channel in new_versions):
-                sealed[channel] = sealed_text(self._seal(batch, channel, value, *where))
-                inline.add(channel)
+            is_delta = isinstance(value, DeltaSnapshot)
+            make, bare = (binding.delta, value.value) if is_delta else (binding.value, value)
+            arguments = batch, channel, bare, make, at.place, channel, versions.get(channel)
+            if channel in inline or traits.asks_json:
+                handed: Any = sealed_text(self._seal(*arguments))
             else:
-                sealed[channel] = self._handed(batch, channel, value, *where)
-        result: Checkpoint = {**checkpoint, "channel_values": sealed}
-        if checkpoint.get("pending_sends"):
-            raise ConfigurationError("a checkpoint with pending sends is of a format below 4, which LangGraph migrates first")
-        listed = self._listed(at, values, versions, {*new_versions, *inline})
-        apart = listed
-        if inline:
-            apart = Listed(*([name for name in names if name not in inline] for names in listed))
-        return result, self._metadata(batch, at, result, metadata, listed), apart
+                handed = Deferred(self._seal, *arguments) if self._asks_serde else self._seal(*arguments)
+            sealed[channel] = DeltaSnapshot(handed) if is_delta else handed
+        listed = self._listed(at, checkpoint, versions, new_versions, inline)
+        stored: Checkpoint = {**checkpoint, "channel_values": sealed}
+        document = {**stored, "channel_versions": versions} if traits.text_versions else stored
+        return stored, self._metadata(batch, at, document, metadata, listed), listed
 
-    def _listed(self, at: At, values: Mapping[str, Any], versions: Mapping[str, Any], stored: Collection[str]) -> Listed:
-        """Returns what the manifest lists; `stored` are the channels that a saver with a value per version stores anew."""
+    def _inline(self, values: Mapping[str, Any], new_versions: Mapping[str, Any]) -> Collection[str]:
+        """Returns the channels that the saver stores beside the checkpoint: those that are None, or handed over as text."""
+        return {
+            name
+            for name, value in values.items()
+            if (self._inlines if value is None else self._stays_inline(value, is_new=name in new_versions))
+        }
+
+    def _listed(
+        self,
+        at: At,
+        checkpoint: Checkpoint,
+        versions: Mapping[str, Any],
+        new_versions: Mapping[str, Any],
+        inline: Collection[str],
+    ) -> Listed:
+        """Returns what the manifest lists; channels that are `inline` have no rows of their own."""
+        values = checkpoint["channel_values"]
         if self._wiring.traits.stores_all_values:
-            listed, stored = Listed([], []), values.keys()
-        else:
-            listed = self._wiring.remembered.listed_too(at.place, versions, stored)
-        for name, value in values.items():
-            if name in stored:
-                (listed.nones if value is None else listed.values).append(name)
-        return listed
+            return Listed.of(values)
+        stored = {name: values[name] is not None if name in values else None for name in new_versions}
+        if not inline:
+            return self._wiring.remembered.listed(at.place, checkpoint["id"], versions, stored)
+        apart = self._wiring.remembered.listed(at.place, checkpoint["id"], versions, {**stored, **dict.fromkeys(inline)})
+        beside = Listed.of({name: values[name] for name in inline})
+        return Listed(apart.values + beside.values, apart.nones + beside.nones, apart.seen)
 
     def writes(
         self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -113,25 +125,20 @@ class RowSealer:
         replace each other one by one in the database, and stand alone.
         """
         batch = self._wiring.sealer.batch(len(writes), context=at.context)
-        call = batch.id
         ordinary: dict[str, int] = {}
         for channel, _ in writes:
             if channel not in WRITES_IDX_MAP:
                 ordinary[channel] = ordinary.get(channel, 0) + 1
-        task = task_claims(task_id, cast("str", at.checkpoint_id), task_path, call)
+        task = task_claims(task_id, cast("str", at.checkpoint_id), task_path, batch.id)
         maker = WriteMaker(at.place, task, sum(ordinary.values()))
         sealed = []
         for position, (channel, value) in enumerate(writes):
             if (special := WRITES_IDX_MAP.get(channel)) is None:
-                handed = self._handed(batch, channel, value, maker.ordinary, channel, position, ordinary[channel])
+                arguments: tuple[Any, ...] = batch, channel, value, maker.ordinary, channel, position, ordinary[channel]
             else:
-                handed = self._handed(batch, channel, value, maker.special, channel, special)
-            sealed.append((channel, handed))
-        return sealed, call
-
-    def _versions_as_read(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
-        versions = checkpoint["channel_versions"]
-        return {name: str(version) for name, version in versions.items()} if self._wiring.traits.text_versions else versions
+                arguments = batch, channel, value, maker.special, channel, special
+            sealed.append((channel, Deferred(self._seal, *arguments) if self._asks_serde else self._seal(*arguments)))
+        return sealed, batch.id
 
     def _stays_inline(self, value: Any, *, is_new: bool) -> bool:
         """Says whether a value is handed over as text, for a saver that keeps such values in JSON.
@@ -139,44 +146,37 @@ class RowSealer:
         A text that is new in this put may as well have a row of its own: as part of a JSON document a large one is encoded and
         parsed several times over. One that is not new stays where the saver looks for it, or it would be lost.
         """
+        if isinstance(value, DeltaSnapshot):
+            return False
         if self._wiring.traits.asks_json:
             return True
-        if not self._inlines or not isinstance(value, (str, int, float, bool)):
+        if not isinstance(value, (str, int, float, bool)):
             return False
         return not (is_new and isinstance(value, str) and len(value) >= LARGE)
-
-    def _handed(
-        self, batch: BatchSealing, channel: str, value: Any, make: Callable[..., Binding], *where: Any
-    ) -> Deferred | bytes:
-        """Hands a value to the saver: sealed, or to be sealed when the saver asks for its bytes. `make` is given `where`."""
-        if self._asks_serde:
-            return Deferred(self._seal, batch, channel, value, make, *where)
-        return self._seal(batch, channel, value, make, *where)
 
     def _seal(self, batch: BatchSealing, channel: str, value: Any, make: Callable[..., Binding], *where: Any) -> bytes:
         inner_type, plaintext = self._dumps(self._wiring.serde, value, "the value of channel", channel)
         return batch.seal(inner_type, plaintext, make(*where))
 
     def _metadata(
-        self,
-        batch: BatchSealing,
-        at: At,
-        checkpoint: Checkpoint,
-        metadata: Mapping[str, Any],
-        listed: Listed,
+        self, batch: BatchSealing, at: At, document: Mapping[str, Any], metadata: Mapping[str, Any], listed: Listed
     ) -> dict[str, Any]:
-        serde, listing = self._wiring.serde, Listing(checkpoint["id"], at.checkpoint_id, listed.values, listed.nones)
-        writer = Writer(
-            self._keys,
-            token=partial(self._token, batch),
-            dumps=lambda private: dumps_as_json_would(serde, private, "the metadata"),
-            seal=partial(batch.seal, "msgpack"),
-        )
-        document: Mapping[str, Any] = checkpoint
-        if self._wiring.traits.text_versions:
-            document = {**checkpoint, "channel_versions": self._versions_as_read(checkpoint)}
-        return sealed_metadata(at.place, listing, document, metadata, writer)
+        writer = self._writer
+        if self._keys.searchable:
+            writer = writer._replace(token=partial(self._token, batch.context))
+        readable, packed = readable_and_manifest(at.checkpoint_id, listed, document, metadata, writer)
+        return beside(readable, batch.seal("msgpack", packed, binding.manifest(at.place, document["id"])))
 
-    def _token(self, batch: BatchSealing, name: str, value: Any) -> str:
-        key = self._wiring.sealer.keys.encryption_key(batch.context.pairs)
-        return search_token(key, name, batch.context, value)
+    def _dumps_private(self, private: dict[str, Any]) -> tuple[str, bytes]:
+        if private:
+            return dumps_as_json_would(self._wiring.serde, private, "the metadata")
+        if self._nothing is None:  # as almost always
+            self._nothing = dumps(self._wiring.serde, private, "the metadata")
+        return self._nothing
+
+    def _token(self, context: EncryptionContext, name: str, value: Any) -> str:
+        return search_token(self._wiring.sealer.keys.encryption_key(context.pairs), name, context, value)
+
+
+def _no_token(name: str, value: Any) -> str:
+    raise ConfigurationError(f"the metadata key {name!r} is not searchable")

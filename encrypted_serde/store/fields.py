@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from ..core.context import EncryptionContext
 from ..core.opaque import opaque
 from ..errors import ConfigurationError
-from ..wrapping.search import is_searchable, search_token
+from ..wrapping.filters import Divided, Filter, divide, token_finds
+from ..wrapping.search import is_searchable
 from ..wrapping.stored_item import ABSENT, RESERVED, at_path, path_name, path_of
 from .filters import Semantics
 from .tenancy import Tenancy
@@ -45,8 +46,9 @@ class Fields(NamedTuple):
         return found
 
     def stored_name(self, name: str) -> str:
-        """Returns the name under which the copy or token of a field is stored."""
-        return path_name(name) if self.have_paths and "." in name else name
+        """Returns the name under which the copy or token of a field is stored; another name is returned as it is."""
+        is_path = self.have_paths and "." in name
+        return path_name(name) if is_path and (name in self.readable or name in self.searchable) else name
 
     def get(self, value: Mapping[str, Any], name: str) -> Any:
         """Returns a field of a value; `ABSENT` if it has none."""
@@ -68,14 +70,12 @@ class Pushed(NamedTuple):
     """How a filter is answered.
 
     Attributes:
-        copies: For the inner store: conditions on readable fields.
-        tokens: What it finds by token: values, by name.
-        is_exact: What it answers with these is what matches, so that nothing is left to compare.
+        divided: What the database is asked, and what is compared after opening.
+        is_exact: What the database answers is what matches, so that nothing is left to compare.
         trusted: The names whose conditions only the database can decide.
     """
 
-    copies: dict[str, Any]
-    tokens: dict[str, Any]
+    divided: Divided
     is_exact: bool
     trusted: frozenset[str]
 
@@ -84,19 +84,11 @@ class Pushed(NamedTuple):
 
     def filters(self, fields: Fields, tenancy: Tenancy, context: EncryptionContext | None) -> list[dict[str, Any]]:
         """Returns the filters for the inner store, whose answers are merged: one per key that tokens may be made with."""
-        if not self.tokens:
-            return [self.copies]
-        return [
-            {
-                **self.copies,
-                **{fields.stored_name(name): search_token(key, name, each, value) for name, value in self.tokens.items()},
-            }
-            for each in tenancy.contexts(context)
-            for key in tenancy.keys(each)
-        ]
+        keys = ((key, each) for each in tenancy.contexts(context) for key in tenancy.keys(each))
+        return self.divided.filters(keys, fields.stored_name)
 
 
-def push_down(wanted: Mapping[str, Any] | None, fields: Fields, semantics: Semantics, *, with_tokens: bool) -> Pushed:
+def push_down(wanted: Filter | None, fields: Fields, semantics: Semantics, *, with_tokens: bool) -> Pushed:
     """Divides a filter into what the database answers and what is compared after opening.
 
     Args:
@@ -105,38 +97,31 @@ def push_down(wanted: Mapping[str, Any] | None, fields: Fields, semantics: Seman
         semantics: How the inner store compares.
         with_tokens: Use tokens. They are left aside while plaintext is admitted, which has none.
     """
-    copies: dict[str, Any] = {}
-    tokens: dict[str, Any] = {}
-    trusted: set[str] = set()
-    is_exact = True
-    for name, condition in (wanted or {}).items():
-        equal = _equal_to(condition)
-        if _is_readable(name, fields, semantics) and semantics.pushes(condition):
-            copies[fields.stored_name(name) if name in fields.readable else name] = condition
-            is_exact = is_exact and _excludes_missing(condition)
-            if semantics.database_decides(condition):
-                trusted.add(name)
-        elif name in fields.searchable and with_tokens and _has_token(equal, semantics):
-            tokens[name] = equal
-        else:
-            is_exact = False
-    return Pushed(copies, tokens, is_exact, frozenset(trusted))
+    divided = divide(
+        {name: _simple(condition) for name, condition in (wanted or {}).items()},
+        lambda name, condition: _is_readable(name, fields, semantics) and semantics.pushes(condition),
+        lambda name, condition: (
+            with_tokens
+            and name in fields.searchable
+            and token_finds(condition, true_is_one=semantics.true_is_one, objects_are_text=semantics.has_paths)
+        ),
+    )
+    return Pushed(
+        divided,
+        not divided.rest and all(map(_excludes_missing, divided.copies.values())),
+        frozenset(name for name, condition in divided.copies.items() if semantics.database_decides(condition)),
+    )
 
 
 def _is_readable(name: str, fields: Fields, semantics: Semantics) -> bool:
     return name in fields.readable or semantics.field(name) in fields.readable
 
 
-def _equal_to(condition: Any) -> Any:
-    """Returns the one value that a condition admits; None if it is another kind of condition."""
-    if isinstance(condition, dict):
-        return condition.get("$eq") if len(condition) == 1 else None
+def _simple(condition: Any) -> Any:
+    """Returns the value itself for ``{"$eq": value}``, if it is one that has a token."""
+    if isinstance(condition, dict) and len(condition) == 1 and is_searchable(value := condition.get("$eq")):
+        return value
     return condition
-
-
-def _has_token(value: Any, semantics: Semantics) -> bool:
-    # Where True is found as 1, the two would have to share a token.
-    return is_searchable(value) and not (semantics.true_is_one and value in (0, 1))
 
 
 def _excludes_missing(condition: Any) -> bool:

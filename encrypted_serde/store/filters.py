@@ -19,10 +19,9 @@ from typing import Any
 
 from langgraph.store.base import BaseStore, SearchItem, SearchOp
 
+from ..wrapping.filters import Filter, json_text, number_of, sqlite_extract
 from ..wrapping.json_form import describe, equal_as_json, json_form
 from .values import Objects, PostgresValues, SqliteValues
-
-Filter = Mapping[str, Any]
 
 RANGES: dict[str, Callable[[Any, Any], bool]] = {
     "$gt": operator.gt,
@@ -135,7 +134,7 @@ class _SqlSemantics(Semantics):
             for op, value in conditions.items():
                 if op not in OPERATORS:
                     raise ValueError(f"Unsupported operator: {op}")
-                _json_text(value, _refuse)
+                json_text(value, _refuse)
 
     def _check_name(self, name: str) -> None:
         pass
@@ -182,11 +181,11 @@ class SqliteSemantics(_SqlSemantics):
         return bool(inner.ttl_config and inner.ttl_config.get("refresh_on_read", False))
 
     def _meets(self, value: Mapping[str, Any], name: str, condition: Any) -> bool:
-        found = _sqlite_extract(value, name)
+        found = sqlite_extract(value, name)
         if isinstance(condition, dict):
             return all(_sqlite_compare(found, op, wanted) for op, wanted in condition.items())
         if isinstance(condition, (list, tuple)):
-            return found is not None and found == _json_text(condition, describe)
+            return found is not None and found == json_text(condition, describe)
         return _sqlite_compare(found, "$eq", condition)
 
 
@@ -258,40 +257,13 @@ def _memory_operator(found: Any, op: str, wanted: Any) -> bool:
         return _equal(found, wanted) == (op == "$eq")
     if op in RANGES:
         limit = float(wanted)
-        return (number := _number(found)) is not None and RANGES[op](number, limit)
+        return (number := number_of(found)) is not None and RANGES[op](number, limit)
     raise ValueError(f"Unsupported operator: {op}")
-
-
-def _number(found: Any) -> float | None:
-    """Returns what ``float()`` makes of a value that somebody stored; an int beyond all floats is infinite."""
-    try:
-        return float(found)
-    except OverflowError:
-        return math.inf if found > 0 else -math.inf
-    except (TypeError, ValueError):
-        return None
 
 
 # --- SQLite
 
-_INT64 = 1 << 63
 _REAL = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
-
-
-def _sqlite_extract(value: Any, path: str) -> float | str | None:
-    """``json_extract(value, '$.path')``: None for NULL and for what is missing, text for lists and objects."""
-    for name in path.split("."):
-        if not isinstance(value, Mapping) or name not in value:
-            return None
-        value = value[name]
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, (int, float)):
-        if isinstance(value, float) and not math.isfinite(value):
-            return None
-        return int(value) if isinstance(value, int) and -_INT64 <= value < _INT64 else _number(value)
-    text = _json_text(value, describe)
-    return json.loads(text) if text.startswith('"') else text  # a date is stored as text
 
 
 def _sqlite_compare(found: float | str | None, op: str, wanted: Any) -> bool:
@@ -361,10 +333,6 @@ def _jsonb_text(form: tuple[str, Any]) -> str:
 
 
 # --- JSON
-
-
-def _json_text(value: Any, default: Callable[[Any], Any]) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=default)
 
 
 def _refuse(value: Any) -> str:

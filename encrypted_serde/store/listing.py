@@ -133,9 +133,8 @@ class ListPseudonyms:
                 self._stored.append(namespace)
             elif self._names.moving_in:
                 self._named.add(namespace)
-        known, foreign = self._labels.under(self._expected), self._foreign.under(self._expected)
-        self._stored = [namespace for namespace in self._stored if foreign.keys().isdisjoint(namespace)]
-        unknown = dict.fromkeys(token for namespace in self._stored for token in namespace if token not in known)
+        self._stored = [namespace for namespace in self._stored if not self._is_foreign(namespace)]
+        unknown = dict.fromkeys(token for namespace in self._stored for token in namespace if self._label(token) is None)
         self._next = [GetOp(DICTIONARY, token, refresh_ttl=False) for token in unknown]
         self._take = ListPseudonyms._take_entries
         if not self._next:
@@ -145,21 +144,26 @@ class ListPseudonyms:
         for op, entry in zip(self._asked, self._answers, strict=True):
             if entry is not None and isinstance(op, GetOp):
                 self._take_entry(op.key, entry)
-        known, foreign = self._labels.under(self._expected), self._foreign.under(self._expected)
         missing = []
         for namespace in self._stored:
-            labels = [known.get(token) for token in namespace]
-            if None not in labels:
-                self._named.add(tuple(labels))  # type: ignore[arg-type]  # none of them is None
-            elif foreign.keys().isdisjoint(namespace):
+            labels = tuple(label for token in namespace if (label := self._label(token)) is not None)
+            if len(labels) == len(namespace):
+                self._named.add(labels)
+            elif not self._is_foreign(namespace):
                 missing.append(namespace)
         self._next = [SearchOp(namespace, limit=1, refresh_ttl=False) for namespace in missing]
         self._take = ListPseudonyms._take_items
 
+    def _label(self, token: str) -> str | None:
+        return self._labels.get(self._expected, token)
+
+    def _is_foreign(self, namespace: Namespace) -> bool:
+        return any(self._foreign.get(self._expected, token) is not None for token in namespace)
+
     def _take_entry(self, token: str, entry: Item) -> None:
         sealed = find_item(entry)
         if sealed is not None and not self._items.tenancy.reads(sealed.head.context, self._expected):
-            self._foreign.add(self._expected, token, "")
+            self._foreign.add(self._expected, token)
             return
         try:
             label = self._items.open(entry, Place(DICTIONARY, token), self._expected).value.get(LABEL)

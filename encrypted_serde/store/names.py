@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from langgraph.store.base import InvalidNamespaceError, MatchCondition
 
+from ..core.bounded import Bounded
 from ..core.context import EncryptionContext
 from ..core.encoding import lp, lps, utf8
 from ..core.keys import Key
@@ -184,19 +185,19 @@ def check_labels(namespace: Sequence[str]) -> None:
 
 
 class Remembered:
-    """Labels of pseudonyms that this process has seen, by context: bounded, since anybody may fill a database with names."""
+    """Names that this process has seen, by context: bounded, since anybody may fill a database with names."""
 
     def __init__(self) -> None:
-        self._labels: dict[bytes | None, dict[str, str]] = {}
-        self._count = 0
+        self._names: Bounded[tuple[bytes | None, str], str] = Bounded(_REMEMBERED)
 
-    def under(self, context: EncryptionContext | None) -> dict[str, str]:
-        """Returns the labels that were seen under a context, by pseudonym."""
-        return self._labels.get(None if context is None else context.encoded, {})
+    def get(self, context: EncryptionContext | None, name: str) -> str | None:
+        """Returns what was remembered with a name; None if it was not seen under a context."""
+        return self._names.get(_slot(context, name))
 
-    def add(self, context: EncryptionContext | None, pseudonym: str, label: str) -> None:
-        """Remembers a label; forgets all of them when there are too many."""
-        if self._count >= _REMEMBERED:
-            self._labels, self._count = {}, 0
-        self._labels.setdefault(None if context is None else context.encoded, {})[pseudonym] = label
-        self._count += 1
+    def add(self, context: EncryptionContext | None, name: str, label: str = "") -> None:
+        """Remembers a name, and a label with it."""
+        self._names[_slot(context, name)] = label
+
+
+def _slot(context: EncryptionContext | None, name: str) -> tuple[bytes | None, str]:
+    return None if context is None else context.encoded, name

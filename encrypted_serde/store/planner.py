@@ -180,9 +180,8 @@ class Planner:
         names = self._ground.names
         if not isinstance(names, Pseudonyms):
             return {}
-        written = self._written.under(expected)
         found = {token: label for op in puts for token, label in names.labels(op.namespace, expected).items()}
-        return {token: label for token, label in found.items() if token not in written}
+        return {token: label for token, label in found.items() if self._written.get(expected, token) is None}
 
     def _remember(self, more: Sequence[Op], expected: EncryptionContext | None) -> None:
         """Remembers what of the store's own is written."""
@@ -191,7 +190,7 @@ class Planner:
             self._records.written(expected or NO_CONTEXT, records)
         for op in more:
             if isinstance(op, PutOp) and op.namespace == DICTIONARY:
-                self._written.add(expected, op.key, "")
+                self._written.add(expected, op.key)
 
 
 _OVERTAKEN = Put([])

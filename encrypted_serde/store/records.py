@@ -48,12 +48,12 @@ class KeyRecords:
     def missing(self, context: EncryptionContext) -> list[Place]:
         """Returns where records have to be written, so that what is put under a context can be found."""
         key_id = self._items.tenancy.keys(context)[0].id.hex()
-        return [] if key_id in self._written.under(context) else [Place(_namespace(context), key_id)]
+        return [Place(_namespace(context), key_id)] if self._written.get(context, key_id) is None else []
 
     def written(self, context: EncryptionContext, places: list[Place]) -> None:
         """Remembers that records were written."""
         for place in places:
-            self._written.add(context, place.key, "")
+            self._written.add(context, place.key)
 
     def check(self, expected: EncryptionContext | None) -> Steps[None]:
         """Makes sure that no key is missing under which names and tokens of a request's contexts were made.
@@ -61,7 +61,7 @@ class KeyRecords:
         Raises:
             UnknownKey: If one is missing, and rows are sealed under it.
         """
-        contexts = [each for each in self._items.tenancy.contexts(expected) if not self._checked.under(each)]
+        contexts = [each for each in self._items.tenancy.contexts(expected) if self._checked.get(each, "") is None]
         if not contexts:
             return
         answers = yield Ask(self._inner, [SearchOp(_namespace(each), limit=_PAGE, refresh_ttl=False) for each in contexts])
@@ -69,7 +69,7 @@ class KeyRecords:
         if unknown:
             yield from self._refuse_needed(unknown)
         for context in contexts:
-            self._checked.add(context, "", "")
+            self._checked.add(context, "")
 
     def _unknown(self, contexts: Sequence[EncryptionContext], answers: Sequence[Any]) -> dict[bytes, Place]:
         """Returns the keys that records were sealed under and that are missing, and where the records are."""

@@ -198,7 +198,7 @@ class Search:
         if not self._is_alone:
             marks = self._marks()
             is_exact = is_exact and bool(marks)
-            if marks and pushed.tokens:  # both are made per context and key, in this order
+            if marks and pushed.divided.tokens:  # both are made per context and key, in this order
                 filters = [{**wanted, MARK: mark} for wanted, mark in zip(filters, marks, strict=True)]
             elif marks:
                 filters = [{**wanted, MARK: mark} for wanted in filters for mark in marks]
@@ -330,7 +330,7 @@ class Search:
         wanted = {name: condition for name, condition in wanted.items() if name not in self._pushed.trusted}
         if semantics.matches(found.value, wanted):
             return True
-        tokens = {name: condition for name, condition in wanted.items() if name in self._pushed.tokens}
+        tokens = {name: condition for name, condition in wanted.items() if name in self._pushed.divided.tokens}
         if found.sealed and not semantics.matches(found.value, tokens):
             raise WrongLocation("the search token of an item is not that of the sealed value")
         return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..core.opaque import opaque
+from ..core.erasing import KeysLeft
 from .records import tenant_of
 from .store import KeyStore
 
@@ -47,31 +47,7 @@ class Erasure:
         }
 
 
-@dataclass(frozen=True)
-class Standing:
-    """What a key store holds of some keys, all of which was looked through.
-
-    Attributes:
-        store: Which store was asked.
-        services: Names of the wrappers that the keyring has.
-        wrapped: Ids of those keys that stand there wrapped, void or not.
-        tombstones: Ids of those that have a tombstone.
-        contexts_alive: How many of the contexts that these keys belong to have another key that is not void.
-        unreadable: How many items of the store could not be looked at.
-    """
-
-    store: str
-    services: tuple[str, ...]
-    wrapped: frozenset[bytes]
-    tombstones: frozenset[bytes]
-    contexts_alive: int
-    unreadable: int
-
-    def __repr__(self) -> str:
-        return opaque(self)
-
-
-def standing(store: KeyStore, key_ids: frozenset[bytes], services: Iterable[str]) -> Standing:
+def standing(store: KeyStore, key_ids: frozenset[bytes], services: Iterable[str]) -> KeysLeft:
     """Looks through a key store for keys.
 
     Raises:
@@ -86,4 +62,4 @@ def standing(store: KeyStore, key_ids: frozenset[bytes], services: Iterable[str]
         wrapped |= {record.key.id for record in found if not record.is_tombstone}
         tombstones |= {record.key.id for record in found if record.is_tombstone}
         alive += bool(found and tenant_of(listed.records).live)
-    return Standing(store.name, tuple(services), frozenset(wrapped), frozenset(tombstones), alive, unreadable)
+    return KeysLeft(store.name, tuple(services), frozenset(wrapped), frozenset(tombstones), alive, unreadable)

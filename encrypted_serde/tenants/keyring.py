@@ -18,12 +18,13 @@ from langgraph.store.base import BaseStore
 
 from ..audit import AuditEvent, AuditListener, notify
 from ..core.context import EncryptionContext
+from ..core.erasing import KeysLeft
 from ..core.keys import Key
 from ..core.waiting import KeyNotHere, must_not_wait
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyErased, KeyServiceError, UnknownKey
 from ..kms import KeyWrapper
 from .cache import CachedTenant, CacheLimits, KeyCache
-from .erasure import Erasure, Standing, standing
+from .erasure import Erasure, standing
 from .fetching import Failures, Fetches, TenantLocks
 from .locks import refuse_own_loop
 from .records import StoredKey
@@ -231,7 +232,7 @@ class TenantKeyring:
             work.tenant(listed)
         return work.finish()
 
-    def standing(self, key_ids: Iterable[bytes]) -> Standing:
+    def standing(self, key_ids: Iterable[bytes]) -> KeysLeft:
         """Looks through the whole key store for keys, and says what is stored there of each.
 
         Raises:

@@ -19,17 +19,7 @@ from ..core.opaque import opaque
 from ..errors import KeyServiceError
 from ..kms.fence import fenced
 from .locks import Steps, run, run_exclusively
-from .records import (
-    ROOT,
-    Record,
-    StoredKey,
-    TenantKeys,
-    delete_key,
-    parse,
-    put_key,
-    put_tombstone,
-    tenant_of,
-)
+from .records import ROOT, Record, StoredKey, TenantKeys, delete_key, parse, put_key, put_tombstone, tenant_of
 from .records import namespace_of as _namespace
 
 PAGE = 100

@@ -42,18 +42,18 @@ class Source:
 
     def __init__(self, database: Database, codec: RowCodec) -> None:
         self._database, self._codec = database, codec
-        self._id = database.shallow_id if database.is_shallow else "t.checkpoint_id"
+        self._id = database.checkpoint_id()
         self.label, self.server = database.label, database.server
 
     @property
     def has_threads(self) -> bool:
         """Whether it is the database of a checkpointer."""
-        return self._find(Checkpoints) is not None
+        return self._database.find(Checkpoints) is not None
 
     @property
     def has_items(self) -> bool:
         """Whether it is the database of a store."""
-        return self._find(StoreItems) is not None
+        return self._database.find(StoreItems) is not None
 
     # --- threads
 
@@ -99,7 +99,7 @@ class Source:
 
     def spots(self, thread_id: str, limit: int | None = None) -> list[Spot]:
         """Returns the checkpoints of a thread, the newest first, unverified."""
-        if self._find(Checkpoints) is None:
+        if self._database.find(Checkpoints) is None:
             return []
         parent = "NULL" if self._database.is_shallow else "t.parent_checkpoint_id"
         sql = (
@@ -110,7 +110,7 @@ class Source:
 
     def heads(self, thread_id: str, spots: Sequence[Spot]) -> dict[Spot, Head | Refused]:
         """Verifies checkpoints of a thread and opens what their rows hold."""
-        table = self._find(Checkpoints)
+        table = self._database.find(Checkpoints)
         if table is None or not spots:
             return {}
         ids = ", ".join([self._mark] * len(spots))
@@ -133,7 +133,7 @@ class Source:
     ) -> dict[str, StoredValue | Refused]:
         """Opens the channel values of a checkpoint, or some of them, wherever they are stored."""
         found: dict[str, StoredValue | Refused] = {**head.inside}
-        table = self._find(Blobs)
+        table = self._database.find(Blobs)
         versions = head.document.get("channel_versions", {})
         names = sorted(head.elsewhere & {*channels} if channels else head.elsewhere)
         if table is None or not names:
@@ -162,7 +162,7 @@ class Source:
             spots: The checkpoints.
             channels: Only those to these channels.
         """
-        table = self._find(Writes)
+        table = self._database.find(Writes)
         if table is None or not spots:
             return {}
         condition = f"t.thread_id = {self._mark} AND t.checkpoint_id IN ({', '.join([self._mark] * len(spots))})"
@@ -192,7 +192,7 @@ class Source:
 
     def prefixes(self, after: str, limit: int) -> list[tuple[str, int]]:
         """Returns namespaces as the database has them, and how many items each has."""
-        if self._find(StoreItems) is None:
+        if self._database.find(StoreItems) is None:
             return []
         own = DICTIONARY[0]  # the labels of pseudonyms, and below it the store's records of keys
         sql = (
@@ -217,11 +217,11 @@ class Source:
         sql = (
             f"SELECT t.key FROM store AS t WHERE t.prefix = {self._mark} AND t.key > {self._mark} ORDER BY t.key LIMIT {limit}"  # noqa: S608
         )
-        return [str(key) for (key,) in self._execute(sql, (prefix, after))] if self._find(StoreItems) else []
+        return [str(key) for (key,) in self._execute(sql, (prefix, after))] if self._database.find(StoreItems) else []
 
     def items(self, prefix: str, keys: Sequence[str]) -> list[StoredItem]:
         """Opens items of a namespace, in the order of their keys."""
-        table = self._find(StoreItems)
+        table = self._database.find(StoreItems)
         if table is None or not keys:
             return []
         condition = f"t.prefix = {self._mark} AND t.key IN ({', '.join([self._mark] * len(keys))})"
@@ -266,9 +266,6 @@ class Source:
     def _mark(self) -> str:
         return self._database.mark
 
-    def _find(self, kind: type[Any]) -> Any:
-        return next((table for table in self._database.tables if isinstance(table, kind)), None)
-
     def _open(self, table: Table, row: Row) -> Any:
         opened = fenced(table, row, lambda: table.open(row, self._codec))
         return Refused(opened.error, opened.reason) if isinstance(opened, Failure) else opened
@@ -282,7 +279,7 @@ class Source:
             yield from rows
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        if self._find(Checkpoints) is None and " checkpoints " in sql:
+        if self._database.find(Checkpoints) is None and " checkpoints " in sql:
             return []
         with self._told():
             return self._database.execute(sql, parameters)

@@ -21,14 +21,7 @@ from .anchoring import AnchoredThread, threads_gone
 from .finding import Findings, find
 from .looking import Looker
 from .masking import Mask
-from .model import (
-    Item,
-    Namespace,
-    Occurrence,
-    Refused,
-    ThreadLine,
-    ThreadPage,
-)
+from .model import Item, Namespace, Occurrence, Refused, ThreadLine, ThreadPage
 from .source import Source, open_source
 from .stored import Head, StoredItem
 from .thread import PAGE, NotFound, Thread, time_of

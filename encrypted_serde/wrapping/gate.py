@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import ormsgpack
@@ -123,10 +124,10 @@ class Gate:
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Packs what the wrapper handed to the inner saver."""
+        if type(obj) is Deferred:
+            return "bytes", obj.sealed()
         if obj is None:
             return "null", b""
-        if isinstance(obj, Deferred):
-            return "bytes", obj.sealed()
         if isinstance(obj, bytes):
             return "bytes", obj
         return "msgpack", pack(obj, _packed)
@@ -189,12 +190,9 @@ def gated(saver: BaseCheckpointSaver[Any], gate: Gate) -> BaseCheckpointSaver[An
 
 @lru_cache(maxsize=256)
 def _gated_class(cls: type[BaseCheckpointSaver[Any]]) -> type[BaseCheckpointSaver[Any]]:
-    def serde(self: Any) -> Any:
-        return self._gate
-
     def ignore(self: Any, value: object) -> None:
         """Its serializer is the gate, whatever the saver assigns to itself."""
 
     # A slot, because the saver would share whatever is in __dict__.
-    members = {"__slots__": ("_gate",), "serde": property(serde, ignore), "__module__": cls.__module__}
+    members = {"__slots__": ("_gate",), "serde": property(attrgetter("_gate"), ignore), "__module__": cls.__module__}
     return type(cls.__name__, (cls,), members)

@@ -21,14 +21,15 @@ PREFIX = "es1s."
 TOKEN_SIZE = 16
 Searchable = str | int | float | bool
 
-_EXACT = 1 << 53
+EXACT = 1 << 53
+"""From here on, several ints are one float."""
 
 
 def is_searchable(value: object) -> TypeGuard[Searchable]:
     """Says whether a value gets a token: str, int, bool and whole floats do. Other floats have no one spelling."""
     if isinstance(value, float):
-        return type(value) is float and value.is_integer() and abs(value) <= _EXACT
-    return type(value) in (str, int, bool)
+        return value.is_integer() and abs(value) <= EXACT
+    return isinstance(value, (str, int))
 
 
 def search_token(key: Key, name: str, context: EncryptionContext, value: Searchable) -> str:

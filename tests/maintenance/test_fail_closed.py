@@ -131,8 +131,10 @@ def test_a_value_that_was_moved_is_not_made_at_home(place: str, target: str) -> 
         thread,
     )
     done = reencrypt(place, BOTH, **EVERYTHING, target=target)
-    assert errors(done) == {"AuthenticationFailed"}
-    assert done.failed == done.left == moved > 0
+    assert errors(done) - {"Blocked"} == {"AuthenticationFailed"}
+    # To leave, its checkpoint stays sealed with all that belongs to it.
+    assert done.failed == done.left >= moved > 0
+    assert (done.failed == moved) == (target == "saver")
 
 
 def test_a_channel_that_is_missing_is_reported_when_the_manifest_goes(sqlite_place: str) -> None:

@@ -48,7 +48,7 @@ def spoilt(place: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database that a rotation left with all metadata sealed."""
     _live(place, OLD_KEY)
     with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["encrypted_serde.rows.write"], "LANGGRAPH_KEYS", frozenset())
+        patched.setattr(sys.modules["encrypted_serde.rows.manifest"], "LANGGRAPH_KEYS", frozenset())
         assert reencrypt(place, BOTH).failures == []
     assert not any(_readable(place))
     return place

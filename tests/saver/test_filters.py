@@ -183,6 +183,12 @@ def test_where_true_is_found_as_one_both_are_compared_here(value):
     assert _plan({"b": value}, CONTAINMENT).rest == {}
 
 
+@pytest.mark.parametrize("value", ["{}", '["a"]', 10**16])
+def test_what_equals_a_value_otherwise_than_by_its_token_is_compared_here(value):
+    assert _plan({"b": value}, JSON_PATH).rest == {"b": value}
+    assert _plan({"b": value}, CONTAINMENT).rest == {}
+
+
 @pytest.mark.parametrize("name", ["x.y", "b.c"])
 def test_where_a_dot_leads_into_an_object_a_key_with_one_is_compared_here(name):
     assert _plan({name: "v"}, JSON_PATH) == ([{}], {name: "v"})

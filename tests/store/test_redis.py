@@ -19,6 +19,8 @@ from tests.coverage.servers.redis import RedisPlace, client, server_with_modules
 
 from .test_leaks import NAMES, SECRETS, found_in, plant
 
+redis_store = pytest.importorskip("langgraph.store.redis", reason='pip install "encrypted-serde[test-redis]"')
+
 NAMESPACE = ("memories",)
 ITEMS: dict[str, dict[str, Any]] = {
     "one": {"kind": "fact", "city": "Bonn", "n": 1},
@@ -44,7 +46,6 @@ def url() -> Iterator[str]:
 
 @pytest.fixture
 def inner(url: str) -> Iterator[BaseStore]:
-    redis_store = pytest.importorskip("langgraph.store.redis", reason='pip install "encrypted-serde[test-redis]"')
     with client(url) as connection:
         connection.flushall()
     with redis_store.RedisStore.from_conn_string(url) as store:

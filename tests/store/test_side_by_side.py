@@ -140,11 +140,10 @@ def test_random_operations_are_answered_as_by_the_plain_store(pair: Pair, option
     run_side_by_side(pair, lambda: EncryptedStore(pair.inner, Keyring(primary=KEY), **OPTIONS[options]), history)
 
 
+@pytest.mark.parametrize("pair", ["Sqlite", "Postgres"], indirect=True, scope="module")  # no other process reads memory
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories)
 def test_so_they_are_while_keys_are_rotated(pair: Pair, history: list[list[Op]]) -> None:
-    if pair.kind == "InMemory":
-        pytest.skip("no other process reads memory after a rotation")
     rings = [Keyring(primary=KEY), Keyring(primary=KEY, decrypt_only=[NEW]), Keyring(primary=NEW, decrypt_only=[KEY])]
     turn = iter(rings)
 

@@ -31,7 +31,7 @@ class Attacked(NamedTuple):
 @pytest.fixture(scope="module")
 def attacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     """The database of the kind that the test names."""
-    if request.param == "mariadb" and not mariadb.is_there():
+    if "mariadb" in request.param and not mariadb.is_there():
         pytest.skip("needs a MariaDB server")
     logging.disable(logging.CRITICAL)
     with opened(request.param, tmp_path_factory.mktemp("verdicts")) as store:

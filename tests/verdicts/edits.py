@@ -326,6 +326,28 @@ def _made_up_channel(rows: Rows, t: Target) -> None:
         rows.values.append({**rows.blob(t.here, "log"), "channel": "made up", "type": "msgpack", "blob": ormsgpack.packb("x")})
 
 
+def _hidden(value: Any) -> Edit:
+    """Puts something into a document of JSON that the value in a row of its own replaces on reading."""
+
+    def edit(rows: Rows, t: Target) -> None:
+        if not rows.inlines:
+            raise NotHere
+        rows.at(t.here)["document"]["channel_values"]["log"] = value(rows, t)
+
+    return edit
+
+
+_all(
+    {
+        "plaintext behind a value": _hidden(lambda rows, t: "made up"),
+        "None behind a value": _hidden(lambda rows, t: None),
+        "the mark of a snapshot behind a value": _hidden(lambda rows, t: True),
+        "a value of another channel behind a value": _hidden(lambda rows, t: rows.stored(t.here, "note")),
+        "what cannot be opened behind a value": _hidden(lambda rows, t: "es1.AAAA"),
+    }
+)
+
+
 @_edit("the first bytes of a value flipped")
 def _flipped(rows: Rows, t: Target) -> None:
     _flip(rows, t.here, 3)

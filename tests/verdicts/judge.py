@@ -6,10 +6,10 @@ What is compared, and what is not, on purpose:
 * The fast way to a delta channel's history authenticates each write and not the chain (docs/saver.md): it may accept where
   rows were refused, and must accept where none was.
 * `verify` also says that a parent is missing from the middle of a thread; a saver that is asked for one row cannot.
-* Rows that belong to no checkpoint are read by maintenance alone, and so is an inlined value that a row of its own hides.
+* Rows that belong to no checkpoint are read by maintenance alone.
 * A task whose writes are not complete counts as not run; the history of a delta channel cannot do without them, and is refused.
-* Going back to plaintext leaves a row without a manifest as it is: nobody sealed it. It admits what is not bound, so it may
-  name something else that is wrong with a row. What it reports it leaves: an incomplete set of writes, one at another position.
+* Going back to plaintext leaves what nobody sealed: a checkpoint without a manifest, and plaintext that belongs to no sealed
+  one. It also leaves, and reports, an incomplete set of writes and one at another position.
 * Of two things wrong with a row each reader names the one it comes to first.
 """
 
@@ -19,11 +19,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.verdicts import readers
-from tests.verdicts.known import SAME
 from tests.verdicts.readers import Failed, Readings, Verdict, key_of
 from tests.verdicts.rows import Place, Rows, place_of
 from tests.verdicts.stores import Store
 
+DECRYPT = "reencrypt to plaintext"
+BLOCKED = ("Blocked", "Unconvertible")
+"""What re-encryption says of a row that belongs to one that it refuses, or that a plain saver would take otherwise."""
+
+NO_MANIFEST = "no manifest"
 NOT_COMPLETE = "writes of a task are missing"
 CUT = "Incomplete"
 """What `verify` says where a parent is missing from the middle of a thread."""
@@ -108,21 +112,8 @@ def _verify(edited: Rows, seen: Readings, failed: Failed) -> Iterator[str]:
         found = dict(failed.rows[key] for key in _belonging(edited, place) if key in failed.rows)
         if _is_cut(edited, place):
             found.pop(CUT, None)
-        if (one.refused, *sorted(found)) in SAME or (not one.refused and _hides(edited, place)):
-            continue
         if bool(found) != bool(one.refused) or (one.refused not in ("", "raw") and one.refused not in found):
             yield f"verify of {place}: {found or 'accepted'}, get_tuple {_says(one)}"
-
-
-def _hides(edited: Rows, place: Place) -> bool:
-    """Says whether a value in the document is hidden by a row of its own, which the inner saver returns in its place."""
-    document = edited.at(place)["document"]
-    return any(
-        value["channel"] in document["channel_values"]
-        and document["channel_versions"].get(value["channel"]) == value["version"]
-        for value in edited.values or ()
-        if edited.inlines and (value["thread_id"], value["checkpoint_ns"]) == place[:2]
-    )
 
 
 def _belonging(edited: Rows, place: Place) -> Iterator[Any]:
@@ -157,39 +148,34 @@ def _rotate(store: Store, edited: Rows, seen: Readings, failed: Failed) -> Itera
 
 def _decrypt(store: Store, edited: Rows, seen: Readings, failed: Failed) -> Iterator[str]:
     done = readers.decrypted(store)
-    yield from _untouched("reencrypt to plaintext", store, edited, failed, done)
+    yield from _untouched(DECRYPT, store, edited, failed, done)
     after = readers.one_by_one(store.home.inner(), edited)
     for place, before in seen.one.items():
         if not before.refused and not any(key in done.rows for key in _belonging(edited, place)):
             found = after[place]
             if found.found != before.found:
-                yield f"{place} before reencrypt to plaintext: {before.found!r:.300}, afterwards {found!r:.300}"
+                yield f"{place} before {DECRYPT}: {before.found!r:.300}, afterwards {found!r:.300}"
 
 
 def _untouched(command: str, store: Store, edited: Rows, failed: Failed, done: Failed) -> Iterator[str]:
-    """Every row that `verify` refuses is refused, and left as it was.
+    """Every row that `verify` refuses is refused in the same class, and left as it was.
 
-    In the same class, where no switch is implied; going back to plaintext by itself or with the checkpoint it belongs to.
+    Going back to plaintext may name it with the checkpoint that it belongs to, and leaves what nobody sealed.
     """
-    kept = {
-        key
-        for row in edited.checkpoints
-        if key_of("checkpoints", row) in done.rows or _is_plain(row)
-        for key in _belonging(edited, place_of(row))
-    }
+    sealed = [row for row in edited.checkpoints if NO_MANIFEST not in failed.rows.get(key_of("checkpoints", row), ("", ""))[1]]
+    covered = {key for row in sealed for key in _belonging(edited, place_of(row))}
+    reported = {key for row in sealed if key_of("checkpoints", row) in done.rows for key in _belonging(edited, place_of(row))}
     for key, (error, reason) in failed.rows.items():
-        is_same = done.rows.get(key, ("",))[0] == error if command == "reencrypt" else key in done.rows or key in kept
-        if error != CUT and not is_same:
+        said = done.rows.get(key, ("",))[0]
+        is_same = said == error or (command == DECRYPT and said in BLOCKED)
+        is_left = command == DECRYPT and (key in reported or (error == "PlaintextRefused" and key not in covered))
+        if error != CUT and not is_same and not is_left:
             yield f"{command} of {key}: {done.rows.get(key, 'accepted')}, verify {error}: {reason}"
     before, after = _by_key(edited), _by_key(store.load())
     for key in before.keys() | after.keys():
         changed = repr(before.get(key)) != repr(after.get(key))
         if changed and (key in done.rows or failed.rows.get(key, (CUT,))[0] != CUT):
             yield f"{command} changed {key}, which verify refuses: {failed.rows.get(key)}, {done.rows.get(key)}"
-
-
-def _is_plain(row: Any) -> bool:
-    return not isinstance(row["metadata"], dict) or "es1" not in row["metadata"]
 
 
 def _by_key(found: Rows) -> dict[Any, Any]:

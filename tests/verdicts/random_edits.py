@@ -47,16 +47,23 @@ def applied(ops: tuple[Op, ...], rows: Rows, target: Target) -> Rows:
 
 
 def _touched(before: Rows, edited: Rows) -> Rows:
-    """Leaves out the threads that are as they were, which every reader is known to accept."""
-    found = {thread for rows in edited.tables.values() for thread in (row["thread_id"] for row in rows)}
-    same = {thread for thread in found if _of_thread(before, thread) == _of_thread(edited, thread)}
+    """Leaves out the namespaces that are as they were, which every reader is known to accept."""
+    old, new = _by_namespace(before), _by_namespace(edited)
     for rows in edited.tables.values():
-        rows[:] = [row for row in rows if row["thread_id"] not in same]
+        rows[:] = [row for row in rows if old.get(_namespace(row)) != new[_namespace(row)]]
     return edited
 
 
-def _of_thread(rows: Rows, thread: Any) -> Any:
-    return [repr([row for row in found if row["thread_id"] == thread]) for found in rows.tables.values()]
+def _by_namespace(rows: Rows) -> dict[Any, list[str]]:
+    found: dict[Any, list[str]] = {}
+    for table, stored in rows.tables.items():
+        for row in stored:
+            found.setdefault(_namespace(row), []).append(f"{table} {row!r}")
+    return found
+
+
+def _namespace(row: Row) -> tuple[str, str]:
+    return repr(row["thread_id"]), repr(row["checkpoint_ns"])
 
 
 def _settled(rows: Rows) -> Rows:

@@ -78,7 +78,7 @@ def read(store: Store, found: Rows) -> Readings:
     return Readings(
         {space: verdict(lambda s=space: rows([saver.get_tuple(_config(*s))])) for space in spaces},
         one_by_one(saver, found),
-        {place: verdict(lambda p=place: rows(list(saver.list(p.config)))) for place in places},
+        {place: verdict(lambda p=place: rows(list(saver.list(_listed(store, p))))) for place in places},
         {
             name: verdict(lambda t=name: rows(list(saver.list(_config(t)))))
             for name in sorted({place.thread_id for place in places})
@@ -86,6 +86,10 @@ def read(store: Store, found: Rows) -> Readings:
         {place: verdict(lambda p=place: _history(saver, p)) for place in walked},
         {place: verdict(lambda p=place: _history(slow, p)) for place in places},
     )
+
+
+def _listed(store: Store, place: Place) -> dict[str, Any]:
+    return _config(*place[:2]) if store.home.is_shallow else place.config
 
 
 def _goes_round(found: Rows) -> bool:
@@ -155,8 +159,16 @@ def _failed(store: Store, report: Report) -> Failed:
     found = {}
     for failure in report.failures:
         table = tables[failure.table]
-        found[table, tuple(failure.row[name] for name in KEYS[table])] = (failure.error, failure.reason)
+        found[_key(store, table, failure.row)] = (failure.error, failure.reason)
     return Failed(found, getattr(report, "left", 0))
+
+
+def _key(store: Store, table: str, row: Row) -> tuple[str, tuple[Any, ...]]:
+    """Returns what `key_of` returns for a row, also where some of its columns are no columns of the table."""
+    if row.keys() >= set(KEYS[table]):
+        return key_of(table, row)
+    [found] = [one for one in store.stored.tables[table] if all(one[name] == value for name, value in row.items())]
+    return key_of(table, found)
 
 
 def verified(store: Store) -> Failed:

@@ -49,12 +49,14 @@ class Rows:
             ``version``, ``type``, ``blob``. None where the checkpoint holds its values.
         writes: With the columns of `Place`, ``task_id``, ``task_path``, ``idx``, ``channel``, ``type``, ``blob``.
         inlines: Whether scalars are text in the document.
+        only_bytes: Whether a row of a value takes nothing but bytes.
     """
 
     checkpoints: list[Row] = field(default_factory=list)
     values: list[Row] | None = None
     writes: list[Row] = field(default_factory=list)
     inlines: bool = False
+    only_bytes: bool = False
 
     def copy(self) -> Rows:
         return copy.deepcopy(self)
@@ -104,6 +106,8 @@ class Rows:
         """Puts something in the place of a channel's value."""
         if self.inlined(place, channel) or self.values is None:
             self.at(place)["document"]["channel_values"][channel] = value
+        elif self.only_bytes and not isinstance(value, bytes):
+            raise NotHere
         else:
             self.blob(place, channel)["blob"] = value
 

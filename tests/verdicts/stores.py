@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,14 @@ from types import MappingProxyType
 from typing import Any
 
 import ormsgpack
+import pytest
 from psycopg.types.json import Jsonb
 
 from encrypted_serde import EncryptedSaver, Key, Keyring
+from encrypted_serde.maintenance import reencrypt
 from tests.lives.worlds import homes
 from tests.verdicts.rows import PLACE, Extension, Row, Rows
 
-SAVERS = ("memory", "sqlite", "postgres", "mariadb")
 OPTIONS: dict[str, Any] = {"searchable_metadata": ("user",), "readable_metadata": ("author",)}
 
 
@@ -28,11 +30,13 @@ class Store:
         home: The database.
         key, new: What is sealed with, and what is re-encrypted to.
         names: The table of each of `Rows.tables`.
+        stored: What was stored last, where rows have fewer columns than these.
         loops_for_ever: Whether the inner saver follows parents that go round, and never comes back. That takes no database.
     """
 
     names: Mapping[str, str] = MappingProxyType({})
     loops_for_ever = False
+    stored: Rows
 
     def __init__(self, home: Any) -> None:
         self.home = home
@@ -206,6 +210,42 @@ class SqlStore(Store):
             yield cursor
 
 
+class ShallowStore(SqlStore):
+    """Shallow savers: one checkpoint for each thread and namespace, and one value for each channel, whatever its version.
+
+    What has no column here is read from the document, so that rows look as elsewhere.
+    """
+
+    _CHECKPOINTS = ("thread_id", "checkpoint_ns", "checkpoint", "metadata")
+    _VALUES = ("thread_id", "checkpoint_ns", "channel", "type", "blob")
+
+    def load(self) -> Rows:
+        return _as_shallow(super().load())
+
+    def store(self, rows: Rows) -> None:
+        self.stored = _as_shallow(rows)
+        super().store(rows)
+
+
+def _as_shallow(rows: Rows) -> Rows:
+    rows.inlines, rows.only_bytes = False, True
+    rows.checkpoints[:] = {_space(row): row for row in rows.checkpoints}.values()
+    rows.values = [*{(*_space(row), row["channel"]): row for row in rows.values or ()}.values()]
+    versions: dict[Any, Any] = {}
+    for row in rows.checkpoints:
+        document = row["document"] if isinstance(row["document"], dict) else {}
+        row.update(checkpoint_id=document.get("id"), parent_checkpoint_id=None, type=None)
+        versions[_space(row)] = document.get("channel_versions")
+    for row in rows.values:
+        found = versions.get(_space(row))
+        row["version"] = found.get(row["channel"]) if isinstance(found, dict) else None
+    return rows
+
+
+def _space(row: Row) -> tuple[Any, Any]:
+    return row["thread_id"], row["checkpoint_ns"]
+
+
 class MariaDbStore(SqlStore):
     quote = "`"
     hashed = True
@@ -226,13 +266,26 @@ class MariaDbStore(SqlStore):
         connection.commit()
 
 
-_STORES: dict[str, type[Store]] = {"memory": MemoryStore, "sqlite": SqliteStore, "postgres": SqlStore, "mariadb": MariaDbStore}
+class ShallowMariaDbStore(ShallowStore, MariaDbStore):
+    """The shallow savers of MySQL."""
+
+
+_STORES: dict[str, type[Store]] = {
+    "memory": MemoryStore,
+    "sqlite": SqliteStore,
+    "postgres": SqlStore,
+    "mariadb": MariaDbStore,
+    "shallow-postgres": ShallowStore,
+    "shallow-mariadb": ShallowMariaDbStore,
+}
+SAVERS = tuple(_STORES)
 
 
 @contextmanager
 def opened(kind: str, folder: Path) -> Iterator[Store]:
-    """Opens an empty database of a kind."""
-    with homes(kind, folder) as (home, _):
+    """Opens an empty database of a kind. Nobody else writes to it, so re-encryption waits for nobody."""
+    with pytest.MonkeyPatch.context() as patched, homes(kind, folder) as (home, _):
+        patched.setattr(sys.modules[reencrypt.__module__], "_PAUSE", 0)
         yield _STORES[kind](home)
 
 

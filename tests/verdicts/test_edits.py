@@ -7,23 +7,17 @@ import pytest
 from tests.verdicts.conftest import Attacked
 from tests.verdicts.edits import EDITS
 from tests.verdicts.judge import judge
-from tests.verdicts.known import KNOWN, fault
 from tests.verdicts.rows import NotHere
 from tests.verdicts.stores import SAVERS
 
-
-def _cases() -> list[object]:
-    marks = {"memory": [], "sqlite": []}
-    found = []
-    for kind in SAVERS:
-        for edit in EDITS:
-            known = fault(kind, edit)
-            expected = [pytest.mark.xfail(strict=True, raises=AssertionError, reason=known)] if known else []
-            found.append(pytest.param(kind, edit, marks=[*marks.get(kind, [pytest.mark.slow]), *expected]))
-    return found
+CASES = [
+    pytest.param(kind, edit, marks=() if kind in ("memory", "sqlite") else pytest.mark.slow)
+    for kind in SAVERS
+    for edit in EDITS
+]
 
 
-@pytest.mark.parametrize(("attacked", "edit"), _cases(), indirect=["attacked"])
+@pytest.mark.parametrize(("attacked", "edit"), CASES, indirect=["attacked"])
 def test_all_readers_say_the_same(attacked: Attacked, edit: str) -> None:
     edited = attacked.rows.copy()
     try:
@@ -33,6 +27,5 @@ def test_all_readers_say_the_same(attacked: Attacked, edit: str) -> None:
     assert list(judge(attacked.store, edited)) == []
 
 
-def test_there_are_many_and_known_ones_exist() -> None:
+def test_there_are_many() -> None:
     assert len(EDITS) >= 200
-    assert not {edit for _, edits in KNOWN.values() for edit in edits} - set(EDITS)

@@ -11,13 +11,10 @@ from tests.verdicts.judge import judge
 from tests.verdicts.random_edits import draw
 from tests.verdicts.stores import SAVERS
 
-OPEN = "seed 56: going back to plaintext does not report a doubled row whose value was replaced by plaintext"
-MARKS = {"mariadb": [pytest.mark.slow, pytest.mark.xfail(reason=OPEN, strict=False)]}
-
 
 @pytest.mark.parametrize(
     "attacked",
-    [name if name in ("memory", "sqlite") else pytest.param(name, marks=MARKS.get(name, pytest.mark.slow)) for name in SAVERS],
+    [name if name in ("memory", "sqlite") else pytest.param(name, marks=pytest.mark.slow) for name in SAVERS],
     indirect=True,
 )
 def test_all_readers_say_the_same_of_random_edits(attacked: Attacked) -> None:
