@@ -132,7 +132,7 @@ class PostgresAnchor(TableAnchor):
             raise AnchorError(f"the anchor {self._table}: this role, or this server, can only read it", retryable=False)
 
     def append(self, entries: Iterable[Entry]) -> int:
-        """As `Anchor.append`: one statement, for all calls that wait for the connection."""
+        """Adds entries. One statement serves all calls that wait for the connection."""
         mine = _Waiting([entry[:8] for entry in entries])
         if not mine.rows:
             return 0

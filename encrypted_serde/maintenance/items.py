@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from ..core import binding
 from ..core.binding import Binding
 from ..core.context import NO_CONTEXT, EncryptionContext
-from ..core.encoding import take_field
 from ..core.format import sealed_text
 from ..core.keys import Key, SearchKeyProvider
 from ..core.opaque import opaque
@@ -39,6 +38,7 @@ from ..wrapping.stored_item import (
     context_mark,
     path_name,
     path_of,
+    without_names,
 )
 from .codec import ITEM, ITEM_VALUE, RowCodec
 from .database import Database
@@ -105,7 +105,8 @@ class StoreItems(Table):
         opened = codec.open(found, lambda _: _place(row))
         if found.form.kind == PLAINTEXT:
             return OpenedItem(opened, stored, stored, frozenset())
-        value = _taken_apart(*_without_names(opened))
+        inner_type, data, _ = without_names(opened.inner_type, opened.data)
+        value = _taken_apart(inner_type, data)
         beside = _beside(stored)
         _check_mark(stored, row, opened.form, codec)
         if value is None:
@@ -177,7 +178,7 @@ class SqliteItems(StoreItems):
     has_paths = True
 
     def encoded(self, value: Any) -> str:
-        """As `StoreItems.encoded`; SqliteStore reads no integers beyond 64 bits."""
+        """Returns JSON as SqliteStore could have written it: it reads no integers beyond 64 bits."""
         _require_json(value, _INTEGERS)
         return _as_json(value)
 
@@ -252,17 +253,6 @@ def _kept(item: OpenedItem) -> dict[str, Any]:
 
 
 # --- what was sealed ----------------------------------------------------------------------------------------------------
-
-
-def _without_names(opened: Opened) -> tuple[str, bytes]:
-    """Returns inner type and bytes of the value alone, where it is sealed together with its names."""
-    inner_type, data = opened.inner_type, opened.data
-    if not inner_type.startswith(NAMED):
-        return inner_type, data
-    position = 2
-    for _ in range(int.from_bytes(data[:2], "big") + 1):
-        _, position = take_field(data, position)
-    return inner_type[len(NAMED) :], data[position:]
 
 
 def _taken_apart(inner_type: str, data: bytes) -> Mapping[Any, Any] | None:

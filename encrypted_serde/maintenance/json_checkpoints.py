@@ -131,8 +131,7 @@ class JsonCheckpoints(Checkpoints):
         """Refuses it for its values in rows of their own, too."""
         super().require_accepted(opened, row, codec)
         if opened.manifest is not None:
-            [blobs] = [table for table in self.database.tables if isinstance(table, Blobs)]
-            refusals = blobs.refusals(opened.parts.place, codec)
+            refusals = self.database.find(Blobs).refusals(opened.parts.place, codec)
             for value in references(row) & refusals.keys():
                 raise refusals[value]
 

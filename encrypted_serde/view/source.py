@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ..core.binding import WriteClaims, version_text
-from ..core.encoding import take_field
 from ..core.keys import Key, KeyProvider
 from ..maintenance.blobs import Blobs
 from ..maintenance.checkpoints import Checkpoint as OpenedCheckpoint
@@ -24,7 +23,7 @@ from ..maintenance.table import OPEN, Paging, Row, Table, fenced
 from ..maintenance.writes import Writes
 from ..rows.manifest import KEY as MANIFEST
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
-from ..wrapping.stored_item import DICTIONARY, NAMED
+from ..wrapping.stored_item import DICTIONARY, without_names
 from .model import Refused, Spot
 from .stored import Head, StoredItem, StoredValue, StoredWrite, arranged
 from .values import Fields, Scalar, Value, of_plain, read_value
@@ -234,7 +233,8 @@ class Source:
         if isinstance(opened, Refused):
             return StoredItem(place, None, opened, None)
         context = opened.opened.form.context
-        return StoredItem(place, _names_of(opened), _item_value(opened), context and context.pairs)
+        names = without_names(opened.opened.inner_type, opened.opened.data)[2]
+        return StoredItem(place, names, _item_value(opened), context and context.pairs)
 
     # --- everything
 
@@ -321,18 +321,6 @@ def _metadata(opened: OpenedCheckpoint) -> Fields:
         if not (isinstance(value, str) and value.startswith(TOKEN_PREFIX)):
             pairs.setdefault(of_plain(name), of_plain(value))
     return Fields(tuple(sorted(pairs.items(), key=lambda pair: str(pair[0]))))
-
-
-def _names_of(item: OpenedItem) -> tuple[str, ...] | None:
-    """Reads the names that are sealed with an item under pseudonyms: labels, then the key. None where names are readable."""
-    data = item.opened.data
-    if not item.opened.inner_type.startswith(NAMED):
-        return None
-    names, position = [], 2
-    for _ in range(int.from_bytes(data[:2], "big") + 1):
-        name, position = take_field(data, position)
-        names.append(bytes(name).decode("utf-8"))
-    return tuple(names)
 
 
 def _item_value(item: OpenedItem) -> Value:
