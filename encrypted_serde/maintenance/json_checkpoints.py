@@ -12,7 +12,6 @@ from ..core.format import sealed_text
 from ..rows.manifest import KEY
 from ..rows.parts import Opened, Parts, check_document
 from ..rows.stored import NONE, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Stored, find_part
-from ..rows.write import MetadataKeys
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import TASKS
 from .blobs import Blobs, references
@@ -106,13 +105,13 @@ class JsonCheckpoints(Checkpoints):
         values = parse_json(row.cells["checkpoint"]).get("channel_values") or {}
         return len(as_json({"channel_values": values})) + len(as_json(parse_json(row.cells["metadata"])))
 
-    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec) -> tuple[Any, ...]:
         """Returns channel values and metadata, as JSON, in the form that is asked for."""
         opened = self.open(row, codec)
         parts = opened.parts
         if codec.form == SAVER:
-            self.require_writes(opened, row, codec, metadata_keys)
-            document, metadata = self.sealed(opened, codec, metadata_keys)
+            self.require_writes(opened, row, codec)
+            document, metadata = self.sealed(opened, codec)
             sealed = {name: data and sealed_text(data) for name, data in document["channel_values"].items()}
         else:
             self.require_accepted(opened, row, codec)

@@ -10,7 +10,6 @@ from ..errors import MalformedEnvelope
 from ..rows.manifest import KEY
 from ..rows.parts import Opened, Parts, channel, check_document
 from ..rows.stored import PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, find_part, find_typed
-from ..rows.write import MetadataKeys
 from ..wrapping.inert import Inert, pack
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .checkpoints import CHECKPOINT, JSON_CELL, MAYBE_TEXT, WHOLE, Checkpoints, is_before_sends_moved, without_sends
@@ -84,13 +83,13 @@ class PackedCheckpoints(Checkpoints):
         parent_id = cells["parent_checkpoint_id"]
         return Parts(place, cells["checkpoint_id"], parent_id, document, metadata, values, {}, whole)
 
-    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec) -> tuple[Any, ...]:
         """Returns type, checkpoint and metadata in the form that is asked for."""
         opened = self.open(row, codec)
         parts = opened.parts
         if codec.form == SAVER:
-            self.require_writes(opened, row, codec, metadata_keys)
-            document, metadata = self.sealed(opened, codec, metadata_keys)
+            self.require_writes(opened, row, codec)
+            document, metadata = self.sealed(opened, codec)
             return "msgpack", pack(document), as_json(metadata).encode()
         self.require_accepted(opened, row, codec)
         result = {**parts.document, "channel_values": {name: _part(value) for name, value in opened.values.items()}}

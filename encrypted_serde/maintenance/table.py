@@ -17,7 +17,6 @@ from .report import DatabaseFailed, Failure, Seen
 from .selection import THREAD, Selection
 
 if TYPE_CHECKING:
-    from ..rows.write import MetadataKeys
     from .codec import RowCodec
     from .database import Database
 
@@ -132,14 +131,14 @@ class Table(ABC):
         """Returns the size of what `recode` gives anew."""
         return row.size
 
-    def mended(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
+    def mended(self, row: Row, codec: RowCodec) -> tuple[Any, ...] | None:
         """Returns what a row that is sealed as it should be needs changed nevertheless; None if it may stay."""
         return None
 
-    def converts(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> bool:
+    def converts(self, row: Row, codec: RowCodec) -> bool:
         """Says whether a row can be written in the form that is asked for. Nothing of it is counted as admitted."""
         counts = codec.admission.counts()
-        new = fenced(self, row, lambda: self.recode(row, codec, metadata_keys))
+        new = fenced(self, row, lambda: self.recode(row, codec))
         codec.admission.count_back(counts)
         return not isinstance(new, Failure)
 
@@ -161,7 +160,7 @@ class Table(ABC):
         """
 
     @abstractmethod
-    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec) -> tuple[Any, ...]:
         """Returns the new values of `changed`. Their size together compares with `weight`.
 
         Raises:
