@@ -111,14 +111,14 @@ class AuditedSealer:
         return self
 
     def seal(self, inner_type: str, plaintext: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
-        """As `Sealer.seal`, and tells."""
+        """Seals a value and tells the listener."""
         with self._sealing(plaintext, context):
             type_tag, blob = self._sealer.seal(inner_type, plaintext, context=context)
         self._tell("seal", Sealed.of_blob(type_tag, blob), len(blob))
         return type_tag, blob
 
     def open(self, type_tag: str, blob: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
-        """As `Sealer.open`, and tells."""
+        """Opens a value and tells the listener."""
         sealed = _parsed(lambda: Sealed.of_blob(type_tag, blob))
         with self._opening(sealed, type_tag, len(blob)):
             opened = self._sealer.open(type_tag, blob, context=context)
@@ -128,14 +128,14 @@ class AuditedSealer:
     def seal_bound(
         self, inner_type: str, plaintext: bytes, binding: Binding, *, context: EncryptionContext | None = None
     ) -> bytes:
-        """As `Sealer.seal_bound`, and tells."""
+        """Seals a value for a place and tells the listener."""
         with self._sealing(plaintext, context):
             data = self._sealer.seal_bound(inner_type, plaintext, binding, context=context)
         self._tell("seal", Sealed.of_bytes(data), len(data))
         return data
 
     def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
-        """As `Sealer.open_bound`, and tells."""
+        """Opens a value in its place and tells the listener."""
         parsed = _parsed(lambda: Sealed.of_bytes(sealed)) if isinstance(sealed, bytes) else sealed
         size = len(sealed) if isinstance(sealed, bytes) else len(sealed.data)
         with self._opening(parsed, None, size):
@@ -144,7 +144,7 @@ class AuditedSealer:
         return opened
 
     def batch(self, count: int, *, context: EncryptionContext | None = None) -> AuditedBatch:
-        """As `Sealer.batch`; what is sealed with it is told."""
+        """Begins a batch. The listener is told of each value that is sealed with it."""
         return AuditedBatch(self, self._sealer.batch(count, context=context))
 
     def refused(self, error: EncryptedSerdeError, *, cipher: str | None = None, size: int | None = None) -> None:

@@ -87,7 +87,7 @@ class TenantSaver(EncryptedSaver):
     # --- reading
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """As `EncryptedSaver.aget_tuple`, for callers that may read."""
+        """Reads a checkpoint, for callers that may read."""
         await self._check_reader()
         return await super().aget_tuple(config)
 
@@ -99,7 +99,7 @@ class TenantSaver(EncryptedSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """As `EncryptedSaver.alist`, for callers that may read."""
+        """Lists checkpoints, for callers that may read."""
         await self._check_reader()
         rows = super().alist(config, filter=filter, before=before, limit=limit)
         async with aclosing(cast("AsyncGenerator[CheckpointTuple]", rows)):
@@ -109,7 +109,7 @@ class TenantSaver(EncryptedSaver):
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """As `EncryptedSaver.aget_delta_channel_history`, for callers that may read."""
+        """Reads the history of delta channels, for callers that may read."""
         await self._check_reader()
         return await super().aget_delta_channel_history(config=config, channels=channels)
 
@@ -125,19 +125,19 @@ class TenantSaver(EncryptedSaver):
     async def aput(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
     ) -> RunnableConfig:
-        """As `EncryptedSaver.aput`, into threads of the same context."""
+        """Stores a checkpoint in a thread of the same context."""
         await self._check_writer(config)
         return await super().aput(config, checkpoint, metadata, new_versions)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """As `EncryptedSaver.aput_writes`, into threads of the same context."""
+        """Stores writes in a thread of the same context."""
         await self._check_writer(config)
         await super().aput_writes(config, writes, task_id, task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """As `EncryptedSaver.adelete_thread`, for threads of the same context, and for the server's own sweeping.
+        """Deletes a thread of the same context. The server's own sweeping deletes any thread.
 
         A thread that cannot be opened any more can still be deleted by its owner: nothing is opened for it.
         """

@@ -24,7 +24,7 @@ class MemoryAnchor:
         self._count = 0
 
     def append(self, entries: Iterable[Entry]) -> int:
-        """As `Anchor.append`."""
+        """Adds entries."""
         first = None
         with self._lock:
             for entry in entries:
@@ -35,14 +35,14 @@ class MemoryAnchor:
         return max((entry.number for entry in found if entry.kind in DELETIONS), default=0)
 
     def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
-        """As `Anchor.newest`."""
+        """Returns the entries about the newest checkpoint of a namespace, and about its thread."""
         found = self._entries(thread, namespace)
         stored = [entry.checkpoint for entry in found if entry.kind == Kind.CHECKPOINT]
         highest = max(stored, default=None)
         return [entry for entry in found if entry.is_about_thread or entry.checkpoint == highest]
 
     def entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
-        """As `Anchor.entries`."""
+        """Returns the entries about a thread, a namespace or a checkpoint."""
         return self._entries(thread, namespace, checkpoint)
 
     def _entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
@@ -55,6 +55,6 @@ class MemoryAnchor:
         ]
 
     def threads(self) -> list[bytes]:
-        """As `Anchor.threads`."""
+        """Returns the tokens of all threads."""
         with self._lock:
             return [*self._by_thread]

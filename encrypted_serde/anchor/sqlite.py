@@ -78,7 +78,7 @@ class SqliteAnchor(TableAnchor):
             connection.execute("ROLLBACK")
 
     def append(self, entries: Iterable[Entry]) -> int:
-        """As `Anchor.append`."""
+        """Adds entries, all or none."""
         rows = [entry[:8] for entry in entries]
         if not rows:
             return 0

@@ -64,11 +64,11 @@ class TableAnchor:
             self._connection = None
 
     def newest(self, thread: bytes, namespace: bytes) -> list[Entry]:
-        """As `Anchor.newest`: one indexed read."""
+        """Returns the entries about the newest checkpoint of a namespace, and about its thread. It is one indexed read."""
         return self._entries("newest", thread, namespace)
 
     def entries(self, thread: bytes, namespace: bytes | None = None, checkpoint: bytes | None = None) -> list[Entry]:
-        """As `Anchor.entries`."""
+        """Returns the entries about a thread, a namespace or a checkpoint."""
         if namespace is None:
             return self._entries("thread", thread)
         if checkpoint is None:
@@ -76,7 +76,7 @@ class TableAnchor:
         return self._entries("checkpoint", thread, namespace, checkpoint)
 
     def threads(self) -> list[bytes]:
-        """As `Anchor.threads`."""
+        """Returns the tokens of all threads."""
         return [thread for (thread,) in self._read("threads")]
 
     def close(self) -> None:

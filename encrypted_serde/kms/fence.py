@@ -62,11 +62,11 @@ class FencedWrapper:
         self._wrapper = wrapper
 
     def wrap(self, secret: bytes, context: Mapping[str, str]) -> bytes:
-        """As the wrapper, and what it returns is bytes."""
+        """Encrypts a data key. What the wrapper returns must be bytes."""
         return self._bytes("wrap", lambda: self._wrapper.wrap(secret, context))
 
     def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
-        """As the wrapper, and what it returns is bytes."""
+        """Decrypts a data key. What the wrapper returns must be bytes."""
         return self._bytes("unwrap", lambda: self._wrapper.unwrap(wrapped, context))
 
     def _bytes(self, action: str, call: Callable[[], bytes]) -> bytes:

@@ -32,11 +32,11 @@ class AskedKeys:
         self._current: Bounded[bytes, bytes | None] = Bounded(_MOST)
 
     def encryption_key(self, context: Mapping[str, str]) -> Key:
-        """As the provider."""
+        """Returns the key that a context writes with."""
         return self._ask(b"", context, lambda: self._keys.encryption_key(context))
 
     def decryption_key(self, key_id: bytes, context: Mapping[str, str]) -> Key:
-        """As the provider."""
+        """Returns the key with an id."""
         return self._ask(key_id, context, lambda: self._keys.decryption_key(key_id, context))
 
     def current_key_id(self, context: Mapping[str, str]) -> bytes | None:

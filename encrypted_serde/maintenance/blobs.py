@@ -18,8 +18,7 @@ from .codec import SAVER, Blocked, RowCodec, out_of_snapshot
 from .database import Database
 from .json_columns import parse_json
 from .report import Seen
-from .selection import Selection
-from .table import OPEN, Column, Paging, Row, Table
+from .table import Column, Row, Table
 
 Value = tuple[str, str]
 """A value in a row of its own: its channel and version."""
@@ -108,7 +107,7 @@ class Blobs(Table):
             Blocked: If one is not.
         """
         if self._unfinished[0] != place:
-            [checkpoints] = [table for table in self.database.tables if isinstance(table, Checkpoints)]
+            checkpoints = self.database.find(Checkpoints)
             is_wrong = f"AND {'NOT ' if codec.form == SAVER else ''}{self.database.has_metadata(KEY)}"
             found: set[Value] = set()
             for row in _in_namespace(checkpoints, place, is_wrong):
@@ -120,11 +119,8 @@ class Blobs(Table):
 
 
 def _in_namespace(table: Table, place: Place, condition: str = "") -> Iterator[Row]:
-    paging = Paging(table, Selection(), OPEN)
-    mark = table.database.mark
-    paging.condition = (f"t.thread_id = {mark} AND t.checkpoint_ns = {mark} {condition}", place[:2])
-    while not paging.finished:
-        yield from table.database.fetch(paging)
+    cells = {"thread_id": place.thread_id, "checkpoint_ns": place.checkpoint_ns}
+    return table.database.at(table, cells, condition)
 
 
 def references(row: Row) -> set[Value]:

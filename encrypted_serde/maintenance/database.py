@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 from ..rows.stored import HEAD
 from .report import DatabaseFailed
 from .selection import DATED, Selection, first_id
-from .table import LOOK, Column, Paging, Row, Table
+from .table import LOOK, OPEN, Column, Paging, Row, Table
 
 if TYPE_CHECKING:
     from ..core.keys import Key
@@ -319,6 +319,21 @@ class Database(ABC):
         while not paging.finished:
             with self.page(paging) as rows:
                 yield from rows
+
+    def at(self, table: Table, cells: Mapping[str, Any], also: str = "", more: Sequence[Any] = ()) -> Iterator[Row]:
+        """Returns the rows, whole, in which columns hold these cells.
+
+        Args:
+            table: Which table.
+            cells: What they hold.
+            also: SQL of a condition that they meet too, with its AND.
+            more: Its parameters.
+        """
+        paging = Paging(table, Selection(), OPEN)
+        same = " AND ".join(f"t.{name} = {self.mark}" for name in cells)
+        paging.condition = (f"{same} {also}", (*cells.values(), *more))
+        while not paging.finished:
+            yield from self.fetch(paging)
 
     def again(self, table: Table, row: Row, reading: int) -> Row | None:
         """Reads a row once more; None if it is gone."""

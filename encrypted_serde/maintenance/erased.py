@@ -12,7 +12,7 @@ from ..rows.stored import SEALED
 from .asked_keys import AskedKeys
 from .database import Database
 from .items import StoreItems
-from .opening import open_database
+from .opening import opened_for
 from .report import Failure, Report
 from .selection import Progress, ProgressListener, Selection
 from .table import LOOK, Paging, Row, Table, fenced
@@ -61,14 +61,9 @@ def expire_erased(
         ConfigurationError: If an argument cannot be used.
         DatabaseFailed: If the database fails. What was committed stays; run it again.
     """
-    selection.check()
-    report = ErasedRows("expire", dry_run=dry_run)
-    report.options = {**selection.described(), "erased": True}
+    report = ErasedRows("expire", dry_run=dry_run, options={"erased": True})
     asked = AskedKeys(as_key_provider(keys))
-    with open_database(database, write=not dry_run) as opened:
-        report.database, report.server = opened.label, opened.server
-        if not dry_run:
-            opened.check_writable(deleting=True)
+    with opened_for(report, database, selection, write=not dry_run, deleting=True) as opened:
         total = opened.total(selection) if progress else None
         run = _Run(opened, asked, report)
         for table in opened.tables:
@@ -81,7 +76,6 @@ def expire_erased(
                     progress(Progress(table.name, read, total, report.bytes, done))
     report.compared = ["what the key provider has for every key and context that a header names"]
     report.not_compared = ["whether anything opens: verify does that"]
-    report.finish()
     return report
 
 

@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, KeyErased, UnknownKey
 from ..rows.stored import PLAINTEXT, SEALED
 from .database import Database
 from .items import StoreItems
-from .opening import open_database
+from .opening import opened_for
 from .report import MAX_CONTEXTS, Report, Seen
 from .scan import Scanning, scan_opened
 from .selection import ProgressListener, Selection
@@ -110,7 +110,6 @@ def prove_erased(
     asked = frozenset(key_ids)
     if not asked or any(len(key_id) != KEY_SIZE for key_id in asked):
         raise ConfigurationError(f"name at least one key by its id, {KEY_SIZE} bytes or {2 * KEY_SIZE} hex digits")
-    selection.check()
     provider = as_key_provider(keys)
     if not isinstance(provider, ErasingKeyProvider):
         raise ConfigurationError(
@@ -118,10 +117,9 @@ def prove_erased(
             "(--keys MODULE:NAME)"
         )
     report = ErasureProof("prove-erased", key_ids=_hex(asked), allow_empty=allow_empty)
-    report.options = {**selection.described(), "readable_metadata": sorted(readable_metadata), "allow_empty": allow_empty}
+    report.options = {"readable_metadata": sorted(readable_metadata), "allow_empty": allow_empty}
     _ask_key_store(report, provider.standing(asked), asked)
-    with open_database(database, write=False) as opened:
-        report.database, report.server = opened.label, opened.server
+    with opened_for(report, database, selection) as opened:
         attempts = _Attempts(provider, asked, opened)
         scan_opened(opened, report, selection, readable_metadata, Scanning(progress=progress, visit=attempts.visit))
     report.values = {key_id.hex(): attempts.values[key_id] for key_id in sorted(asked)}
@@ -140,7 +138,6 @@ def prove_erased(
     ]
     if selection != Selection():
         report.not_compared.append("rows that were not selected")
-    report.finish()
     return report
 
 

@@ -28,7 +28,7 @@ from .completeness import AnchoredDatabase
 from .database import Database
 from .expired_values import ExpiredValues
 from .json_columns import parse_json
-from .opening import open_database
+from .opening import opened_for
 from .report import FAILURES_KEPT, Failure, HiddenMetadata, Report
 from .selection import DATED, Progress, ProgressListener, Selection, first_id
 from .writes import Writes
@@ -103,7 +103,6 @@ def expire(
         ConfigurationError: If an argument cannot be used.
         DatabaseFailed: If the database fails. What was committed stays; run it again.
     """
-    selection.check()
     if older_than.tzinfo is None:
         raise ConfigurationError("older_than needs a time zone")
     if older_than > datetime.now(timezone.utc):
@@ -111,11 +110,8 @@ def expire(
     if selection.sample < 1 or selection.since is not None or (rate is not None and rate <= 0):
         raise ConfigurationError("expire takes whole threads, neither a sample nor a date, and a positive rate")
     report = Expiration("expire", dry_run=dry_run, older_than=older_than.isoformat())
-    report.options = {**selection.described(), "keep_latest": keep_latest, "rate": rate}
-    with open_database(database, write=not dry_run) as opened:
-        report.database, report.server = opened.label, opened.server
-        if not dry_run:
-            opened.check_writable(deleting=True)
+    report.options = {"keep_latest": keep_latest, "rate": rate}
+    with opened_for(report, database, selection, write=not dry_run, deleting=True) as opened:
         anchored = None if anchor is None or keys is None else AnchoredDatabase(opened, RowCodec(keys, Switches()), anchor)
         _Run(opened, report, _Order(first_id(older_than), keep_latest, rate, anchored)).to_the_end(selection, progress)
     report.compared = ["the times in the ids of checkpoints", "the metadata keys by which delta channels are known"]
@@ -123,7 +119,6 @@ def expire(
         report.not_compared = ["anything that is sealed: no key is needed"]
     else:
         report.compared.append("every thread that got shorter, with the anchor")
-    report.finish()
     return report
 
 

@@ -16,7 +16,7 @@ from ..rows.write import MetadataKeys
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import TASKS
 from .blobs import Blobs, references
-from .checkpoints import CHECKPOINT, MAYBE_TEXT, WHOLE, Checkpoint, Checkpoints, is_before_sends_moved, without_sends
+from .checkpoints import CHECKPOINT, MAYBE_TEXT, WHOLE, Checkpoints, OpenedCheckpoint, is_before_sends_moved, without_sends
 from .classify import in_document, in_metadata
 from .codec import INLINED, METADATA, READABLE_PART, SAVER, RowCodec, as_msgpack, unpack_exactly
 from .database import Database
@@ -131,12 +131,11 @@ class JsonCheckpoints(Checkpoints):
             changed = {**changed, "v": parts.document["v"], "channel_versions": parts.document["channel_versions"]}
         return as_json(changed), as_json(metadata)
 
-    def require_accepted(self, opened: Checkpoint, row: Row, codec: RowCodec) -> None:
+    def require_accepted(self, opened: OpenedCheckpoint, row: Row, codec: RowCodec) -> None:
         """Refuses it for its values in rows of their own, too."""
         super().require_accepted(opened, row, codec)
         if opened.manifest is not None:
-            [blobs] = [table for table in self.database.tables if isinstance(table, Blobs)]
-            refusals = blobs.refusals(opened.parts.place, codec)
+            refusals = self.database.find(Blobs).refusals(opened.parts.place, codec)
             for value in references(row) & refusals.keys():
                 raise refusals[value]
 

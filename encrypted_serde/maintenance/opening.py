@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import ConfigurationError
 from .address import MYSQL, POSTGRES, Address, parse_address
 from .database import INTERRUPTED, Database
-from .report import DatabaseFailed
+from .report import DatabaseFailed, Report
+from .selection import Selection
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def open_database(database: str | Path, *, write: bool) -> Iterator[Database]:
         DatabaseFailed: If it cannot be opened, is no database of a checkpointer or a store, or fails.
     """
     address = parse_address(database)
-    backend = _room(address)
+    backend = _backend(address)
     try:
         with backend.connect(address, write) as connection:
             yield backend(connection, address.label)
@@ -34,7 +35,34 @@ def open_database(database: str | Path, *, write: bool) -> Iterator[Database]:
         raise DatabaseFailed(f"{address.label}: {backend.says(error)}{INTERRUPTED if write else ''}") from None
 
 
-def _room(address: Address) -> Any:
+@contextmanager
+def opened_for(
+    report: Report, database: str | Path, selection: Selection, *, write: bool = False, deleting: bool = False
+) -> Iterator[Database]:
+    """Opens a database for a command, and notes in its report which it is, what was told, and when the work ended.
+
+    Args:
+        report: The report.
+        database: As for `open_database`.
+        selection: Which rows are meant.
+        write: Whether it will be written to, and must be writable.
+        deleting: Whether rows will be deleted.
+
+    Raises:
+        ConfigurationError: As for `open_database`, and if the selection cannot be meant.
+        DatabaseFailed: As for `open_database`.
+    """
+    selection.check()
+    report.options = {**selection.described(), **report.options}
+    with open_database(database, write=write) as opened:
+        report.database, report.server = opened.label, opened.server
+        if write:
+            opened.check_writable(deleting)
+        yield opened
+    report.finish()
+
+
+def _backend(address: Address) -> Any:
     try:
         if address.kind == POSTGRES:
             from .postgres import PostgresDatabase

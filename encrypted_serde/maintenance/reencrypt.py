@@ -21,7 +21,7 @@ from .blobs import Blobs
 from .checkpoints import Checkpoints
 from .codec import SAVER, Blocked, ContextOf, ItemFields, RowCodec, Switches, Target
 from .database import Database
-from .opening import open_database
+from .opening import opened_for
 from .report import Failure, Report, Seen, Tally
 from .scan import Scanning, scan_opened
 from .selection import Progress, ProgressListener, Selection
@@ -128,7 +128,6 @@ def reencrypt(
         ConfigurationError: If an argument cannot be used.
         DatabaseFailed: If the database fails. What was committed stays; run it again.
     """
-    selection.check()
     if rate is not None and rate <= 0:
         raise ConfigurationError("rate must be positive")
     if selection.sample < 1 or selection.since is not None:
@@ -138,7 +137,6 @@ def reencrypt(
     codec = RowCodec(keys, switches, Target(target, cipher, compression, context, fields), dry_run=dry_run)
     report = Reencryption("reencrypt", dry_run=dry_run)
     report.options = {
-        **selection.described(),
         "target": target,
         "cipher": cipher,
         "compression": compression,
@@ -153,16 +151,12 @@ def reencrypt(
     }
     if target != PLAINTEXT and codec.only_key is not None:
         report.current_keys = (codec.only_key.id.hex(),)
-    with open_database(database, write=not dry_run) as opened:
-        report.database, report.server = opened.label, opened.server
-        if not dry_run:
-            opened.check_writable()
+    with opened_for(report, database, selection, write=not dry_run) as opened:
         run = _Run(opened, codec, report, selection, MetadataKeys(readable_metadata, searchable_metadata))
         run.to_the_end(rate, progress)
     report.admitted = dict(+codec.admission.admitted)
     report.compared = ["what was rewritten opened in its place", "how every value is stored in the end, by types and headers"]
     report.not_compared = ["what was left as it is because it is as asked for: verify opens it"]
-    report.finish()
     return report
 
 

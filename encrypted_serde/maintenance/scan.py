@@ -13,7 +13,7 @@ from ..errors import EncryptedSerdeError
 from ..rows.stored import NONE, PLAINTEXT, UNDECODABLE, Form
 from ..wrapping.inert import Inert
 from .database import Database
-from .opening import open_database
+from .opening import opened_for
 from .report import Failure, Report, Seen, Tally
 from .selection import Progress, ProgressListener, Selection
 from .table import LOOK, READ_ROWS, Row, Table, fenced
@@ -63,11 +63,9 @@ def scan(
         DatabaseFailed: If the database cannot be read, or is none of a checkpointer or a store.
         ConfigurationError: If an argument cannot be used, or the driver is not installed.
     """
-    selection.check()
     report = ScanReport("scan", tally=Tally(by_context=by_context), current_keys=tuple(current_keys))
-    report.options = {**selection.described(), "readable_metadata": sorted(readable_metadata), "samples": samples}
-    with open_database(database, write=False) as opened:
-        report.database, report.server = opened.label, opened.server
+    report.options = {"readable_metadata": sorted(readable_metadata), "samples": samples}
+    with opened_for(report, database, selection) as opened:
         scan_opened(opened, report, selection, readable_metadata, Scanning(samples=samples, progress=progress))
     if keys is not None:
         report.current_keys = tuple(sorted(_current_keys(report, keys)))
@@ -77,7 +75,6 @@ def scan(
         report.not_compared.append("key ids: no current key was named")
     if not by_context:
         report.not_compared.append("contexts: they are counted, and not told apart")
-    report.finish()
     return report
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from ..anchor.client import AnchorClient
 from ..core.keys import Key, KeyProvider
 from ..rows.stored import NONE
-from .checkpoints import Checkpoint
+from .checkpoints import OpenedCheckpoint
 from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase, Finding
 from .database import Database
 from .items import StoreItems
-from .opening import open_database
+from .opening import opened_for
 from .report import Failure, Report
 from .selection import Progress, ProgressListener, Selection
 from .table import OPEN, READ_ROWS, VERIFY, Row, Table, fenced
@@ -104,22 +104,19 @@ def verify(
         DatabaseFailed: If the database cannot be read, or is none of a checkpointer or a store.
         ConfigurationError: If an argument cannot be used, or the driver is not installed.
     """
-    selection.check()
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
     codec = RowCodec(keys, switches, expected=context, show_contexts=show_contexts)
     report = Verification("verify")
     report.options = {
-        **selection.described(),
         "allow_plaintext": allow_plaintext,
         "allow_unbound": allow_unbound,
         "legacy_keys": len(switches.legacy_keys),
         "context": None if context is None else sorted(context),
     }
-    with open_database(database, write=False) as opened:
-        report.database, report.server = opened.label, opened.server
+    with opened_for(report, database, selection) as opened:
         # An anchor knows which parents were deleted on purpose.
         run = _Run(opened, codec, report, selection, VERIFY if anchor is None else OPEN)
-        has_items = any(isinstance(table, StoreItems) for table in opened.tables)
+        has_items = opened.find(StoreItems) is not None
         total = opened.total(selection) if progress else None
         for table in opened.tables:
             for read in run.go_through(table):
@@ -131,7 +128,6 @@ def verify(
                 report.fail(finding.failure())
     report.admitted = dict(codec.admission.admitted)
     report.describe(selection, has_items=has_items, has_anchor=anchor is not None)
-    report.finish()
     return report
 
 
@@ -169,7 +165,7 @@ class _Run:
             self._report.fail(opened)
             return
         self._report.opened += 1
-        if isinstance(opened, Checkpoint):
+        if isinstance(opened, OpenedCheckpoint):
             self._report.manifests += opened.manifest is not None
             self._report.without_manifest += opened.manifest is None
         for seen in table.look(row, None):

@@ -22,8 +22,7 @@ from ..wrapping.upstream import NULL_TASK, TASKS
 from .codec import SAVER, Blocked, RowCodec
 from .database import Database
 from .report import Seen, Unconvertible
-from .selection import Selection
-from .table import OPEN, Column, Paging, Row, Table
+from .table import OPEN, Column, Row, Table
 
 _TEXT, _MAYBE_TEXT, _BYTES = (str,), (str, type(None)), (bytes, type(None))
 _BATCH_DIGITS = 16
@@ -93,15 +92,11 @@ class Writes(Table):
         Raises:
             WrongLocation: If it is.
         """
-        names = (*self.key[:4], "idx")
-        paging = Paging(self, Selection(), OPEN)
-        same = " AND ".join(f"t.{name} = {self.database.mark}" for name in names[:4])
-        paging.condition = (f"{same} AND t.idx <> {self.database.mark}", tuple(cells[name] for name in names))
-        while not paging.finished:
-            for other in self.database.fetch(paging):
-                found = other.value(self.value)
-                if found.sealed is not None and found.is_bound and found.sealed.claims.get("idx") == claims.idx:
-                    raise WrongLocation(f"write {claims.idx} of task {claims.task_id} is stored twice")
+        task = {name: cells[name] for name in self.key[:4]}
+        for other in self.database.at(self, task, f"AND t.idx <> {self.database.mark}", (cells["idx"],)):
+            found = other.value(self.value)
+            if found.sealed is not None and found.is_bound and found.sealed.claims.get("idx") == claims.idx:
+                raise WrongLocation(f"write {claims.idx} of task {claims.task_id} is stored twice")
 
     def of(self, place: tuple[Any, ...], condition: str = "") -> Iterator[Row]:
         """Returns the writes of a checkpoint, or those that meet a condition.
@@ -110,12 +105,8 @@ class Writes(Table):
             place: Thread, namespace as a key holds it, and checkpoint id.
             condition: SQL.
         """
-        paging = Paging(self, Selection(), OPEN)
         names = ("thread_id", self.database.namespace, "checkpoint_id")
-        same = " AND ".join(f"t.{name} = {self.database.mark}" for name in names)
-        paging.condition = (f"{same} {condition}", place)
-        while not paging.finished:
-            yield from self.database.fetch(paging)
+        return self.database.at(self, dict(zip(names, place, strict=True)), condition)
 
     def sends(self, place: tuple[Any, ...], codec: RowCodec) -> list[Opened]:
         """Opens the sends among the writes of a checkpoint, in their order."""
@@ -184,11 +175,7 @@ class Writes(Table):
         if cells["channel"] in WRITES_IDX_MAP:
             return claims._replace(alone=call)
         ordinary = self._ordinary_of(row)
-        return claims._replace(
-            batch=call,
-            size=sum(ordinary.values()),
-            of=ordinary.get(cells["channel"], 1),
-        )
+        return claims._replace(batch=call, size=sum(ordinary.values()), of=ordinary.get(cells["channel"], 1))
 
     def _ordinary_of(self, row: Row) -> dict[str, int]:
         """Counts the ordinary writes of a task, by channel."""

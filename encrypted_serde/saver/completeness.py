@@ -178,7 +178,13 @@ def found_writes(found: CheckpointTuple) -> list[FoundWrite]:
 
 
 def naming(asked: RunnableConfig, at: At, checkpoint_id: str | None) -> RunnableConfig:
-    """Returns a config that asks for another checkpoint of the same place; the newest if None."""
-    configurable = {name: value for name, value in asked["configurable"].items() if name != "checkpoint_id"}
+    """Returns a config that asks for another checkpoint of the same place, the newest if None; what was asked if that does.
+
+    Some savers give back the config that they were asked with.
+    """
+    given = asked["configurable"]
+    if "thread_id" in given and (given.get("checkpoint_id") or None) == checkpoint_id:
+        return asked
+    configurable = {name: value for name, value in given.items() if name != "checkpoint_id"}
     configurable |= {"thread_id": at.place.thread_id, "checkpoint_ns": at.place.checkpoint_ns}
     return {"configurable": configurable if checkpoint_id is None else {**configurable, "checkpoint_id": checkpoint_id}}

@@ -204,8 +204,8 @@ def _seems_to_embed(inner: BaseStore, depth: int = 3) -> bool | None:
 def _is_embedder(name: str, value: object) -> bool:
     if isinstance(value, Embeddings):
         return True
-    if "embed" in name.lower():
-        return bool(value)
+    if "embed" in name.lower():  # names of fields embed nothing: DynamoDBStore has some without an index
+        return bool(value) and not (isinstance(value, list) and all(isinstance(each, str) for each in value))
     return isinstance(value, Mapping) and not value.keys().isdisjoint({"embed", "dims", "embedding", "embeddings"})
 
 

@@ -34,9 +34,15 @@ class Fields(NamedTuple):
 
         Raises:
             TypeError: If it is a single str, or holds something else than str.
-            ConfigurationError: If a name is one of the store's own, or cannot be asked for, or is given twice.
+            ConfigurationError: If a name is one of the store's own, or cannot be asked for, or is given twice; if the filters
+                of the inner store were not measured.
         """
         found = cls(_names("searchable", searchable), _names("readable", readable), semantics.has_paths)
+        if (found.searchable or found.readable) and not semantics.known:
+            raise ConfigurationError(
+                "searchable= and readable= are for InMemoryStore, SqliteStore and PostgresStore: the filters of other stores "
+                "were not measured, so all is compared after opening"
+            )
         if both := found.searchable & found.readable:
             raise ConfigurationError(f"fields cannot be readable and searchable: {', '.join(sorted(both))}")
         try:

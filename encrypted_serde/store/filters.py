@@ -35,6 +35,7 @@ OPERATORS = frozenset({"$eq", "$ne", *RANGES})
 class Semantics:
     """How a store that is not listed here is taken to compare: as `BaseStore` documents it, and `InMemoryStore` does it.
 
+    Such a store is asked for no filter, since some apply ``limit`` first, and would return too few: RedisStore, DynamoDBStore.
     Whatever somebody stored, a condition is true or false. It raises only for what the program asks, as the plain store does.
 
     Args:
@@ -43,12 +44,14 @@ class Semantics:
     Attributes:
         newest_first: Without a query, answers come by ``updated_at``, newest first; otherwise as they were inserted.
         true_is_one: True is found as 1 and False as 0, and the other way round.
-        known: The semantics were measured. Of an unknown store only equality with text is asked.
+        known: The semantics were measured.
         has_paths: A dot in the name of a field leads into an object.
         finds_missing: ``{"f": None}`` also finds what has no ``f``.
         values: How it keeps values.
+        separator: What the store puts between labels without keeping it out of them, so that ("a:b",) would be ("a", "b").
     """
 
+    separator = ""
     newest_first = False
     true_is_one = True
     known = False
@@ -69,7 +72,7 @@ class Semantics:
 
     def pushes(self, condition: object) -> bool:
         """Says whether the database is asked about a condition on a readable field."""
-        return isinstance(condition, str)
+        return False
 
     def cut(self, found: list[SearchItem], op: SearchOp, inner: BaseStore) -> list[SearchItem]:
         """Returns what ``limit`` and ``offset`` leave of everything that matches."""
@@ -116,6 +119,12 @@ class MemorySemantics(Semantics):
             return super().cut(found, op, inner)
         scored = super().cut([item for item in found if item.score is not None], op, inner)
         return scored + [item for item in found if item.score is None][: op.limit - len(scored)]
+
+
+class DynamoSemantics(Semantics):
+    """`DynamoDBStore`."""
+
+    separator = ":"
 
 
 class _SqlSemantics(Semantics):
@@ -213,6 +222,7 @@ class PostgresSemantics(_SqlSemantics):
 
 _KNOWN: dict[str, type[Semantics]] = {
     "langgraph.store.memory.InMemoryStore": MemorySemantics,
+    "langgraph_checkpoint_aws.store.dynamodb.base.DynamoDBStore": DynamoSemantics,
     "langgraph.store.sqlite.base.BaseSqliteStore": SqliteSemantics,
     "langgraph.store.postgres.base.BasePostgresStore": PostgresSemantics,
 }

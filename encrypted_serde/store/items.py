@@ -16,13 +16,12 @@ from langgraph.store.base import Item, PutOp
 from ..audit import BatchSealing, Sealing, tell_refused
 from ..core import binding
 from ..core.context import EncryptionContext
-from ..core.encoding import lps, take_field
 from ..core.format import Sealed, find_sealed, sealed_text
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..wrapping.admission import Admission
 from ..wrapping.json_form import equal_as_json
 from ..wrapping.search import is_searchable, search_token
-from ..wrapping.stored_item import ABSENT, HANDLES, KEY, MARK, NAMED, NO_MARK
+from ..wrapping.stored_item import ABSENT, HANDLES, KEY, MARK, NO_MARK, with_names, without_names
 from .embedding import Indexed
 from .fields import Fields
 from .names import Namespace, Place, is_reserved
@@ -30,8 +29,6 @@ from .tenancy import Tenancy
 from .values import Objects
 
 logger = logging.getLogger(__name__)
-
-_LABELS = 2  # bytes that count the labels
 
 
 class Found(NamedTuple):
@@ -90,9 +87,7 @@ class Items:
         value = dict(op.value or {})
         inner_type, plaintext = self._values.dumps(value)
         if named:
-            inner_type = NAMED + inner_type
-            labels = len(op.namespace).to_bytes(_LABELS, "big")
-            plaintext = b"".join((labels, lps(op.namespace), lps((op.key,)), plaintext))
+            inner_type, plaintext = with_names(inner_type, plaintext, op.namespace, op.key)
         stored: dict[str, Any] = {}
         if self.tenancy.has_marks:
             stored[MARK] = NO_MARK if is_reserved(place.namespace) else self.tenancy.mark(batch.context)
@@ -151,10 +146,8 @@ class Items:
 
     def _open(self, sealed: Sealed, item: Item, place: Place, expected: EncryptionContext | None) -> Found:
         inner_type, plaintext, _ = self.sealer.open_bound(sealed, _bound_to(place), context=expected)
-        namespace, key = place
-        if inner_type.startswith(NAMED):
-            inner_type = inner_type[len(NAMED) :]
-            namespace, key, plaintext = _split_names(plaintext)
+        inner_type, plaintext, names = without_names(inner_type, plaintext)
+        namespace, key = place if names is None else (names[:-1], names[-1])
         value = self._values.loads(inner_type, plaintext)
         del plaintext  # error reporters show the variables of a frame
         if self.fields.readable and (wrong := self._wrong_copy(item.value, value)):
@@ -187,12 +180,3 @@ def find_item(item: Item) -> Sealed | None:
     """
     stored = item.value
     return find_sealed(stored.get(KEY)) if isinstance(stored, dict) else None
-
-
-def _split_names(plaintext: bytes) -> tuple[Namespace, str, bytes]:
-    labels: list[str] = []
-    position = _LABELS
-    for _ in range(int.from_bytes(plaintext[:_LABELS], "big") + 1):
-        field, position = take_field(plaintext, position)
-        labels.append(field.decode("utf-8"))
-    return tuple(labels[:-1]), labels[-1], plaintext[position:]

@@ -54,6 +54,9 @@ def is_pseudonymous(namespace: Namespace) -> bool:
 class Names:
     """Readable names: everything is stored where the caller says.
 
+    Args:
+        separator: What no label may have in it, since the store does not tell such labels from several.
+
     Attributes:
         pseudonymous: Whether names are replaced.
         hides_tenants: Whether no prefix but the empty one has items of several tenants.
@@ -62,18 +65,26 @@ class Names:
     pseudonymous = False
     hides_tenants = False
 
+    def __init__(self, separator: str = "") -> None:
+        self._separator = separator
+
     def places(self, namespace: Namespace, key: str, context: EncryptionContext | None) -> list[Place]:
         """Returns the places where an item may be stored, the one to write it to first.
 
         Raises:
-            InvalidNamespaceError: If the store keeps there what is its own.
+            InvalidNamespaceError: If the store keeps there what is its own, or does not tell two namespaces apart.
         """
         if is_reserved(namespace):
             raise InvalidNamespaceError(f"the namespace {namespace!r} is reserved for what the store keeps for itself")
-        return [Place(namespace, key)]
+        return [Place(each, key) for each in self.prefixes(namespace, context)]
 
     def prefixes(self, prefix: Namespace, context: EncryptionContext | None) -> list[Namespace]:
         """Returns the prefixes in the inner store for one that a caller searches."""
+        if self._separator and any(self._separator in label for label in prefix):
+            raise InvalidNamespaceError(
+                f"{prefix!r}: the inner store takes {self._separator!r} in a label for the end of the label; "
+                "pseudonymous_names=True allows such labels"
+            )
         return [prefix]
 
     def conditions(

@@ -117,7 +117,7 @@ class EncryptedStore(BaseStore):
         self._admission = Admission(self._sealer, plaintext=allow_plaintext, allowlist_from=self.serde)
         kept = (Objects if values == "objects" else semantics.values)(self.serde)
         self._items = Items(self._sealer, kept, self._admission, fields, tenancy)
-        names = Pseudonyms(tenancy, moving_in=allow_plaintext) if pseudonymous_names else Names()
+        names = Pseudonyms(tenancy, moving_in=allow_plaintext) if pseudonymous_names else Names(semantics.separator)
         ground = Ground(inner, self._items, names, semantics, Marks(self._items, semantics))
         self._planner = Planner(ground, index_of(inner, semantics, readable_embeddings=readable_embeddings))
 

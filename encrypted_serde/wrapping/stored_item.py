@@ -6,10 +6,10 @@ token of a field inside of another one (``a.b``, on stores where a dot leads int
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.encoding import b64url_encode
+from ..core.encoding import b64url_encode, lps, take_field
 from ..core.keys import Key
 
 KEY = "es1"
@@ -36,6 +36,7 @@ NO_MARK = "-"
 ABSENT = object()
 """A field that a value does not have."""
 
+_COUNT = 2  # bytes that count the labels of an item
 _MARK_SIZE = 16
 _PATH = "es1p-"
 
@@ -48,6 +49,22 @@ def context_mark(key: Key, context: bytes) -> str:
         context: The encryption context, encoded.
     """
     return b64url_encode(key.derive("mark", context)[:_MARK_SIZE])
+
+
+def with_names(inner_type: str, data: bytes, namespace: Sequence[str], key: str) -> tuple[str, bytes]:
+    """Puts the names of an item before its value, to be sealed with it."""
+    return NAMED + inner_type, len(namespace).to_bytes(_COUNT, "big") + lps((*namespace, key)) + data
+
+
+def without_names(inner_type: str, data: bytes) -> tuple[str, bytes, tuple[str, ...] | None]:
+    """Takes the names away again: labels, then the key. They are None for a value that was sealed without."""
+    if not inner_type.startswith(NAMED):
+        return inner_type, data, None
+    names, position = [], _COUNT
+    for _ in range(int.from_bytes(data[:_COUNT], "big") + 1):
+        name, position = take_field(data, position)
+        names.append(bytes(name).decode("utf-8"))
+    return inner_type[len(NAMED) :], data[position:], tuple(names)
 
 
 def at_path(value: Any, path: str) -> Any:

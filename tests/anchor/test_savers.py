@@ -27,6 +27,18 @@ async def _alist(saver, config):
     return [found async for found in saver.alist(config)]
 
 
+@pytest.mark.parametrize("kind", ["InMemory", "Sqlite", "Postgres"])
+async def test_the_config_comes_back_as_from_the_saver(kind, saver_place, key):
+    """LangGraph forks what was read by its id with that config, and its ``run_id`` goes into the metadata."""
+    async with any_saver(kind, saver_place(kind), None) as inner:
+        write_thread(EncryptedSaver(inner, key), "one")
+        [newest, *_] = inner.list(THREAD)
+        asked = {"configurable": {**newest.config["configurable"], "run_id": "run-1"}}
+        anchored = EncryptedSaver(inner, key, anchor=MemoryAnchor())
+        for config in (asked, THREAD):
+            assert anchored.get_tuple(config).config == inner.get_tuple(config).config
+
+
 @needs_async_interrupt
 @pytest.mark.parametrize("kind", [kind for kind in ALL_SAVERS if kind not in ("Sqlite", "Postgres")])
 async def test_an_asynchronous_saver_enters_and_misses(kind, saver_place, key, tmp_path):

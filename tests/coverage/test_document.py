@@ -22,12 +22,9 @@ def test_every_row_has_a_result_or_says_why_it_was_not_run():
     assert all("conformance" in result or result["not_run"] for result in results.values())
 
 
-@pytest.mark.parametrize("row", [row.id for row in ROWS])
+@pytest.mark.parametrize("row", [row for row, result in document.load().items() if "not_run" not in result])
 def test_a_row_that_was_run_falls_short_of_nothing(row: str):
-    result = document.load()[row]
-    if "not_run" in result:
-        pytest.skip(result["not_run"])
-    assert document.unexpected(row, result) == []
+    assert document.unexpected(row, document.load()[row]) == []
 
 
 def _less_conformance(result):

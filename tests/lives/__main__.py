@@ -21,16 +21,17 @@ def main() -> int:
     parser.add_argument(
         "--oracle", action="store_true", help="a plain saver in both worlds: what differs is the generator's fault"
     )
+    parser.add_argument("--anchor", action="store_true", help="with an anchor, which an honest life never offends")
     asked = parser.parse_args()
     kinds: dict[str, int] = {}
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=in_memory()) as folder, homes(asked.saver, Path(folder)) as places:
         for number in range(asked.lives):
-            found = live(draw(asked.seed + number), places, oracle=asked.oracle)
+            found = live(draw(asked.seed + number), places, oracle=asked.oracle, anchored=asked.anchor)
             if found is not None:
                 kind = found.kind
                 if kind not in kinds:
-                    print(shrunk(found, places, oracle=asked.oracle), flush=True)
+                    print(shrunk(found, places, oracle=asked.oracle, anchored=asked.anchor), flush=True)
                 kinds[kind] = kinds.get(kind, 0) + 1
                 if not asked.keep_going:
                     break

@@ -70,13 +70,14 @@ def first_release(life: Life) -> Graph:
     return shapes.draw(Random(f"release/{life.seed}"))
 
 
-def live(life: Life, homes: tuple[Home, Home], *, oracle: bool = False) -> Difference | None:
+def live(life: Life, homes: tuple[Home, Home], *, oracle: bool = False, anchored: bool = False) -> Difference | None:
     """Lives a life in both worlds.
 
     Args:
         life: What happens.
         homes: Two databases. They are emptied first.
         oracle: Whether the second world is a plain one, too: what differs then is a fault of the generator.
+        anchored: Whether the second world has an anchor.
 
     Returns:
         The first difference, if there is one.
@@ -84,7 +85,7 @@ def live(life: Life, homes: tuple[Home, Home], *, oracle: bool = False) -> Diffe
     for home in homes:
         home.clear()
     plain = World(homes[0])
-    ours = World(homes[1]) if oracle else OurWorld(homes[1], Random(f"options/{life.seed}"))
+    ours = World(homes[1]) if oracle else OurWorld(homes[1], Random(f"options/{life.seed}"), anchored=anchored)
     now = Now(first_release(life), plain)
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
@@ -160,7 +161,7 @@ class _quiet:  # noqa: N801
         logging.disable(logging.NOTSET)
 
 
-def shrunk(found: Difference, homes: tuple[Home, Home], *, oracle: bool = False, rounds: int = 4) -> Difference:
+def shrunk(found: Difference, homes: tuple[Home, Home], *, rounds: int = 4, **options: bool) -> Difference:
     """Leaves out steps, as long as what is left still fails."""
     for _ in range(rounds):
         before = found
@@ -168,7 +169,7 @@ def shrunk(found: Difference, homes: tuple[Home, Home], *, oracle: bool = False,
             if number >= len(found.life.steps):
                 continue
             fewer = (*found.life.steps[:number], *found.life.steps[number + 1 :])
-            if fewer and (smaller := live(found.life._replace(steps=fewer), homes, oracle=oracle)):
+            if fewer and (smaller := live(found.life._replace(steps=fewer), homes, **options)):
                 found = smaller
         if found.life == before.life:
             break

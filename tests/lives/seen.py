@@ -145,7 +145,9 @@ def normal(found: Any, ids: dict[str, int]) -> Any:
             found.get("__interrupt__"), (list, tuple)
         ):  # of parallel nodes, in the order in which they happened to stop
             found = {**found, "__interrupt__": sorted(found["__interrupt__"], key=lambda one: repr(one.value))}
-        return {"dict": sorted(((normal(name, ids), normal(part, ids)) for name, part in found.items()), key=repr)}
+        parts = [(normal(name, ids), normal(part, ids)) for name, part in found.items()]
+        is_by_name = all(type(name) is str for name in found) and len({str(name) for name, _ in parts}) == len(parts)
+        return {"dict": sorted(parts, key=_name if is_by_name else repr)}
     if isinstance(found, BaseMessage):
         return ("message", found.type, normal(found.id, ids), normal(found.content, ids), normal(found.additional_kwargs, ids))
     if isinstance(found, StateSnapshot):
@@ -171,15 +173,19 @@ def normal(found: Any, ids: dict[str, int]) -> Any:
     return (type(found).__name__, _text(repr(found), ids))
 
 
+def _name(part: tuple[Any, Any]) -> str:
+    return str(part[0])
+
+
 def _question(asked: Interrupt) -> str:
     return repr(asked.value)
 
 
 def _text(found: str, ids: dict[str, int]) -> str:
-    if version := _VERSION.match(found):
-        return version[1]
     if len(found) < 32:
         return found
+    if version := _VERSION.match(found):
+        return version[1]
     return _HASH.sub("#", _UUID.sub(lambda match: f"#{ids[match[0]]}" if match[0] in ids else "#", found))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests import mariadb
 from tests.lives.life import Life, draw, live, shrunk
 from tests.lives.share import SHARE
 from tests.lives.steps import Step
-from tests.lives.worlds import SAVERS, Home, homes
+from tests.lives.worlds import SAVERS, Home, MemoryHome, OurWorld, homes
 
 FAST = ("memory", "sqlite", "async-sqlite")
 
@@ -33,6 +34,18 @@ def test_random_lives_are_those_of_the_plain_saver(places: tuple[Home, Home], re
     for seed in range(number):
         found = live(draw(seed), places)
         assert found is None, shrunk(found, places)
+
+
+@pytest.mark.parametrize("places", ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True)
+def test_an_anchor_never_refuses_an_honest_life(places: tuple[Home, Home]) -> None:
+    for seed in range(SHARE // 4):
+        found = live(draw(seed), places, anchored=True)
+        assert found is None, shrunk(found, places, anchored=True)
+
+
+def test_lives_begin_in_every_form_there_is() -> None:
+    home = MemoryHome()
+    assert {OurWorld(home, Random(seed)).mode for seed in range(50)} == {"ours", "plain", "serde", "upstream", "moving"}
 
 
 @pytest.mark.parametrize("places", ["memory"], indirect=True)
@@ -63,6 +76,10 @@ def places_of_memory(tmp_path: Path) -> Iterator[tuple[Home, Home]]:
 # --- lives that differed once
 
 MENDED: dict[str, tuple[str, Life]] = {
+    "a run forks what an anchored saver read by its id": (
+        "memory anchored",
+        Life(91, (Step("run", 693034512), Step("update", 1046567168))),
+    ),
     "a shallow saver has a delta channel": ("shallow-postgres", Life(1017, (Step("run", 2728164664),))),
     "a task fails while a shallow saver stores": (
         "shallow-postgres",
@@ -95,6 +112,7 @@ MENDED: dict[str, tuple[str, Life]] = {
 )
 def test_a_life_that_differed_once(name: str, tmp_path: Path) -> None:
     kind, life = MENDED[name]
+    kind, _, anchored = kind.partition(" ")
     with homes(kind, tmp_path) as found:
-        difference = live(life, found)
+        difference = live(life, found, anchored=bool(anchored))
     assert difference is None, difference

@@ -19,12 +19,15 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer as Upstream
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from encrypted_serde import EncryptedSaver, EncryptedSerializer, Key, Keyring, Sealer
+from encrypted_serde.anchor.client import AnchorClient
+from encrypted_serde.anchor.memory import MemoryAnchor
 from encrypted_serde.maintenance import reencrypt, verify
 from tests import mariadb
 from tests.postgres import running_postgres, temporary_database
@@ -368,11 +371,16 @@ class OurWorld(World):
     """Wrapped savers; before they move in, and after they left, plain ones.
 
     Attributes:
-        mode: ``plain``, ``serde`` (the plain saver with an encrypting serializer), ``moving`` (wrapped, what was stored before
-            is admitted) or ``ours``.
+        mode: ``plain``, ``serde`` (the plain saver with an encrypting serializer), ``upstream`` (with langgraph's own),
+            ``moving`` (wrapped, what was stored before is admitted) or ``ours``.
+
+    Args:
+        home: Their database.
+        rng: Draws how they are wrapped.
+        anchored: Whether they have an anchor.
     """
 
-    def __init__(self, home: Home, rng: Random) -> None:
+    def __init__(self, home: Home, rng: Random, *, anchored: bool = False) -> None:
         self._keys = [Key.generate()]
         self.mode = rng.choice(("ours", "ours", "ours", "plain", "serde", "moving"))
         self._options: dict[str, Any] = {
@@ -387,6 +395,10 @@ class OurWorld(World):
             "cipher": rng.choice(("xaes-256-gcm", "xaes-256-gcm", "aes-256-gcm", "aes-256-eax")),
             "compression": rng.choice((None, "zstd")),
         }
+        if self.mode in ("plain", "serde") and rng.random() < 0.4:
+            self.mode = "upstream"
+        self._anchor = MemoryAnchor() if anchored and not home.is_shallow else None
+        self._legacy_keys = (rng.randbytes(32),) if self.mode == "upstream" else ()
         self._unbound = self.mode == "serde"
         if self._unbound and self._wrapping["context"]:  # what it wrote before had none
             self._sealing["accept_contexts"] = ({},)
@@ -397,31 +409,38 @@ class OurWorld(World):
             return self.home.inner()
         if self.mode == "serde":
             return self.home.inner(EncryptedSerializer(self.keyring))
+        if self.mode == "upstream":
+            return self.home.inner(Upstream.from_pycryptodome_aes(key=self._legacy_keys[0]))
         sealer = Sealer(self.keyring, **self._sealing)
-        return EncryptedSaver(self.home.inner(), sealer, **self._switches, **self._options, **self._wrapping)
+        options = {**self._switches, **self._options, **self._wrapping, "anchor": self._anchor}
+        return EncryptedSaver(self.home.inner(), sealer, **options)
 
     @property
     def keyring(self) -> Keyring:
         return Keyring(primary=self._keys[0], decrypt_only=self._keys[1:])
 
     @property
-    def _switches(self) -> dict[str, bool]:
+    def _switches(self) -> dict[str, Any]:
         if self.mode == "ours":
             return {}
-        return {"allow_plaintext": True, "allow_unbound": self._unbound}
+        return {"allow_plaintext": True, "allow_unbound": self._unbound, "legacy_keys": self._legacy_keys}
+
+    @property
+    def _client(self) -> AnchorClient | None:
+        return None if self._anchor is None else AnchorClient(self._anchor, self.keyring)
 
     def operate(self, what: str, rng: Random) -> None:
         getattr(self, "_" + what.replace("-", "_"))(rng)
         self.reopen()
 
     def _move_in(self, rng: Random) -> None:
-        if self.mode in ("plain", "serde"):
+        if self.mode in ("plain", "serde", "upstream"):
             self.mode = "moving"
 
     def _seal(self, rng: Random) -> None:
         if self.mode == "moving" and self.home.address is not None:
             self._reencrypt()
-            self.mode, self._unbound = "ours", False
+            self.mode, self._unbound, self._legacy_keys = "ours", False, ()
 
     def _rotate(self, rng: Random) -> None:
         self._rotate_keys(rng)
@@ -431,11 +450,15 @@ class OurWorld(World):
 
     def _rotate_keys(self, rng: Random) -> None:
         self._keys.insert(0, Key.generate())
+        if self._client is not None:
+            _ = self._client.names  # the first process that has the new key seals the anchor's secret under it
 
     def _leave(self, rng: Random) -> None:
         if self.mode in ("ours", "moving") and self.home.address is not None:
             self._reencrypt(target="plaintext")
-            self.mode, self._unbound = "plain", False
+            self.mode, self._unbound, self._legacy_keys = "plain", False, ()
+            if self._anchor is not None:  # what a plain saver deletes is entered nowhere
+                self._anchor = MemoryAnchor()
 
     def _reencrypt(self, **options: Any) -> None:
         options = {**self._switches, **self._options, **options, "context": self._wrapping["context"]}
@@ -445,6 +468,6 @@ class OurWorld(World):
 
     def check(self) -> None:
         if self.mode in ("ours", "moving") and self.home.address is not None:
-            found = verify(self.home.address, self.keyring, **self._switches)
+            found = verify(self.home.address, self.keyring, anchor=self._client, **self._switches)
             if found.failures:
                 raise Refused(f"verify: {found.failures[0]}")

@@ -85,10 +85,9 @@ def test_expire_leaves_a_thread_that_it_cannot_judge(spoilt: str, keep_latest: b
     assert expire(spoilt, datetime.now(timezone.utc), keep_latest=True).delta_threads == [CONFIG["configurable"]["thread_id"]]
 
 
+@pytest.mark.parametrize("place", ["postgres"], indirect=True)  # SqliteSaver has no prune
 async def test_prune_refuses_a_thread_that_it_cannot_judge(spoilt: str) -> None:
     with open_saver(spoilt) as inner:
-        if not spoilt.startswith("postgresql"):
-            pytest.skip("SqliteSaver has no prune")
         saver: Any = EncryptedSaver(inner, NEW_KEY)
         with pytest.raises(ConfigurationError, match="nobody can tell"):
             saver.prune([CONFIG["configurable"]["thread_id"]])

@@ -88,13 +88,13 @@ FIELDS = ["kind", "user", "n", "meta"]
 OPERATORS = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]
 TEXTS = ["tea and bread", "ships at sea", "bread", "the sea", "a long walk"]
 NAMESPACES = [("u", "1"), ("u", "10"), ("u", "1", "notes"), ("u", "2"), ("w",), ("é", "user%"), ("U", "1")]
-OPTIONS: list[dict[str, Any]] = [
+OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"readable": ("kind", "meta"), "searchable": ("user",)},
     {"pseudonymous_names": True},
     {"readable": ("user",), "searchable": ("kind",), "pseudonymous_names": True},
     {"searchable": ("kind", "user", "n"), "readable": ("meta",)},
-]
+)
 
 
 class Difference(AssertionError):
@@ -211,12 +211,15 @@ class Life:
         plain: A plain store for each tenant.
     """
 
+    draws = Draw
+    all_options: tuple[dict[str, Any], ...] = OPTIONS
+
     def __init__(self, seed: int, kind: str, inner: BaseStore, plain: dict[str | None, BaseStore]) -> None:
-        self.draw = Draw(seed, kind)
+        self.draw = self.draws(seed, kind)
         self.kind = kind
         self.inner = inner
         self.plain = plain
-        self.options = dict(self.draw.random.choice(OPTIONS))
+        self.options = dict(self.draw.random.choice(self.all_options))
         self.keys = Keyring(primary=Key.generate())
         self.done: list[Made] = []
         self.refused = False

@@ -29,9 +29,7 @@ ITEMS: dict[str, dict[str, Any]] = {
 }
 OPTIONS: list[dict[str, Any]] = [
     {},
-    {"searchable": ("city",)},
-    {"readable": ("kind",), "searchable": ("city",)},
-    {"pseudonymous_names": True, "searchable": ("city",)},
+    {"pseudonymous_names": True},
 ]
 
 
@@ -109,7 +107,7 @@ def test_conditions_that_redis_does_not_know_are_compared_after_opening(
 def test_redis_shows_no_value(
     inner: BaseStore, place: RedisPlace, key: Key, options: dict[str, Any], readable: list[str]
 ) -> None:
-    plant(EncryptedStore(inner, key, searchable=("city",), **options))
+    plant(EncryptedStore(inner, key, **options))
     stored = repr(place.dump()).replace("\\\\", "").encode()  # it escapes what stands in a name
     assert found_in(stored, SECRETS) == []
     assert found_in(stored, [name for name in NAMES if "-" in name]) == readable

@@ -11,6 +11,7 @@ from langgraph.store.memory import InMemoryStore
 
 from encrypted_serde import ConfigurationError, EncryptedStore, Key
 from encrypted_serde.audit import AuditEvent
+from encrypted_serde.store import filters
 
 from .embedding import DIMS, WordEmbeddings
 
@@ -46,9 +47,33 @@ def test_an_embedder_under_any_name_is_refused(key: Key, attributes: dict[str, A
 
 
 def test_a_store_that_embeds_nothing_is_wrapped(key: Key) -> None:
-    store = EncryptedStore(Unknown(table_index="by_prefix", index=None), key)
+    store = EncryptedStore(Unknown(table_index="by_prefix", index=None, _embed_fields=["$"]), key)
     store.put(("a",), "k", {"x": 1})
     assert store.search(("a",))[0].value == {"x": 1}
+
+
+class LimitsFirst(Unknown):
+    """Applies ``limit`` before the filter, as RedisStore and DynamoDBStore do."""
+
+    def batch(self, ops: Iterable[Op]) -> list[Any]:
+        return [self._search(op) if isinstance(op, SearchOp) else self.items.batch([op])[0] for op in ops]
+
+    def _search(self, op: SearchOp) -> Any:
+        [found] = self.items.batch([op._replace(filter=None)])
+        return [item for item in found if all(item.value.get(name) == value for name, value in (op.filter or {}).items())]
+
+
+def test_a_store_that_limits_before_it_filters_is_asked_for_no_filter(key: Key) -> None:
+    store = EncryptedStore(LimitsFirst(), key)
+    for number in range(50):
+        store.put(("a",), str(number), {"kind": str(number % 25)})
+    assert [item.key for item in store.search(("a",), filter={"kind": "20"}, limit=2)] == ["20", "45"]
+
+
+@pytest.mark.parametrize("option", ["searchable", "readable"])
+def test_what_a_store_is_never_asked_for_is_refused(key: Key, option: Any) -> None:
+    with pytest.raises(ConfigurationError, match="not measured"):
+        EncryptedStore(Unknown(), key, **{option: ("kind",)})
 
 
 class Opaque(BaseStore):
@@ -107,6 +132,17 @@ def test_siblings_are_passed_over_and_audited(key: Key, options: dict[str, Any])
     if not options.get("pseudonymous_names"):
         assert store.passed_over["namespace"] > 0
         assert ("refuse", "WrongLocation") in {(event.action, event.outcome) for event in events}
+
+
+def test_labels_that_the_inner_store_takes_for_two_are_refused(key: Key, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(filters._KNOWN, f"{__name__}.Unknown", filters.DynamoSemantics)
+    store = EncryptedStore(Unknown(), key)
+    for wrong in (lambda: store.put(("a:b",), "k", {}), lambda: store.get(("a:b",), "k"), lambda: store.search(("a:b",))):
+        with pytest.raises(InvalidNamespaceError, match="pseudonymous_names"):
+            wrong()
+    hidden = EncryptedStore(Unknown(), key, pseudonymous_names=True)
+    hidden.put(("a:b",), "k", {"x": 1})
+    assert [item.namespace for item in hidden.search(("a:b",))] == [("a:b",)]
 
 
 def test_siblings_are_passed_over_while_names_are_moved(key: Key) -> None:
