@@ -16,6 +16,14 @@ nox.options.reuse_venv = "yes"
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 BUILT = Path("build")
 ROOT = Path(__file__).parent
+WITHOUT_SAVERS = (
+    "tests/core",
+    "tests/wrapping",
+    "tests/vectors",
+    "tests/test_serializer.py",
+    "tests/test_sealer.py",
+    "tests/test_bad_input.py",
+)
 
 
 @nox.session(python=PYTHONS)
@@ -30,6 +38,10 @@ def test_lowest(session: nox.Session) -> None:
     """The tests with the oldest release of everything that we ask for: uv finds them in seconds, pip not within ten minutes."""
     _install_by_uv(session, ".[test]", "--resolution", "lowest-direct")
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
+    # PostgresSaver holds langgraph-checkpoint back. Our own lowest release is enough for all that needs no such saver.
+    _uv(session, "--no-deps", "langgraph-checkpoint==4.1.0")
+    session.run("python", "-m", "pytest", "-n", "auto", *WITHOUT_SAVERS)
+    session.run("python", "examples/quickstart.py")
 
 
 @nox.session
@@ -42,7 +54,11 @@ def prerelease(session: nox.Session) -> None:
 def _install_by_uv(session: nox.Session, *options: str) -> None:
     """Installs what pip takes minutes to resolve."""
     session.install("uv")
-    session.run("uv", "pip", "install", "--python", session.virtualenv.location, "-e", *options)
+    _uv(session, "-e", *options)
+
+
+def _uv(session: nox.Session, *options: str) -> None:
+    session.run("uv", "pip", "install", "--python", session.virtualenv.location, *options)
 
 
 @nox.session

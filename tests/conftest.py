@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from encrypted_serde import EncryptedSerializer, Key
+from tests import oldest
 from tests.postgres import running_postgres, temporary_database
 from tests.slow import SERVERS, SLOW, OneWorkerForAServer
 
@@ -30,11 +31,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerFor
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what `tests.slow` names."""
+    """Marks what `tests.slow` and `tests.oldest` name."""
     for item in items:
         name = item.nodeid.removeprefix("tests/")
         if name.startswith(SLOW) or "[mariadb" in name or SERVERS & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
+        for mark in oldest.marks(name):
+            item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")

@@ -189,6 +189,19 @@ def test_the_metrics_count_by_action_cipher_and_outcome_and_know_no_tenant(key: 
     provider.shutdown()
 
 
+def test_the_metrics_count_looks_without_who_and_where() -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader])
+    listener = OpenTelemetryListener(provider.get_meter("test"))
+    listener(AuditEvent("look", actor="dana", reason="ticket 4711", place={"thread": "support-1008"}))
+    data: Any = reader.get_metrics_data()
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    (point,) = metric.data.data_points
+    assert (point.value, dict(point.attributes)) == (1, {"action": "look", "cipher": "none", "outcome": "ok"})
+    assert not any(word in repr(data) for word in ("dana", "4711", "support-1008"))
+    provider.shutdown()
+
+
 def test_every_event_says_who_was_at_work_and_no_stored_value_does(key: Key) -> None:
     events: list[AuditEvent] = []
     serde = EncryptedSerializer(key, audit=events.append)

@@ -29,7 +29,7 @@ def test_what_was_compressed_comes_back_and_is_smaller():
     assert decompress(packed) == TEXT
 
 
-@pytest.mark.parametrize("data", [b"", b"x", os.urandom(1000), b"short text"])
+@pytest.mark.parametrize("data", [b"", b"x", os.urandom(1000), b"short text"], ids=["nothing", "a byte", "random", "text"])
 def test_a_value_that_would_not_get_smaller_is_left_alone(data):
     assert compress(data) is None
 

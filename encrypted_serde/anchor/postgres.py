@@ -182,7 +182,7 @@ class PostgresAnchor(TableAnchor):
 
     def _fetch(self, connection: psycopg.Connection[Any], statement: str, parameters: Sequence[bytes]) -> list[list[bytes]]:
         """Runs a prepared statement straight through libpq: a fifth of the client's time that a cursor takes."""
-        result = connection.pgconn.exec_prepared(statement.encode(), parameters, [1] * len(parameters), 1)
+        result = connection.pgconn.exec_prepared(statement.encode(), [*parameters], [1] * len(parameters), 1)
         self._check(connection, result)
         return [[result.get_value(row, column) or b"" for column in range(result.nfields)] for row in range(result.ntuples)]
 

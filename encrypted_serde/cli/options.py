@@ -118,7 +118,7 @@ class Rows(NamedTuple):
         return Selection(tuple(self.thread or ()), moment, _share_of(sample), parts)
 
 
-class Switches(NamedTuple):
+class Allowed(NamedTuple):
     """What is taken although nothing proves it."""
 
     allow_plaintext: Plaintext = False

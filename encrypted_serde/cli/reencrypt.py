@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import failures
-from .options import Database, Ending, Keys, ReadableMetadata, Rows, Switches, context_of
+from .options import Allowed, Database, Ending, Keys, ReadableMetadata, Rows, context_of
 
 if TYPE_CHECKING:
     from ..maintenance import Reencryption
@@ -25,7 +25,7 @@ def reencrypt(
         ),
     ] = "saver",
     decrypt: Annotated[bool, typer.Option("--decrypt", help="Leave: bring everything back to plaintext.")] = False,
-    switches: Switches,
+    allowed: Allowed,
     cipher: Annotated[
         str | None, typer.Option(metavar="NAME", help="Seal with this cipher; by default each keeps its own.")
     ] = None,
@@ -89,7 +89,7 @@ def reencrypt(
             target="plaintext" if decrypt else to,
             cipher=cipher,
             compression=compression,
-            **switches.options(),
+            **allowed.options(),
             context=context_of(context or []),
             readable_metadata=readable_metadata or (),
             searchable_metadata=searchable_metadata or (),

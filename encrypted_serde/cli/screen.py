@@ -11,7 +11,7 @@ from rich.text import Text
 
 from .. import view
 from ..view.execution import ERROR, INTERRUPT, is_internal, task_name
-from ..view.lanes import Row, lay_out
+from ..view.lanes import Drawn, lay_out
 from ..view.masking import NOTICE
 from ..view.messages import as_message
 from ..view.printable import one_line
@@ -81,7 +81,7 @@ def show_history(page: view.HistoryPage, to: Console) -> None:
     to.print(f"{page.total:,} checkpoints", style="dim")
 
 
-def _drawn(row: Row, width: int, refused: bool) -> str:
+def _drawn(row: Drawn, width: int, refused: bool) -> str:
     cells = [" "] * (2 * width)
     for lane in row.through:
         if lane < width:

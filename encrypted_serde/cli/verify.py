@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .exits import failures
-from .options import AnchorAt, Contexts, Database, Ending, Keys, Rows, Switches, anchor_of, context_of
+from .options import Allowed, AnchorAt, Contexts, Database, Ending, Keys, Rows, anchor_of, context_of
 
 
 def verify(
@@ -20,7 +20,7 @@ def verify(
     ] = None,
     sample: Annotated[str | None, typer.Option(metavar="PERCENT", help="About this part of the rows, such as 1%.")] = None,
     context: Contexts = None,
-    switches: Switches,
+    allowed: Allowed,
     anchor: AnchorAt = None,
     show_contexts: Annotated[
         bool, typer.Option("--show-contexts", help="Show contexts that differ with their values, not their names alone.")
@@ -60,7 +60,7 @@ def verify(
             anchor=client,
             selection=selection,
             context=context_of(context) if context else None,
-            **switches.options(),
+            **allowed.options(),
             show_contexts=show_contexts,
             progress=listener,
         )

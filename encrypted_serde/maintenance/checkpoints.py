@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..core import binding
 from ..core.context import EncryptionContext
 from ..core.opaque import opaque
-from ..errors import Incomplete
+from ..errors import Incomplete, MalformedEnvelope
 from ..rows.listed import Listed
 from ..rows.manifest import KEY, LANGGRAPH_KEYS, Manifest, digest, hides_metadata, split_metadata
 from ..rows.parts import Opened, Parts, channel, is_none
@@ -27,7 +27,7 @@ from ..wrapping.search import search_token
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import DELTA_SNAPSHOT, TASKS
 from .codec import SAVER, Blocked, RowCodec, unpack_exactly
-from .json_columns import parse_json, parse_metadata
+from .json_columns import parse_json
 from .report import HiddenMetadata, Unconvertible
 from .table import Row, Table
 from .writes import Writes
@@ -40,7 +40,7 @@ MAYBE_TEXT, JSON_CELL = (str, type(None)), (str, bytes, type(None))
 _FORMAT_OF_SENDS = 3  # up to this format a checkpoint has pending sends
 
 
-class Checkpoint(NamedTuple):
+class OpenedCheckpoint(NamedTuple):
     """A checkpoint, verified and opened.
 
     Attributes:
@@ -78,12 +78,27 @@ class Checkpoints(Table):
             EncryptedSerdeError: If it holds no checkpoint, or none that opens or is admitted.
         """
 
-    def open(self, row: Row, codec: RowCodec) -> Checkpoint:
+    def json(self, row: Row, column: str) -> Any:
+        """Returns what a JSON column holds."""
+        return row.once(column, lambda: parse_json(row.cells[column]))
+
+    def metadata(self, row: Row) -> dict[str, Any]:
+        """Returns the metadata of a row.
+
+        Raises:
+            MalformedEnvelope: If they are no mapping.
+        """
+        metadata: dict[str, Any] = self.json(row, "metadata")
+        if not isinstance(metadata, dict):
+            raise MalformedEnvelope("the metadata is no mapping")
+        return metadata
+
+    def open(self, row: Row, codec: RowCodec) -> OpenedCheckpoint:
         """Verifies a row and opens all that it holds."""
         parts = self.parts(row, codec)
         verified = verify_row(parts, codec, self._rules(codec))
         values = {name: open_value(verified, name, found, codec, in_row=True) for name, found in parts.values.items()}
-        opened = Checkpoint(parts, verified.manifest, verified.form, values)
+        opened = OpenedCheckpoint(parts, verified.manifest, verified.form, values)
         if row.cells.get("is_cut"):
             raise Incomplete("the parent of the checkpoint is missing, although older ones of the thread are there")
         if "is_cut" in row.cells and opened.manifest is not None and hides_metadata(opened.parts.metadata):
@@ -95,7 +110,7 @@ class Checkpoints(Table):
 
     def mended(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
         """Returns the new values of a row whose metadata are sealed although LangGraph reads them; None if they are not."""
-        stored = parse_metadata(row.cells["metadata"])
+        stored = self.metadata(row)
         if codec.form != SAVER or not hides_metadata(stored):
             return None
         new = self.recode(row, codec, metadata_keys)
@@ -111,14 +126,14 @@ class Checkpoints(Table):
             admits_plaintext=codec.admission.plaintext,
         )
 
-    def require_writes(self, opened: Checkpoint, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> None:
+    def require_writes(self, opened: OpenedCheckpoint, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> None:
         """Refuses to give a checkpoint a manifest while it has pending writes that are not ours: nobody would read them."""
         if opened.manifest is not None or not row.cells["has_unbound_writes"]:
             return
         if not codec.dry_run or self._writes().are_pending(self._place(opened, row), codec, metadata_keys):
             raise Blocked("pending writes of the checkpoint are not sealed, and could not be")
 
-    def require_accepted(self, opened: Checkpoint, row: Row, codec: RowCodec) -> None:
+    def require_accepted(self, opened: OpenedCheckpoint, row: Row, codec: RowCodec) -> None:
         """Refuses to take the manifest from a checkpoint beside which something is stored that `verify` refuses.
 
         Raises:
@@ -128,7 +143,7 @@ class Checkpoints(Table):
             for write in self._writes().of(self._place(opened, row)):
                 self._writes().open(write, codec)
 
-    def _place(self, opened: Checkpoint, row: Row) -> tuple[Any, ...]:
+    def _place(self, opened: OpenedCheckpoint, row: Row) -> tuple[Any, ...]:
         return row.cells["thread_id"], row.cells[self.database.namespace], opened.parts.checkpoint_id
 
     def _writes(self) -> Writes:
@@ -144,7 +159,9 @@ class Checkpoints(Table):
 
     # --- as EncryptedSaver writes it
 
-    def sealed(self, opened: Checkpoint, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[dict[str, Any], dict[str, Any]]:
+    def sealed(
+        self, opened: OpenedCheckpoint, codec: RowCodec, metadata_keys: MetadataKeys
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Returns the document with its values sealed (bytes in `Inert` for a snapshot, None for None), and the metadata."""
         parts = opened.parts
         context = codec.context_beside(parts.whole, parts.place.thread_id)
@@ -160,7 +177,7 @@ class Checkpoints(Table):
 
     def _sealed_metadata(
         self,
-        opened: Checkpoint,
+        opened: OpenedCheckpoint,
         document: Mapping[str, Any],
         codec: RowCodec,
         metadata_keys: MetadataKeys,
@@ -183,7 +200,7 @@ class Checkpoints(Table):
         where = binding.manifest(parts.place, parts.checkpoint_id)
         return beside(readable, codec.seal(Opened("msgpack", packed, opened.manifest_form), where, under))
 
-    def plain_metadata(self, opened: Checkpoint) -> dict[str, Any]:
+    def plain_metadata(self, opened: OpenedCheckpoint) -> dict[str, Any]:
         """Returns the metadata as a saver without `EncryptedSaver` writes it."""
         private = {} if opened.manifest is None else _private(opened.manifest)
         if private is None:
@@ -191,7 +208,7 @@ class Checkpoints(Table):
         return {**{name: value for name, value in opened.parts.metadata.items() if name != KEY}, **private}
 
 
-def _listed(opened: Checkpoint) -> Listed:
+def _listed(opened: OpenedCheckpoint) -> Listed:
     """Returns what a manifest lists: what the old one did, or else what is stored."""
     parts, old = opened.parts, opened.manifest
     if old is not None:

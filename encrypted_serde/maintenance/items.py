@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..core import binding
@@ -81,6 +81,7 @@ class StoreItems(Table):
     selects = "NOT (coalesce(length(t.prefix), 0) = 37 AND substr(t.prefix, 1, 5) = 'es1.k')"
     types: tuple[type, ...] = (str,)
     has_paths = False
+    integers: range | None = None  # those that the store reads; None for all
 
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         super().__init__(database, columns)
@@ -152,8 +153,12 @@ class StoreItems(Table):
         Raises:
             Unconvertible: If JSON cannot hold it.
         """
-        _require_json(value)
+        if not _is_json(value, self._fits):
+            raise Unconvertible("something in it cannot be expressed in JSON")
         return _as_json(value)
+
+    def _fits(self, number: float) -> bool:
+        return (self.integers is None or number in self.integers) if type(number) is int else math.isfinite(number)
 
     def _plain(self, item: OpenedItem, row: Row) -> Any:
         if item.value is None:
@@ -176,11 +181,7 @@ class SqliteItems(StoreItems):
 
     types = (bytes, str)
     has_paths = True
-
-    def encoded(self, value: Any) -> str:
-        """Returns JSON as SqliteStore could have written it: it reads no integers beyond 64 bits."""
-        _require_json(value, _INTEGERS)
-        return _as_json(value)
+    integers = _INTEGERS
 
     def _written(self, text: str, row: Row) -> Any:
         return text if isinstance(row.cells["value"], str) else text.encode()
@@ -305,30 +306,15 @@ def _require_readable_names(item: OpenedItem, row: Row) -> None:
 # --- JSON ---------------------------------------------------------------------------------------------------------------
 
 
-def _is_json(value: Any) -> bool:
-    """Says whether a value that was taken apart is JSON as it is; infinity and NaN have a form there too."""
+def _is_json(value: Any, fits: Callable[[float], bool] | None = None) -> bool:
+    """Says whether a value that was taken apart is JSON as it is, with numbers that fit: all of them if nothing is said."""
     if isinstance(value, dict):
-        return all(isinstance(name, str) and _is_json(part) for name, part in value.items())
+        return all(isinstance(name, str) and _is_json(part, fits) for name, part in value.items())
     if isinstance(value, list):
-        return all(map(_is_json, value))
-    return value is None or type(value) in (bool, int, float, str)
-
-
-def _require_json(value: Any, integers: range | None = None) -> None:
-    """Refuses what would not come back from JSON as it is."""
-    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
-        for part in value.values():
-            _require_json(part, integers)
-    elif isinstance(value, list):
-        for part in value:
-            _require_json(part, integers)
-    elif not (
-        value is None
-        or type(value) in (bool, str)
-        or (type(value) is int and (integers is None or value in integers))
-        or (type(value) is float and math.isfinite(value))
-    ):
-        raise Unconvertible("something in it cannot be expressed in JSON")
+        return all(_is_json(part, fits) for part in value)
+    if type(value) in (int, float):
+        return fits is None or fits(value)
+    return value is None or type(value) in (bool, str)
 
 
 def _as_json(value: Any) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..anchor.client import AnchorClient
 from ..core.keys import Key, KeyProvider
 from ..rows.stored import NONE
-from .checkpoints import Checkpoint
+from .checkpoints import OpenedCheckpoint
 from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase, Finding
 from .database import Database
@@ -165,7 +165,7 @@ class _Run:
             self._report.fail(opened)
             return
         self._report.opened += 1
-        if isinstance(opened, Checkpoint):
+        if isinstance(opened, OpenedCheckpoint):
             self._report.manifests += opened.manifest is not None
             self._report.without_manifest += opened.manifest is None
         for seen in table.look(row, None):

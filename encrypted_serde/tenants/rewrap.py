@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ..core.context import EncryptionContext
 from ..errors import EncryptedSerdeError, KeyServiceError
 from .records import StoredKey, tenant_of
-from .store import Listed
+from .store import ListedKeys
 
 _SHOWN = 3
 
@@ -26,7 +26,7 @@ class Rewrapping:
         self._failed: Counter[str] = Counter()
         self._may_help = False
 
-    def tenant(self, listed: Listed) -> None:
+    def tenant(self, listed: ListedKeys) -> None:
         """Wraps the keys of one tenant anew."""
         self._failed.update(listed.problems)
         if listed.context is not None:

@@ -47,7 +47,7 @@ class Erased(NamedTuple):
         return opaque(self)
 
 
-class Listed(NamedTuple):
+class ListedKeys(NamedTuple):
     """What is stored in the namespace of one tenant, looked at item by item.
 
     Attributes:
@@ -91,7 +91,7 @@ class KeyStore:
         """
         return self._run(_read(context))
 
-    def everything(self) -> Iterator[Listed]:
+    def everything(self) -> Iterator[ListedKeys]:
         """Looks at the namespaces of all tenants that have keys, or had. One that cannot be read is a problem, and no end.
 
         Raises:
@@ -101,11 +101,11 @@ class KeyStore:
             if len(namespace) >= 2 and namespace[0] == ROOT:
                 yield self._listed(tuple(namespace))
 
-    def _listed(self, namespace: tuple[str, ...]) -> Listed:
+    def _listed(self, namespace: tuple[str, ...]) -> ListedKeys:
         try:
             return _sorted(namespace, self._run(_search(namespace)))
         except KeyServiceError as error:
-            return Listed(namespace, None, [], [str(error)])
+            return ListedKeys(namespace, None, [], [str(error)])
 
     def add_first(self, context: EncryptionContext, make: Make) -> TenantKeys:
         """Stores a tenant's first key, unless there is a live one by now.
@@ -159,7 +159,7 @@ def _own(context: EncryptionContext) -> Steps[list[Record]]:
     return _sorted(namespace, (yield from _search(namespace))).records
 
 
-def _sorted(namespace: tuple[str, ...], items: list[Any]) -> Listed:
+def _sorted(namespace: tuple[str, ...], items: list[Any]) -> ListedKeys:
     records, problems = [], []
     for item in items:
         try:
@@ -169,7 +169,7 @@ def _sorted(namespace: tuple[str, ...], items: list[Any]) -> Listed:
     own = [record for record in records if _namespace(record.context) == namespace]
     if len(own) < len(records):
         problems.append("the key store holds a key under the namespace of another context")
-    return Listed(namespace, own[0].context if own else None, own, problems)
+    return ListedKeys(namespace, own[0].context if own else None, own, problems)
 
 
 def _read(context: EncryptionContext) -> Steps[TenantKeys]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..wrapping.upstream import DELTA_COUNTERS
 from .model import Refused, Spot
 from .source import Source
-from .stored import Head, StoredValue
+from .stored import StoredHead, StoredValue
 from .values import NONE, Fields, Object, Scalar, Value
 from .values import Sequence as SequenceValue
 
@@ -35,7 +35,7 @@ class Replayed:
     writes: int
 
 
-def names_of(head: Head) -> list[str]:
+def names_of(head: StoredHead) -> list[str]:
     """Returns the delta channels whose value a checkpoint does not hold."""
     counters = head.metadata.get(DELTA_COUNTERS)
     names = [key.value for key, _ in counters.pairs if isinstance(key, Scalar)] if isinstance(counters, Fields) else []
@@ -58,7 +58,7 @@ def replay(source: Source, thread_id: str, ancestors: Sequence[Spot], names: Ite
         heads, writes = source.heads(thread_id, spots), source.writes(thread_id, spots, [*waiting])
         for spot in spots:
             head = heads.get(spot)
-            if not isinstance(head, Head):
+            if not isinstance(head, StoredHead):
                 reason = head or Refused("Incomplete", "a checkpoint that the value is made of is missing")
                 return {**found, **{name: Replayed(reason, 0) for name in waiting}}
             for write in reversed(writes.get(spot, [])):

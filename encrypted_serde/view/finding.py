@@ -11,7 +11,7 @@ from typing import Any
 from .execution import is_internal
 from .model import Occurrence, Refused
 from .source import Source
-from .stored import Head, StoredItem, StoredValue, StoredWrite
+from .stored import StoredHead, StoredItem, StoredValue, StoredWrite
 from .values import Value, texts
 
 _AROUND = 60  # characters of an excerpt on either side
@@ -87,7 +87,7 @@ def _values(kind: str, row: Any) -> Iterator[tuple[str, dict[str, str], str, Val
         return
     thread = row[0]
     last = row[-1]
-    if isinstance(last, Head):
+    if isinstance(last, StoredHead):
         spot = row[1]
         place = {"thread": thread, "checkpoint_ns": spot.namespace}
         yield "metadata", place, spot.id, last.metadata

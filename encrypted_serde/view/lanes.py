@@ -9,7 +9,7 @@ from .model import Spot
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Drawn:
     """A checkpoint in a picture of its history, in which the newest is at the top.
 
     Attributes:
@@ -32,7 +32,7 @@ class Row:
         return max((self.lane, *self.through, *self.joins)) + 1
 
 
-def lay_out(spots: Sequence[Spot]) -> list[Row]:
+def lay_out(spots: Sequence[Spot]) -> list[Drawn]:
     """Returns a row for every checkpoint of a thread, given the newest first. Namespaces have lanes of their own."""
     places = {(spot.namespace, spot.id): number for number, spot in enumerate(spots)}
     waiting: list[tuple[str, str] | None] = []
@@ -48,7 +48,7 @@ def lay_out(spots: Sequence[Spot]) -> list[Row]:
         waiting[lane] = parent if goes_on else None
         while waiting and waiting[-1] is None:
             waiting.pop()
-        rows.append(Row(spot, lane, through, joins, goes_on))
+        rows.append(Drawn(spot, lane, through, joins, goes_on))
     return rows
 
 

@@ -11,8 +11,7 @@ from typing import Any
 from ..core.binding import WriteClaims, version_text
 from ..core.keys import Key, KeyProvider
 from ..maintenance.blobs import Blobs
-from ..maintenance.checkpoints import Checkpoint as OpenedCheckpoint
-from ..maintenance.checkpoints import Checkpoints
+from ..maintenance.checkpoints import Checkpoints, OpenedCheckpoint
 from ..maintenance.codec import RowCodec, Switches
 from ..maintenance.database import Database
 from ..maintenance.items import OpenedItem, StoreItems
@@ -25,7 +24,7 @@ from ..rows.manifest import KEY as MANIFEST
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.stored_item import DICTIONARY, without_names
 from .model import Refused, Spot
-from .stored import Head, StoredItem, StoredValue, StoredWrite, arranged
+from .stored import StoredHead, StoredItem, StoredValue, StoredWrite, arranged
 from .values import Fields, Scalar, Value, of_plain, read_value
 
 _PSEUDONYM = re.compile("[a-z2-7]{26}")
@@ -107,7 +106,7 @@ class Source:
         )
         return [Spot(str(ns), str(id_), str(parent or "")) for ns, id_, parent in self._execute(sql, (thread_id,))]
 
-    def heads(self, thread_id: str, spots: Sequence[Spot]) -> dict[Spot, Head | Refused]:
+    def heads(self, thread_id: str, spots: Sequence[Spot]) -> dict[Spot, StoredHead | Refused]:
         """Verifies checkpoints of a thread and opens what their rows hold."""
         table = self._database.find(Checkpoints)
         if table is None or not spots:
@@ -116,19 +115,19 @@ class Source:
         condition = f"t.thread_id = {self._mark} AND {self._id} IN ({ids})"
         rows = self._rows(table, condition, (thread_id, *(spot.id for spot in spots)))
         by_key = {(spot.namespace, spot.id): spot for spot in spots}
-        found: dict[Spot, Head | Refused] = {}
+        found: dict[Spot, StoredHead | Refused] = {}
         for row in rows:
             spot = by_key.get((str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"])))
             if spot is not None:
                 found[spot] = self._head(table, row)
         return found
 
-    def _head(self, table: Checkpoints, row: Row) -> Head | Refused:
+    def _head(self, table: Checkpoints, row: Row) -> StoredHead | Refused:
         opened = self._open(table, row)
         return opened if isinstance(opened, Refused) else _head_of(opened)
 
     def values(
-        self, thread_id: str, spot: Spot, head: Head, channels: Collection[str] = ()
+        self, thread_id: str, spot: Spot, head: StoredHead, channels: Collection[str] = ()
     ) -> dict[str, StoredValue | Refused]:
         """Opens the channel values of a checkpoint, or some of them, wherever they are stored."""
         found: dict[str, StoredValue | Refused] = {**head.inside}
@@ -306,11 +305,13 @@ def open_source(
     return Source(stack.enter_context(open_database(database, write=False)), codec)
 
 
-def _head_of(opened: OpenedCheckpoint) -> Head:
+def _head_of(opened: OpenedCheckpoint) -> StoredHead:
     parts = opened.parts
     document = {name: part for name, part in parts.document.items() if name not in ("channel_values", "pending_sends")}
     values = {name: StoredValue.of(value) for name, value in opened.values.items()}
-    return Head(document, _metadata(opened), values, frozenset(parts.apart), opened.manifest_form, opened.manifest is None)
+    return StoredHead(
+        document, _metadata(opened), values, frozenset(parts.apart), opened.manifest_form, opened.manifest is None
+    )
 
 
 def _metadata(opened: OpenedCheckpoint) -> Fields:

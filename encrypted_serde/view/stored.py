@@ -18,7 +18,7 @@ from .values import Fields, Value, read_value
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class StoredHead:
     """A checkpoint, verified, without the values that are stored in rows of their own.
 
     Attributes:

@@ -18,7 +18,7 @@ from .masking import Mask
 from .messages import as_conversation
 from .model import Channel, Checkpoint, HistoryLine, HistoryPage, Refused, Spot, Write
 from .source import Source
-from .stored import Head, StoredValue, StoredWrite
+from .stored import StoredHead, StoredValue, StoredWrite
 from .values import Scalar, Value
 
 PAGE = 50
@@ -68,9 +68,9 @@ class Thread:
         lines = tuple(self._line(spot, heads.get(spot), writes.get(spot, ())) for spot in spots)
         return HistoryPage(lines, start, len(self.spots), self.spots, self.missing)
 
-    def _line(self, spot: Spot, head: Head | Refused | None, writes: Sequence[StoredWrite]) -> HistoryLine:
+    def _line(self, spot: Spot, head: StoredHead | Refused | None, writes: Sequence[StoredWrite]) -> HistoryLine:
         """Returns a checkpoint as a history has it; refused too where the anchor refuses it."""
-        if self._anchored is None or not isinstance(head, Head):
+        if self._anchored is None or not isinstance(head, StoredHead):
             return _line(spot, head, writes)
         refused = self._anchored.refusal(spot, writes)
         return replace(_line(spot, refused or head, writes), is_entered=self._anchored.is_entered(spot))
@@ -148,7 +148,7 @@ class Thread:
         head = self._source.heads(self.id, [spot]).get(spot)
         stored = self._source.writes(self.id, [spot]).get(spot, [])
         line = self._line(spot, head, stored)
-        if not isinstance(head, Head) or line.refused is not None:
+        if not isinstance(head, StoredHead) or line.refused is not None:
             return Checkpoint(line)
         mask = self._mask
         versions = head.document.get("channel_versions", {})
@@ -175,7 +175,7 @@ def _place(spot: Spot) -> dict[str, str]:
     return {"checkpoint": spot.id, **({"checkpoint_ns": spot.namespace} if spot.namespace else {})}
 
 
-def _line(spot: Spot, head: Head | Refused | None, writes: Iterable[StoredWrite]) -> HistoryLine:
+def _line(spot: Spot, head: StoredHead | Refused | None, writes: Iterable[StoredWrite]) -> HistoryLine:
     if head is None:
         return HistoryLine(spot, Refused("NotFound", "the checkpoint is no longer there"))
     if isinstance(head, Refused):
@@ -196,7 +196,7 @@ def _line(spot: Spot, head: Head | Refused | None, writes: Iterable[StoredWrite]
     )
 
 
-def _steering(head: Head) -> dict[str, Value | None]:
+def _steering(head: StoredHead) -> dict[str, Value | None]:
     """Returns the channels by which LangGraph goes on, as far as the row of a checkpoint has them."""
     inside = {name: value.read() if is_internal(name) else None for name, value in head.inside.items()}
     return {**dict.fromkeys(head.elsewhere), **inside}
@@ -243,7 +243,7 @@ def time_of_id(checkpoint_id: str) -> str | None:
         return None
 
 
-def time_of(head: Head | Refused | None, checkpoint_id: str) -> str | None:
+def time_of(head: StoredHead | Refused | None, checkpoint_id: str) -> str | None:
     """Returns when a checkpoint was written: as it says itself, else as its id does."""
-    stamp: Any = head.document.get("ts") if isinstance(head, Head) else None
+    stamp: Any = head.document.get("ts") if isinstance(head, StoredHead) else None
     return stamp if isinstance(stamp, str) and stamp else time_of_id(checkpoint_id)

@@ -23,7 +23,7 @@ from .looking import Looker
 from .masking import Mask
 from .model import Item, Namespace, Occurrence, Refused, ThreadLine, ThreadPage
 from .source import Source, open_source
-from .stored import Head, StoredItem
+from .stored import StoredHead, StoredItem
 from .thread import PAGE, NotFound, Thread, time_of
 
 CHECKED = 5
@@ -197,9 +197,11 @@ class View:
         spots = self.source.spots(name, checked)
         heads = self.source.heads(name, spots)
         outcomes = [heads.get(spot) for spot in spots]
-        refused = next((each or UNREADABLE for each in outcomes if not isinstance(each, Head)), None if spots else UNREADABLE)
+        refused = next(
+            (each or UNREADABLE for each in outcomes if not isinstance(each, StoredHead)), None if spots else UNREADABLE
+        )
         first = outcomes[0] if outcomes else None
-        context = first.form.context if isinstance(first, Head) else None
+        context = first.form.context if isinstance(first, StoredHead) else None
         return ThreadLine(
             name, count, newest, time_of(first, newest), context and context.pairs, len(spots), refused, len(missing)
         )

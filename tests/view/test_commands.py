@@ -114,6 +114,7 @@ def test_history_and_diff_follow_the_checkpoints(run) -> None:
     assert "It is on its way." in changes.out
 
 
+# rule T-29
 @pytest.mark.parametrize("command", [("show", "--thread", "thread of globex"), ("find", "markup")])
 def test_nothing_of_a_row_steers_the_terminal(run, command: tuple[str, ...]) -> None:
     found = run(*command)
@@ -123,6 +124,7 @@ def test_nothing_of_a_row_steers_the_terminal(run, command: tuple[str, ...]) -> 
     assert shown.isprintable()
 
 
+# rule T-28
 def test_what_is_refused_stays_hidden_and_the_reason_is_shown(run, database: str) -> None:
     sql.run(database, "UPDATE checkpoints SET parent_checkpoint_id = 'another' WHERE thread_id = 'thread of acme'")
     for arguments in ((), ("--thread", "thread of acme"), ("--thread", "thread of acme", "--history")):
@@ -187,6 +189,7 @@ def test_each_look_is_a_line_of_json_with_who_and_why(run, tmp_path: Path) -> No
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
+# rule T-31
 def test_an_audit_that_cannot_be_written_shows_nothing(run, tmp_path: Path) -> None:
     found = run("show", "--thread", "thread of acme", "--audit", str(tmp_path / "no" / "looks.jsonl"))
     assert (found.code, found.out) == (1, "")

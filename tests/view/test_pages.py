@@ -103,6 +103,7 @@ PAGES = [
 # --- who is let in --------------------------------------------------------------------------------------------------------
 
 
+# rule T-30
 @pytest.mark.parametrize("page", PAGES)
 def test_without_the_token_nothing_is_shown(database: str, key: Key, page: str) -> None:
     with browser(database, key) as (client, _):
@@ -112,6 +113,7 @@ def test_without_the_token_nothing_is_shown(database: str, key: Key, page: str) 
             assert "4711" not in answer.text
 
 
+# rule T-30
 def test_the_token_opens_once(database: str, key: Key) -> None:
     with browser(database, key) as (client, guard):
         assert client.get("/?token=wrong").status_code == 403
@@ -157,6 +159,7 @@ def test_every_answer_tells_the_browser_to_keep_it_to_itself(client: TestClient,
 # --- what is shown ----------------------------------------------------------------------------------------------------------
 
 
+# rule T-29
 @pytest.mark.parametrize(
     "page",
     [
@@ -180,6 +183,7 @@ def test_nothing_of_a_row_or_an_address_becomes_html(client: TestClient, page: s
     assert "49" not in re.findall(r"\b49\b", text)
 
 
+# rule T-29
 def test_a_page_loads_nothing_from_anywhere_else(client: TestClient) -> None:
     for page in PAGES[:6]:
         text = client.get(page).text
@@ -226,6 +230,7 @@ def test_every_page_is_an_audit_event(database: str, key: Key) -> None:
     assert any((event.place or {}).get("checkpoint") for event in events)
 
 
+# rule T-31
 def test_an_audit_that_fails_shows_nothing(database: str, key: Key) -> None:
     def full(event: AuditEvent) -> None:
         raise OSError("disk full")

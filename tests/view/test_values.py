@@ -117,6 +117,7 @@ def test_what_cannot_be_read_is_shown_by_its_kind_and_size(inner_type: str) -> N
 # --- nothing runs, nothing grows ---------------------------------------------------------------------------------------
 
 
+# rule T-29
 @pytest.mark.parametrize("code", range(6))
 def test_an_object_that_would_run_code_is_a_name_and_its_arguments(code: int, tmp_path: pathlib.Path) -> None:
     command = f"touch {tmp_path / 'ran'}"

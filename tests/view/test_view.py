@@ -195,6 +195,7 @@ def corrupted(place: str, thread: str) -> Thread:
     return open_view(place, OLD_KEY).thread(thread)
 
 
+# rule T-28
 def test_a_changed_checkpoint_stays_hidden_with_the_reason_in_its_place(written: str) -> None:
     newest = newest_of(written)
     sql.run(written, "UPDATE checkpoints SET parent_checkpoint_id = 'another' WHERE checkpoint_id = ?", newest)
@@ -258,6 +259,7 @@ def test_a_wrong_key_shows_nothing(written: str) -> None:
 # --- who looked -----------------------------------------------------------------------------------------------------------
 
 
+# rule T-31
 def test_every_look_is_an_event_with_its_place_and_no_data(written: str) -> None:
     events: list[AuditEvent] = []
     with open_view(written, OLD_KEY, actor="ann", reason="ticket 1", audit=events.append) as view:

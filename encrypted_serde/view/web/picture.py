@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..lanes import Row
+from ..lanes import Drawn
 from ..model import HistoryLine
 
 ROW, STEP = 46, 16
@@ -45,7 +45,7 @@ class Strip:
     shape: str
 
 
-def draw(row: Row, line: HistoryLine) -> Strip:
+def draw(row: Drawn, line: HistoryLine) -> Strip:
     """Returns the strip of a checkpoint."""
     middle, x = ROW // 2, _x(row.lane)
     lines = [Line(f"M{_x(lane)} 0V{ROW}", lane % _COLORS) for lane in row.through]
@@ -58,7 +58,7 @@ def draw(row: Row, line: HistoryLine) -> Strip:
     return Strip(tuple(lines), x, row.lane % _COLORS, _shape(line))
 
 
-def width_of(rows: Sequence[Row]) -> int:
+def width_of(rows: Sequence[Drawn]) -> int:
     """Returns how wide the strips of a page are."""
     return STEP * (min(MAX_LANES, max((row.width for row in rows), default=1)) + 1)
 
