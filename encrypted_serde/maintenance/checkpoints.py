@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..core import binding
 from ..core.context import EncryptionContext
 from ..core.opaque import opaque
-from ..errors import Incomplete
+from ..errors import Incomplete, MalformedEnvelope
 from ..rows.listed import Listed
 from ..rows.manifest import KEY, LANGGRAPH_KEYS, Manifest, digest, hides_metadata, split_metadata
 from ..rows.parts import Opened, Parts, channel, is_none
@@ -27,7 +27,7 @@ from ..wrapping.search import search_token
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import DELTA_SNAPSHOT, TASKS
 from .codec import SAVER, Blocked, RowCodec, unpack_exactly
-from .json_columns import parse_json, parse_metadata
+from .json_columns import parse_json
 from .report import HiddenMetadata, Unconvertible
 from .table import Row, Table
 from .writes import Writes
@@ -78,6 +78,21 @@ class Checkpoints(Table):
             EncryptedSerdeError: If it holds no checkpoint, or none that opens or is admitted.
         """
 
+    def json(self, row: Row, column: str) -> Any:
+        """Returns what a JSON column holds."""
+        return row.once(column, lambda: parse_json(row.cells[column]))
+
+    def metadata(self, row: Row) -> dict[str, Any]:
+        """Returns the metadata of a row.
+
+        Raises:
+            MalformedEnvelope: If they are no mapping.
+        """
+        metadata: dict[str, Any] = self.json(row, "metadata")
+        if not isinstance(metadata, dict):
+            raise MalformedEnvelope("the metadata is no mapping")
+        return metadata
+
     def open(self, row: Row, codec: RowCodec) -> OpenedCheckpoint:
         """Verifies a row and opens all that it holds."""
         parts = self.parts(row, codec)
@@ -95,7 +110,7 @@ class Checkpoints(Table):
 
     def mended(self, row: Row, codec: RowCodec) -> tuple[Any, ...] | None:
         """Returns the new values of a row whose metadata are sealed although LangGraph reads them; None if they are not."""
-        stored = parse_metadata(row.cells["metadata"])
+        stored = self.metadata(row)
         if codec.form != SAVER or not hides_metadata(stored):
             return None
         new = self.recode(row, codec)
