@@ -189,12 +189,26 @@ def _extra(method: str) -> Samples:
     return samples
 
 
+def _reads(way: str) -> Samples:
+    """Compares reading a recorded thread."""
+
+    @contextmanager
+    def samples(places: Places, effort: Effort) -> Iterator[tuple[Sample, Sample]]:
+        ours, plain = replay.readers(AGENT, way)
+        yield call_sample(ours, effort.batch), call_sample(plain, effort.batch)
+
+    return samples
+
+
 SAVER_CALLS = [
     Comparison("calls of EncryptedSaver", f"InMemory: {what}", "beyond the plain saver", "dumps an int", _extra(method), target)
     for what, method, target in (
         ("put", replay.PUT, Target(15)),
         ("put_writes, each write", replay.PUT_WRITES, Target(3)),
     )
+]
+SAVER_CALLS += [
+    Comparison("calls of EncryptedSaver", f"InMemory: {way}", _ENCRYPTED.name, _PLAIN.name, _reads(way)) for way in replay.READ
 ]
 
 ANCHORED_RUNS = [

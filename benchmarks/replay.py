@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -47,6 +49,26 @@ def extra_sample(graph: str, method: str) -> Sample:
         return (ours - plain) / number
 
     return extra
+
+
+READ: dict[str, Callable[[BaseCheckpointSaver, RunnableConfig], object]] = {
+    "get_tuple": lambda saver, config: saver.get_tuple(config),
+    "list": lambda saver, config: [*saver.list(config)],
+    "list(filter=)": lambda saver, config: [*saver.list(config, filter={"source": "loop"})],
+}
+"""How a recorded thread is read."""
+
+
+def readers(graph: str, way: str) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Stores a recorded run and gives two calls that read it: with `EncryptedSaver`, and with the plain saver."""
+    recorder = Recorder()
+    thread = GRAPHS[graph].runner(recorder)()
+    config: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+    savers = (EncryptedSaver(InMemorySaver(), Key.generate()), InMemorySaver())
+    for saver in savers:
+        _seconds(saver, recorder.calls, PUT, thread)
+    ours, plain = (partial(READ[way], saver, config) for saver in savers)
+    return ours, plain
 
 
 def _seconds(saver: BaseCheckpointSaver, calls: list[Call], method: str, thread: str) -> float:

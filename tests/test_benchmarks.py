@@ -31,7 +31,7 @@ def test_the_event_loop_and_the_web_service_are_among_the_comparisons() -> None:
 
 
 def test_results_come_one_by_one_with_a_line_of_progress_each(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ratios", "--smoke", "--only", "calls of EncryptedSaver"]) == 0
+    assert main(["ratios", "--smoke", "--only", "beyond the plain saver"]) == 0
     shown = capsys.readouterr()
     assert [line.split()[0] for line in shown.err.splitlines()] == ["1/2", "2/2"]
     lines = shown.out.splitlines()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -59,14 +58,6 @@ class TenantSaver(EncryptedSaver):
         keys: The key provider.
         trust: What says whose request is served.
     """
-
-    def __new__(cls, inner: Any = None, *args: Any, **options: Any) -> TenantSaver:
-        """Chooses the class with the optional methods of the inner saver, these guarded."""
-        if inner is None:  # a copy
-            return object.__new__(cls)
-        options.pop("require_context_to_read", None)
-        fitting = type(EncryptedSaver.__new__(EncryptedSaver, inner, *args, **options))
-        return object.__new__(_guarded(cls, fitting))  # type: ignore[arg-type]  # a class is hashable
 
     def __init__(
         self, inner: BaseCheckpointSaver[Any], keys: Any, *, require_context_to_read: bool = False, **options: Any
@@ -209,9 +200,3 @@ class TenantSaver(EncryptedSaver):
     def _refused(self, error: WrongContext) -> WrongContext:
         tell_refused(self._wiring.sealer, error)
         return error
-
-
-@lru_cache(maxsize=64)
-def _guarded(cls: type[TenantSaver], fitting: type[EncryptedSaver]) -> type[TenantSaver]:
-    members = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    return type(cls.__name__, (cls, fitting), members)

@@ -22,7 +22,7 @@ NO_CLAIMS: Claims = MappingProxyType({})
 
 _MAX_NUMBER = (1 << 32) - 1
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_CALL = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_CALL_SIZE = 8
 _SMALL = [bytes([number]) for number in range(128)]
 
 
@@ -122,9 +122,13 @@ def _uuid(data: bytes) -> str:
 
 
 def _call(call: str) -> bytes:
-    if not _CALL.fullmatch(call):
+    try:
+        digits = bytes.fromhex(call)
+    except ValueError:
+        digits = b""
+    if len(digits) != _CALL_SIZE or digits.hex() != call:
         raise ConfigurationError("the id of a call is 16 hexadecimal digits")
-    return bytes.fromhex(call)
+    return digits
 
 
 class _Part(NamedTuple):
@@ -134,7 +138,7 @@ class _Part(NamedTuple):
 
 _NUMBER, _BELOW_ZERO = _Part(_number, _take_number), _Part(_below_zero, _take_below_zero)
 _NAME, _PATH = _Part(_name, _take_name), _Part(_text, _take_text)
-_DIGITS = _Part(_call, lambda reader: reader.take(8).hex())
+_DIGITS = _Part(_call, lambda reader: reader.take(_CALL_SIZE).hex())
 _VERSION = _Part(utf8, lambda reader: _decoded(reader.take(len(reader.data) - 1)))
 
 

@@ -10,7 +10,6 @@ from ..core.binding import Place
 from ..errors import EncryptedSerdeError, MalformedEnvelope
 from ..rows.manifest import KEY
 from ..rows.parts import Opened, channel
-from ..rows.write import MetadataKeys
 from ..wrapping.inert import Inert, pack
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .checkpoints import Checkpoints
@@ -63,7 +62,7 @@ class Blobs(Table):
         found = row.value("blob")
         return out_of_snapshot(codec.open(found, channel(place, cells["channel"], cells["version"])))
 
-    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec) -> tuple[Any, ...]:
         """Returns type and value in the form that is asked for."""
         opened, cells = self.open(row, codec), row.cells
         if opened is None:
@@ -73,7 +72,7 @@ class Blobs(Table):
         if codec.form == SAVER and opened.is_none:  # EncryptedSaver leaves None readable, and its manifests count on that
             return "null", b""
         if opened.form.bound != (codec.form == SAVER):
-            self._require_finished(place, cells, codec, metadata_keys)
+            self._require_finished(place, cells, codec)
         if codec.form != SAVER:
             return codec.unbound(opened, context)
         where = channel(place, cells["channel"], cells["version"])(opened.is_delta)
@@ -97,7 +96,7 @@ class Blobs(Table):
             self._refusals = place, found
         return self._refusals[1]
 
-    def _require_finished(self, place: Place, cells: dict[str, Any], codec: RowCodec, metadata_keys: MetadataKeys) -> None:
+    def _require_finished(self, place: Place, cells: dict[str, Any], codec: RowCodec) -> None:
         """Refuses to write a value anew while a checkpoint that refers to it is not in the form that is asked for.
 
         To seal it takes checkpoints that have a manifest; to leave, those that have none. In a dry run those do not count that
@@ -111,7 +110,7 @@ class Blobs(Table):
             is_wrong = f"AND {'NOT ' if codec.form == SAVER else ''}{self.database.has_metadata(KEY)}"
             found: set[Value] = set()
             for row in _in_namespace(checkpoints, place, is_wrong):
-                if not (codec.dry_run and checkpoints.converts(row, codec, metadata_keys)):
+                if not (codec.dry_run and checkpoints.converts(row, codec)):
                     found |= references(row)
             self._unfinished = place, found
         if (cells["channel"], cells["version"]) in self._unfinished[1]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..core import binding
 from ..core.context import EncryptionContext
 from ..core.opaque import opaque
-from ..errors import Incomplete
+from ..errors import Incomplete, MalformedEnvelope
 from ..rows.listed import Listed
 from ..rows.manifest import KEY, LANGGRAPH_KEYS, Manifest, digest, hides_metadata, split_metadata
 from ..rows.parts import Opened, Parts, channel, is_none
@@ -27,7 +27,7 @@ from ..wrapping.search import search_token
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import DELTA_SNAPSHOT, TASKS
 from .codec import SAVER, Blocked, RowCodec, unpack_exactly
-from .json_columns import parse_json, parse_metadata
+from .json_columns import parse_json
 from .report import HiddenMetadata, Unconvertible
 from .table import Row, Table
 from .writes import Writes
@@ -78,6 +78,21 @@ class Checkpoints(Table):
             EncryptedSerdeError: If it holds no checkpoint, or none that opens or is admitted.
         """
 
+    def json(self, row: Row, column: str) -> Any:
+        """Returns what a JSON column holds."""
+        return row.once(column, lambda: parse_json(row.cells[column]))
+
+    def metadata(self, row: Row) -> dict[str, Any]:
+        """Returns the metadata of a row.
+
+        Raises:
+            MalformedEnvelope: If they are no mapping.
+        """
+        metadata: dict[str, Any] = self.json(row, "metadata")
+        if not isinstance(metadata, dict):
+            raise MalformedEnvelope("the metadata is no mapping")
+        return metadata
+
     def open(self, row: Row, codec: RowCodec) -> OpenedCheckpoint:
         """Verifies a row and opens all that it holds."""
         parts = self.parts(row, codec)
@@ -93,12 +108,12 @@ class Checkpoints(Table):
                 raise HiddenMetadata(f"the metadata {names}, which LangGraph reads in the database, are sealed: run reencrypt")
         return opened
 
-    def mended(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
+    def mended(self, row: Row, codec: RowCodec) -> tuple[Any, ...] | None:
         """Returns the new values of a row whose metadata are sealed although LangGraph reads them; None if they are not."""
-        stored = parse_metadata(row.cells["metadata"])
+        stored = self.metadata(row)
         if codec.form != SAVER or not hides_metadata(stored):
             return None
-        new = self.recode(row, codec, metadata_keys)
+        new = self.recode(row, codec)
         return new if parse_json(new[-1]).keys() != stored.keys() else None
 
     def _rules(self, codec: RowCodec) -> Rules:
@@ -111,11 +126,11 @@ class Checkpoints(Table):
             admits_plaintext=codec.admission.plaintext,
         )
 
-    def require_writes(self, opened: OpenedCheckpoint, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> None:
+    def require_writes(self, opened: OpenedCheckpoint, row: Row, codec: RowCodec) -> None:
         """Refuses to give a checkpoint a manifest while it has pending writes that are not ours: nobody would read them."""
         if opened.manifest is not None or not row.cells["has_unbound_writes"]:
             return
-        if not codec.dry_run or self._writes().are_pending(self._place(opened, row), codec, metadata_keys):
+        if not codec.dry_run or self._writes().are_pending(self._place(opened, row), codec):
             raise Blocked("pending writes of the checkpoint are not sealed, and could not be")
 
     def require_accepted(self, opened: OpenedCheckpoint, row: Row, codec: RowCodec) -> None:
@@ -144,9 +159,7 @@ class Checkpoints(Table):
 
     # --- as EncryptedSaver writes it
 
-    def sealed(
-        self, opened: OpenedCheckpoint, codec: RowCodec, metadata_keys: MetadataKeys
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def sealed(self, opened: OpenedCheckpoint, codec: RowCodec) -> tuple[dict[str, Any], dict[str, Any]]:
         """Returns the document with its values sealed (bytes in `Inert` for a snapshot, None for None), and the metadata."""
         parts = opened.parts
         context = codec.context_beside(parts.whole, parts.place.thread_id)
@@ -158,15 +171,10 @@ class Checkpoints(Table):
             data = codec.seal(value, channel(parts.place, name, parts.version(name))(value.is_delta), context)
             values[name] = Inert(DELTA_SNAPSHOT, pack(data)) if value.is_delta else data
         document = {**parts.document, "channel_values": values}
-        return document, self._sealed_metadata(opened, document, codec, metadata_keys, context)
+        return document, self._sealed_metadata(opened, document, codec, context)
 
     def _sealed_metadata(
-        self,
-        opened: OpenedCheckpoint,
-        document: Mapping[str, Any],
-        codec: RowCodec,
-        metadata_keys: MetadataKeys,
-        context: EncryptionContext,
+        self, opened: OpenedCheckpoint, document: Mapping[str, Any], codec: RowCodec, context: EncryptionContext
     ) -> dict[str, Any]:
         parts, old = opened.parts, opened.manifest
         given = {name: value for name, value in parts.metadata.items() if name != KEY}
@@ -177,8 +185,8 @@ class Checkpoints(Table):
         else:
             private = before or {}
             tokens = given.keys() & private.keys()  # what is both is a token of a value that is private
-            searchable = sorted({*tokens, *metadata_keys.searchable})
-            writer = Writer(MetadataKeys(metadata_keys.readable, searchable), partial(_token, codec, under), _packed)
+            searchable = sorted({*tokens, *codec.metadata_keys.searchable})
+            writer = Writer(MetadataKeys(codec.metadata_keys.readable, searchable), partial(_token, codec, under), _packed)
             metadata = {**private, **{name: value for name, value in given.items() if name not in tokens}}
             parent_id = parts.parent_id if old is None else old.parent_id
             readable, packed = readable_and_manifest(parent_id, _listed(opened), document, metadata, writer)

@@ -7,17 +7,20 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ..rows.manifest import KEY, LANGGRAPH_KEYS
-from ..rows.stored import PLAINTEXT, UNDECODABLE, Form, find_part
+from ..rows.parts import find_manifest
+from ..rows.stored import PLAINTEXT, UNDECODABLE, Form
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from .report import Seen
+from .table import Row
 
 _PLAIN = Form(PLAINTEXT)
 
 
-def in_metadata(column: str, metadata: object, readable_keys: Collection[str] | None) -> Iterator[Seen]:
+def in_metadata(row: Row, column: str, metadata: object, readable_keys: Collection[str] | None) -> Iterator[Seen]:
     """Says what is in the metadata of a checkpoint: its manifest, and keys that are readable and need not be.
 
     Args:
+        row: Theirs.
         column: Its table and column.
         metadata: As JSON gave it.
         readable_keys: Keys that may be readable, besides those that LangGraph needs; None where nobody asks about keys.
@@ -25,11 +28,10 @@ def in_metadata(column: str, metadata: object, readable_keys: Collection[str] | 
     if not isinstance(metadata, Mapping):
         yield Seen(column, "metadata", Form(UNDECODABLE), 0, metadata)
         return
-    manifest = metadata.get(KEY)
-    found = find_part(manifest)
-    has_manifest = isinstance(manifest, str) and (found.sealed is not None or found.error is not None)
-    if has_manifest:
-        yield Seen(column, "manifest", found.form, len(found.data), manifest)
+    found = find_manifest(metadata, row.part)
+    has_manifest = found is not None
+    if found is not None:
+        yield Seen(column, "manifest", found.form, len(found.data), metadata[KEY])
     if readable_keys is None:
         return
     for name, value in metadata.items():
@@ -40,10 +42,11 @@ def in_metadata(column: str, metadata: object, readable_keys: Collection[str] | 
         yield Seen(column, f"metadata key {name}", _PLAIN, len(json.dumps(value)), value)
 
 
-def in_document(column: str, document: Mapping[str, Any], what: str) -> Iterator[Seen]:
+def in_document(row: Row, column: str, document: Mapping[str, Any], what: str) -> Iterator[Seen]:
     """Says how the values in a checkpoint are stored.
 
     Args:
+        row: Its row.
         column: Its table and column.
         document: The checkpoint.
         what: What its channel values are called.
@@ -56,5 +59,5 @@ def in_document(column: str, document: Mapping[str, Any], what: str) -> Iterator
     for name, parts in ((what, values.values()), ("pending send", sends)):
         for value in parts:
             if value is not None:
-                found = find_part(value)
+                found = row.part(value)
                 yield Seen(column, name, found.form, len(value) if isinstance(value, str) else len(found.data), value)

@@ -15,6 +15,7 @@ from ..core.sealer import Sealer
 from ..errors import ConfigurationError, WrongContext
 from ..rows.parts import Opened
 from ..rows.stored import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, Stored
+from ..rows.write import MetadataKeys
 from ..wrapping.admission import Admission
 from ..wrapping.inert import Inert, pack, unpack
 from ..wrapping.stored_item import RESERVED
@@ -100,6 +101,7 @@ class Target(NamedTuple):
         compression: ``"zstd"``, ``"none"``, or None to leave it as it is.
         context: The encryption context of values that have none yet, by thread; those that have one keep it.
         fields: Fields of items that the database looks at, besides those that it does already.
+        metadata_keys: The metadata keys that `EncryptedSaver` is told of.
     """
 
     form: str = SAVER
@@ -107,6 +109,7 @@ class Target(NamedTuple):
     compression: str | None = None
     context: ContextOf = None
     fields: ItemFields = ItemFields()
+    metadata_keys: MetadataKeys = MetadataKeys()
 
 
 class RowCodec:
@@ -141,7 +144,7 @@ class RowCodec:
             get_cipher(target.cipher)
         if target.compression != NO_COMPRESSION:
             check_compression(target.compression)
-        self.form, self.cipher, self.compression, self._context, self.fields = target
+        self.form, self.cipher, self.compression, self._context, self.fields, self.metadata_keys = target
         self.dry_run = dry_run
         provider = as_key_provider(keys)
         self.keys: KeyProvider = provider if isinstance(provider, Keyring) else AskedKeys(provider)

@@ -20,7 +20,6 @@ from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
 from ..rows.parts import Opened
 from ..rows.stored import PLAINTEXT, Form, Stored, find_part
-from ..rows.write import MetadataKeys
 from ..wrapping.inert import unpack
 from ..wrapping.json_form import json_form
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
@@ -118,7 +117,7 @@ class StoreItems(Table):
         """Returns the size of the value as `recode` would write it."""
         return len(self.encoded(self._stored(row)))
 
-    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec) -> tuple[Any, ...]:
         """Returns the value, sealed anew with what is stored beside it, or in plaintext if that is asked for."""
         item = self.open(row, codec)
         form = item.opened.form

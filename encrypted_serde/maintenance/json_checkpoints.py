@@ -10,9 +10,8 @@ from typing import Any
 from ..core.binding import Place
 from ..core.format import sealed_text
 from ..rows.manifest import KEY
-from ..rows.parts import Opened, Parts, check_document
-from ..rows.stored import NONE, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Stored, find_part
-from ..rows.write import MetadataKeys
+from ..rows.parts import Opened, Parts, check_document, find_manifest
+from ..rows.stored import NONE, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Stored
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import TASKS
 from .blobs import Blobs, references
@@ -20,7 +19,7 @@ from .checkpoints import CHECKPOINT, MAYBE_TEXT, WHOLE, Checkpoints, OpenedCheck
 from .classify import in_document, in_metadata
 from .codec import INLINED, METADATA, READABLE_PART, SAVER, RowCodec, as_msgpack, unpack_exactly
 from .database import Database
-from .json_columns import as_json, parse_json, parse_metadata
+from .json_columns import as_json, parse_json
 from .report import Seen, Unconvertible
 from .table import OPEN, VERIFY, Column, Row
 
@@ -56,28 +55,31 @@ class JsonCheckpoints(Checkpoints):
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the values are stored."""
         cells = self.checked(row)
-        inside = [*in_metadata(METADATA, parse_json(cells["metadata"]), readable_keys)]
+        inside = [*in_metadata(row, METADATA, self.json(row, "metadata"), readable_keys)]
         if not inside or inside[0].what != "manifest":
             yield Seen(CHECKPOINT, READABLE_PART, Form(UNVOUCHED), 0)
-        document = parse_json(cells["checkpoint"])
+        document = self.json(row, "checkpoint")
         if not isinstance(document, dict):
             yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), row.size, document)
         elif isinstance(values := document.get("channel_values") or {}, dict):
             types = parse_json(cells["types"])
             inlined = {name: value for name, value in values.items() if not (value is True and name in types)}
-            yield from in_document(CHECKPOINT, {**document, "channel_values": inlined}, INLINED)
+            yield from in_document(row, CHECKPOINT, {**document, "channel_values": inlined}, INLINED)
         else:
-            yield from in_document(CHECKPOINT, document, INLINED)
+            yield from in_document(row, CHECKPOINT, document, INLINED)
         yield from inside
 
     def parts(self, row: Row, codec: RowCodec) -> Parts:
         """Takes a row apart."""
         cells = self.checked(row)
-        document = parse_json(cells["checkpoint"])
+        document = self.json(row, "checkpoint")
         if isinstance(document, dict) and (self.database.is_shallow or not document.get("channel_values")):
-            document["channel_values"] = {}  # savers read anything empty as no values, and shallow ones never look
+            document = {
+                **document,
+                "channel_values": {},
+            }  # savers read anything empty as no values, and shallow ones never look
         document = check_document(document)
-        metadata = parse_metadata(cells["metadata"])
+        metadata = self.metadata(row)
         types = parse_json(cells["types"])
         if codec.form == SAVER and KEY not in metadata and is_before_sends_moved(document):
             document = self._without_sends(document, types, row, codec)
@@ -87,8 +89,9 @@ class JsonCheckpoints(Checkpoints):
             cells["parent_checkpoint_id"],
             document,
             metadata,
-            {name: find_part(value) for name, value in document["channel_values"].items() if name not in types},
+            {name: row.part(value) for name, value in document["channel_values"].items() if name not in types},
             {name: _apart(type_tag) for name, type_tag in types.items()},
+            find_manifest(metadata, row.part),
         )
 
     def _without_sends(self, document: dict[str, Any], types: Mapping[str, str], row: Row, codec: RowCodec) -> dict[str, Any]:
@@ -103,16 +106,16 @@ class JsonCheckpoints(Checkpoints):
 
     def weight(self, row: Row) -> int:
         """Returns the size of channel values and metadata."""
-        values = parse_json(row.cells["checkpoint"]).get("channel_values") or {}
-        return len(as_json({"channel_values": values})) + len(as_json(parse_json(row.cells["metadata"])))
+        values = self.json(row, "checkpoint").get("channel_values") or {}
+        return len(as_json({"channel_values": values})) + len(as_json(self.json(row, "metadata")))
 
-    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec) -> tuple[Any, ...]:
         """Returns channel values and metadata, as JSON, in the form that is asked for."""
         opened = self.open(row, codec)
         parts = opened.parts
         if codec.form == SAVER:
-            self.require_writes(opened, row, codec, metadata_keys)
-            document, metadata = self.sealed(opened, codec, metadata_keys)
+            self.require_writes(opened, row, codec)
+            document, metadata = self.sealed(opened, codec)
             sealed = {name: data and sealed_text(data) for name, data in document["channel_values"].items()}
         else:
             self.require_accepted(opened, row, codec)
@@ -121,7 +124,7 @@ class JsonCheckpoints(Checkpoints):
         # Savers never return a value of the document that one in a row of its own replaces: it is not written again.
         values: dict[str, Any] = {name: True for name in parts.apart if parts.document["channel_values"].get(name) is True}
         changed = {"channel_values": {**values, **sealed}}
-        if codec.form == SAVER and parts.document.get("v") != parse_json(row.cells["checkpoint"]).get("v"):
+        if codec.form == SAVER and parts.document.get("v") != self.json(row, "checkpoint").get("v"):
             if not self.database.takes_parts:
                 raise Unconvertible("a checkpoint with pending sends cannot be moved in here: run its thread once")
             changed = {**changed, "v": parts.document["v"], "channel_versions": parts.document["channel_versions"]}

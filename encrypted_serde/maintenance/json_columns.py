@@ -21,18 +21,6 @@ def parse_json(cell: str | bytes | None) -> Any:
         raise MalformedEnvelope("a column that should hold JSON does not") from None
 
 
-def parse_metadata(cell: str | bytes | None) -> dict[str, Any]:
-    """Reads the metadata of a checkpoint.
-
-    Raises:
-        MalformedEnvelope: If they are no mapping.
-    """
-    metadata = parse_json(cell)
-    if not isinstance(metadata, dict):
-        raise MalformedEnvelope("the metadata is no mapping")
-    return metadata
-
-
 def as_json(value: Any) -> str:
     """Writes a JSON column.
 

@@ -8,16 +8,15 @@ from typing import Any
 from ..core.binding import Place
 from ..errors import MalformedEnvelope
 from ..rows.manifest import KEY
-from ..rows.parts import Opened, Parts, channel, check_document
-from ..rows.stored import PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, find_part, find_typed
-from ..rows.write import MetadataKeys
+from ..rows.parts import Opened, Parts, channel, check_document, find_manifest
+from ..rows.stored import PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Stored, find_typed
 from ..wrapping.inert import Inert, pack
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .checkpoints import CHECKPOINT, JSON_CELL, MAYBE_TEXT, WHOLE, Checkpoints, is_before_sends_moved, without_sends
 from .classify import in_document, in_metadata
 from .codec import METADATA, SAVER, RowCodec, as_msgpack, unpack_exactly
 from .database import Database
-from .json_columns import as_json, parse_json, parse_metadata
+from .json_columns import as_json
 from .report import Seen, Unconvertible
 from .table import OPEN, VERIFY, Column, Row
 
@@ -43,54 +42,51 @@ class PackedCheckpoints(Checkpoints):
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the values are stored."""
         cells = self.checked(row)
-        packed = cells["checkpoint"] or b""
-        found = find_typed(cells["type"], packed, len(packed))
+        packed, found = cells["checkpoint"] or b"", _stored(row)
         try:
-            metadata = parse_json(cells["metadata"])
+            metadata = self.json(row, "metadata")
         except MalformedEnvelope:
             metadata = None
-        inside = [*in_metadata(METADATA, metadata, readable_keys)]
+        inside = [*in_metadata(row, METADATA, metadata, readable_keys)]
         if found.form.kind != PLAINTEXT or found.type_tag != "msgpack":
             yield Seen(CHECKPOINT, WHOLE, found.form, len(packed), packed)
         else:
             if not inside or inside[0].what != "manifest":
                 yield Seen(CHECKPOINT, WHOLE, Form(UNVOUCHED), len(packed), packed)
             try:
-                document = check_document(unpack_exactly(packed))
+                document = check_document(_document(row, packed))
             except (MalformedEnvelope, Unconvertible):
                 yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), len(packed), packed)
             else:
-                yield from in_document(CHECKPOINT, document, "channel value")
+                yield from in_document(row, CHECKPOINT, document, "channel value")
         yield from inside
 
     def parts(self, row: Row, codec: RowCodec) -> Parts:
         """Takes a row apart."""
         cells = self.checked(row)
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
-        packed = cells["checkpoint"] or b""
-        found = find_typed(cells["type"], packed, len(packed))
-        metadata = parse_metadata(cells["metadata"])
+        found, metadata = _stored(row), self.metadata(row)
+        manifest = find_manifest(metadata, row.part)
         if cells["type"] in ("bytes", "null"):  # which savers read without asking anybody
             raise MalformedEnvelope("the row holds no checkpoint")
         if found.form.kind == PLAINTEXT and found.type_tag == "msgpack":  # its values are judged one by one
-            whole, packed = Form(PLAINTEXT), found.data
+            whole, document = Form(PLAINTEXT), check_document(_document(row, found.data))
         else:
-            opened = codec.open(found, channel(place, "", None), is_proven=find_part(metadata.get(KEY)).is_bound)
-            whole, packed = found.form, as_msgpack(opened.inner_type, opened.data)
-        document = check_document(unpack_exactly(packed))
+            opened = codec.open(found, channel(place, "", None), is_proven=manifest is not None and manifest.is_bound)
+            whole, document = found.form, check_document(unpack_exactly(as_msgpack(opened.inner_type, opened.data)))
         if codec.form == SAVER and KEY not in metadata and is_before_sends_moved(document):
             document = without_sends(document, [*(document.get("pending_sends") or ())])
-        values = {name: find_part(value) for name, value in document["channel_values"].items()}
+        values = {name: row.part(value) for name, value in document["channel_values"].items()}
         parent_id = cells["parent_checkpoint_id"]
-        return Parts(place, cells["checkpoint_id"], parent_id, document, metadata, values, {}, whole)
+        return Parts(place, cells["checkpoint_id"], parent_id, document, metadata, values, {}, manifest, whole)
 
-    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec) -> tuple[Any, ...]:
         """Returns type, checkpoint and metadata in the form that is asked for."""
         opened = self.open(row, codec)
         parts = opened.parts
         if codec.form == SAVER:
-            self.require_writes(opened, row, codec, metadata_keys)
-            document, metadata = self.sealed(opened, codec, metadata_keys)
+            self.require_writes(opened, row, codec)
+            document, metadata = self.sealed(opened, codec)
             return "msgpack", pack(document), as_json(metadata).encode()
         self.require_accepted(opened, row, codec)
         result = {**parts.document, "channel_values": {name: _part(value) for name, value in opened.values.items()}}
@@ -99,6 +95,16 @@ class PackedCheckpoints(Checkpoints):
         typed = codec.unbound(Opened("msgpack", pack(result), form), codec.context_of(parts.place.thread_id))
         unchanged = row.cells["metadata"]
         return (*typed, unchanged if opened.manifest is None else as_json(self.plain_metadata(opened)).encode())
+
+
+def _stored(row: Row) -> Stored:
+    packed = row.cells["checkpoint"] or b""
+    found: Stored = row.once("stored", lambda: find_typed(row.cells["type"], packed, len(packed)))
+    return found
+
+
+def _document(row: Row, packed: bytes) -> Any:
+    return row.once("document", lambda: unpack_exactly(packed))
 
 
 def _part(opened: Opened) -> Any:

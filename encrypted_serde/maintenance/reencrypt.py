@@ -134,7 +134,8 @@ def reencrypt(
         raise ConfigurationError("re-encryption takes whole threads: neither a sample nor a date")
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
     fields = ItemFields.of(readable_fields, searchable_fields)
-    codec = RowCodec(keys, switches, Target(target, cipher, compression, context, fields), dry_run=dry_run)
+    metadata_keys = MetadataKeys(readable_metadata, searchable_metadata)
+    codec = RowCodec(keys, switches, Target(target, cipher, compression, context, fields, metadata_keys), dry_run=dry_run)
     report = Reencryption("reencrypt", dry_run=dry_run)
     report.options = {
         "target": target,
@@ -152,7 +153,7 @@ def reencrypt(
     if target != PLAINTEXT and codec.only_key is not None:
         report.current_keys = (codec.only_key.id.hex(),)
     with opened_for(report, database, selection, write=not dry_run) as opened:
-        run = _Run(opened, codec, report, selection, MetadataKeys(readable_metadata, searchable_metadata))
+        run = _Run(opened, codec, report, selection)
         run.to_the_end(rate, progress)
     report.admitted = dict(+codec.admission.admitted)
     report.compared = ["what was rewritten opened in its place", "how every value is stored in the end, by types and headers"]
@@ -161,14 +162,11 @@ def reencrypt(
 
 
 class _Run:
-    def __init__(
-        self, database: Database, codec: RowCodec, report: Reencryption, selection: Selection, metadata_keys: MetadataKeys
-    ) -> None:
+    def __init__(self, database: Database, codec: RowCodec, report: Reencryption, selection: Selection) -> None:
         self._database = database
         self._codec = codec
         self._report = report
         self._selection = selection
-        self._metadata_keys = metadata_keys
         self._bytes = 0
         self._blocked = 0
 
@@ -248,11 +246,11 @@ class _Run:
 
     def _recoded(self, table: Table, row: Row) -> tuple[Any, ...] | None:
         """Returns the new columns of a row; None if it may stay as it is."""
-        found = [*table.look(row, self._metadata_keys.readable)]
+        found = [*table.look(row, self._codec.metadata_keys.readable)]
         is_done = all(self._codec.is_done(seen) for seen in found)
         if is_done and not any(self._codec.may_shrink(seen) for seen in found):
-            return table.mended(row, self._codec, self._metadata_keys)
-        new = table.recode(row, self._codec, self._metadata_keys)
+            return table.mended(row, self._codec)
+        new = table.recode(row, self._codec)
         return None if is_done and sum(len(column or b"") for column in new) >= table.weight(row) else new
 
     def _count_what_is_left(self) -> None:
@@ -260,7 +258,7 @@ class _Run:
         scanned = Report("scan", tally=Tally())
         report.left = 0
         how = Scanning(visit=self._count_left)
-        scan_opened(self._database, scanned, self._selection, self._metadata_keys.readable, how)
+        scan_opened(self._database, scanned, self._selection, self._codec.metadata_keys.readable, how)
         report.tally, report.rows, report.bytes = scanned.tally, scanned.rows, scanned.bytes
 
     def _count_left(self, table: Table, row: Row, found: list[Seen]) -> None:

@@ -12,12 +12,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..errors import MalformedEnvelope
-from ..rows.stored import Stored, find_typed
+from ..rows.stored import Stored, find_part, find_typed
 from .report import DatabaseFailed, Failure, Seen
 from .selection import THREAD, Selection
 
 if TYPE_CHECKING:
-    from ..rows.write import MetadataKeys
     from .codec import RowCodec
     from .database import Database
 
@@ -56,20 +55,31 @@ class Row:
         cells: What stood in it, by column. Anything may: `Table.checked` says whether it is what should.
         place: By which it comes after the rows before it.
         size: Bytes of its values.
-        stored: Its value, once it was parsed.
     """
 
-    __slots__ = ("cells", "place", "size", "stored")
+    __slots__ = ("_made", "_parts", "cells", "place", "size")
 
     def __init__(self, cells: dict[str, Any], place: tuple[Any, ...], size: int) -> None:
         self.cells, self.place, self.size = cells, place, size
-        self.stored: Stored | None = None
+        self._made: dict[str, Any] = {}
+        self._parts: dict[int, tuple[object, Stored]] = {}  # by identity, of values that are kept here
+
+    def once(self, column: str, make: Callable[[], Any]) -> Any:
+        """Returns what is made of a column, which is made once."""
+        if column not in self._made:
+            self._made[column] = make()
+        return self._made[column]
 
     def value(self, column: str) -> Stored:
         """Returns the value that is stored in a column beside its type. It is parsed once."""
-        if self.stored is None:
-            self.stored = find_typed(self.cells["type"], self.cells[column] or b"", self.size)
-        return self.stored
+        found: Stored = self.once(column, lambda: find_typed(self.cells["type"], self.cells[column] or b"", self.size))
+        return found
+
+    def part(self, value: object) -> Stored:
+        """Returns how a part of what was made of a column is stored. It is parsed once."""
+        if id(value) not in self._parts:
+            self._parts[id(value)] = value, find_part(value)
+        return self._parts[id(value)][1]
 
 
 class Table(ABC):
@@ -132,14 +142,14 @@ class Table(ABC):
         """Returns the size of what `recode` gives anew."""
         return row.size
 
-    def mended(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
+    def mended(self, row: Row, codec: RowCodec) -> tuple[Any, ...] | None:
         """Returns what a row that is sealed as it should be needs changed nevertheless; None if it may stay."""
         return None
 
-    def converts(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> bool:
+    def converts(self, row: Row, codec: RowCodec) -> bool:
         """Says whether a row can be written in the form that is asked for. Nothing of it is counted as admitted."""
         counts = codec.admission.counts()
-        new = fenced(self, row, lambda: self.recode(row, codec, metadata_keys))
+        new = fenced(self, row, lambda: self.recode(row, codec))
         codec.admission.count_back(counts)
         return not isinstance(new, Failure)
 
@@ -161,7 +171,7 @@ class Table(ABC):
         """
 
     @abstractmethod
-    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec) -> tuple[Any, ...]:
         """Returns the new values of `changed`. Their size together compares with `weight`.
 
         Raises:

@@ -17,7 +17,6 @@ from ..rows.manifest import KEY
 from ..rows.parts import Opened, bound_to
 from ..rows.stored import NONE, PLAINTEXT, Form
 from ..rows.verify import open_write
-from ..rows.write import MetadataKeys
 from ..wrapping.upstream import NULL_TASK, TASKS
 from .codec import SAVER, Blocked, RowCodec
 from .database import Database
@@ -114,7 +113,7 @@ class Writes(Table):
         rows.sort(key=lambda row: (row.cells["task_path"], row.cells["task_id"], row.cells["idx"]))
         return [self.open(row, codec) for row in rows]
 
-    def recode(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...]:
+    def recode(self, row: Row, codec: RowCodec) -> tuple[Any, ...]:
         """Returns type and value in the form that is asked for."""
         opened, cells = self.open(row, codec), row.cells
         context = codec.context_of(cells["thread_id"])
@@ -127,7 +126,7 @@ class Writes(Table):
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
         return "bytes", codec.seal(opened, binding.write(place, cells["channel"], claims), context)
 
-    def mended(self, row: Row, codec: RowCodec, metadata_keys: MetadataKeys) -> tuple[Any, ...] | None:
+    def mended(self, row: Row, codec: RowCodec) -> tuple[Any, ...] | None:
         """Refuses a write that is not sealed beside a manifest, where nothing would be changed about it."""
         if codec.form != SAVER and row.cells["has_manifest"] and not codec.dry_run:
             self.open(row, codec)
@@ -151,16 +150,15 @@ class Writes(Table):
         if claims.size and row.cells["task_id"] != NULL_TASK and sum(self._ordinary_of(row).values()) < claims.size:
             raise Unconvertible("writes of its task are missing, so that it counts as absent; delete it")
 
-    def are_pending(self, place: tuple[Any, ...], codec: RowCodec, metadata_keys: MetadataKeys) -> bool:
+    def are_pending(self, place: tuple[Any, ...], codec: RowCodec) -> bool:
         """Says whether a checkpoint has writes that are not bound; in a dry run, that would not be bound either.
 
         Args:
             place: Thread, namespace and checkpoint id.
             codec: Has the keys.
-            metadata_keys: As for `recode`.
         """
         unbound = self.of(place, f"AND {self.unbound('t')}")
-        return any(not (codec.dry_run and self.converts(row, codec, metadata_keys)) for row in unbound)
+        return any(not (codec.dry_run and self.converts(row, codec)) for row in unbound)
 
     def _with_batch(self, claims: WriteClaims, row: Row) -> WriteClaims:
         """Adds the batch of a write from before `EncryptedSaver`: the ordinary writes that its task has now.

@@ -39,7 +39,7 @@ class Listed(NamedTuple):
 
     values: list[str]
     nones: list[str]
-    seen: Mapping[tuple[str | bytes, ...], bool] = MappingProxyType({})
+    seen: Mapping[tuple[Any, ...], bool] = MappingProxyType({})
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Listed:
@@ -52,7 +52,7 @@ class Remembered:
     """The values in rows of their own that this process has seen listed. Threads may share it."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str | bytes, ...], bool] = OrderedDict()
+        self._seen: OrderedDict[tuple[Any, ...], bool] = OrderedDict()
 
     def knows(self, place: Place, checkpoint_id: str) -> bool:
         """Says whether all that a checkpoint lists is remembered."""
@@ -71,7 +71,7 @@ class Remembered:
                 Of the others those are listed that an earlier checkpoint lists under the same version.
         """
         where = place.encoded
-        seen: dict[tuple[str | bytes, ...], bool] = {(where, checkpoint_id): True}
+        seen: dict[tuple[Any, ...], bool] = {(where, checkpoint_id): True}
         listed = Listed([], [], seen)
         for name, version in versions.items():
             key = where, name, version if type(version) is str else version_text(version)

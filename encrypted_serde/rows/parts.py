@@ -10,7 +10,8 @@ from ..core.binding import Binding, Place
 from ..core.claims import NO_CLAIMS, Claims
 from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope
-from .stored import NONE, PLAINTEXT, Form, Stored
+from .manifest import KEY
+from .stored import NONE, PLAINTEXT, Form, Stored, find_part
 
 _SEALED_NONE = "null"
 _TEXT = {str}
@@ -27,6 +28,7 @@ class Parts(NamedTuple):
         metadata: The metadata, manifest included.
         values: Channel values that the row holds.
         apart: Channel values in rows of their own, found by the versions of the checkpoint.
+        manifest: The manifest as it is stored, from `find_manifest`; None if there is none.
         whole: How the whole checkpoint is stored, where that is one sealed value; its parts are plaintext then.
         known_nones: Channels whose value is None, where somebody who took the row apart knows them.
     """
@@ -38,6 +40,7 @@ class Parts(NamedTuple):
     metadata: Mapping[str, Any]
     values: Mapping[str, Stored]
     apart: Mapping[str, Stored]
+    manifest: Stored | None
     whole: Form = Form(PLAINTEXT)
     known_nones: Collection[str] | None = None
 
@@ -93,6 +96,15 @@ class Opened(NamedTuple):
     def is_none(self) -> bool:
         """Whether it is None."""
         return self.inner_type == "null" and not self.is_delta
+
+
+def find_manifest(metadata: Mapping[str, Any], find: Callable[[object], Stored] = find_part) -> Stored | None:
+    """Finds the manifest among the metadata of a row; None if nothing there looks like one."""
+    stored = metadata.get(KEY)
+    if type(stored) is Stored:  # found already
+        return stored
+    found = find(stored) if isinstance(stored, str) else None
+    return None if found is None or (found.sealed is None and found.error is None) else found
 
 
 def is_none(found: Stored) -> bool:

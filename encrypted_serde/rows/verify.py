@@ -16,7 +16,7 @@ from ..core.opaque import opaque
 from ..errors import PlaintextRefused, WrongLocation
 from .manifest import KEY, Found, Manifest
 from .parts import Opened, Parts, bound_to, channel
-from .stored import NONE, PLAINTEXT, Form, Stored, find_part
+from .stored import NONE, PLAINTEXT, Form, Stored
 
 
 class Reader(Protocol):
@@ -96,9 +96,7 @@ def verify_row(parts: Parts, reader: Reader, rules: Rules) -> Verified:
         WrongLocation: If something readable was changed, or a channel is missing or one too many.
         EncryptedSerdeError: If the manifest does not open.
     """
-    sealed = parts.metadata.get(KEY)
-    found = find_part(sealed) if isinstance(sealed, str) else None
-    if found is None or (found.sealed is None and found.error is None):
+    if (found := parts.manifest) is None:
         return _without_manifest(parts, rules)
     where = bound_to(binding.manifest, parts.place, parts.checkpoint_id)
     manifest = Manifest.unpack(reader.open(found, lambda _: where, is_proven=True).data)

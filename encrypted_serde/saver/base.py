@@ -73,7 +73,8 @@ class WiredSaver(BaseCheckpointSaver[Any]):
         if identity.get("checkpoint_ns", "") is None:
             identity["checkpoint_ns"] = ""
         place = Place.of(identity["thread_id"], identity.get("checkpoint_ns"))
-        return {"configurable": identity}, At(place, identity.get("checkpoint_id") or None, self._context_of(config))
+        context = None if self._context is None else self._context_of(config)
+        return {"configurable": identity}, At(place, identity.get("checkpoint_id") or None, context)
 
     def _listed(
         self, config: RunnableConfig | None, wanted: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None

@@ -10,9 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 
 from ..core.context import EncryptionContext
-from ..core.format import find_sealed
 from ..core.opaque import opaque
-from ..rows.manifest import KEY
 from ..rows.writes import Task
 from ..wrapping.steps import Steps, Work
 from .base import WiredSaver
@@ -74,8 +72,7 @@ def _store(writer: WiredSaver, copied: _Copy) -> Steps[None]:
 
 
 def _open(saver: WiredSaver, target_thread_id: str, expected: EncryptionContext | None, found: CheckpointTuple) -> _Copy:
-    opened = saver._opener.checkpoint(found, expected)
-    sealed = find_sealed((found.metadata or {}).get(KEY))
+    opened, tasks, context = saver._opener.with_tasks(found, expected)
     place = {"thread_id": target_thread_id, "checkpoint_ns": found.config["configurable"].get("checkpoint_ns", "")}
     parent = {"checkpoint_id": found.parent_config["configurable"]["checkpoint_id"]} if found.parent_config else {}
     checkpoint = opened.checkpoint
@@ -85,6 +82,6 @@ def _open(saver: WiredSaver, target_thread_id: str, expected: EncryptionContext 
         checkpoint=checkpoint,
         metadata=opened.metadata,
         versions={name: v for name, v in checkpoint["channel_versions"].items() if name in checkpoint["channel_values"]},
-        tasks=saver._opener.tasks(found, expected),
-        context=expected if sealed is None else sealed.head.context,
+        tasks=tasks,
+        context=context,
     )

@@ -104,8 +104,10 @@ class Lister:
 
     def _opened(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
         semantics = self._wiring.traits.filters
-        if _passes_over_others(asked) and self._opener.is_of_others(found, asked.context):
-            return None
+        if _passes_over_others(asked):
+            found = self._opener.with_manifest_found(found)
+            if self._opener.is_of_others(found, asked.context):
+                return None
         self._opener.check_identity(asked.config, found, is_listed=True)
         if query.rest:
             matching = self._opener.matching(found, asked.context, lambda given: semantics.matches(given, query.rest))

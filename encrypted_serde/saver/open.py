@@ -17,10 +17,11 @@ from ..audit import tell_refused
 from ..core import binding
 from ..core.binding import Binding, Place, WriteClaims
 from ..core.context import EncryptionContext, current, may_read
-from ..core.format import find_sealed
+from ..core.opaque import opaque
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..rows.manifest import KEY
-from ..rows.parts import Parts, bound_to, channel, check_document, is_none
+from ..rows.parts import Parts, bound_to, channel, check_document, find_manifest, is_none
+from ..rows.stored import Stored
 from ..rows.verify import Rules, Verified, open_value, open_write, verify_row
 from ..rows.writes import Task, Write, in_order, require_whole, whole_batches
 from ..wrapping.gate import Foreign
@@ -52,6 +53,23 @@ class _Head(NamedTuple):
     def is_proven(self) -> bool:
         """Whether the row carries proof that we sealed it."""
         return self.row is not None and self.row.is_proven
+
+
+class Copied(NamedTuple):
+    """A row, opened to be copied.
+
+    Attributes:
+        opened: The checkpoint.
+        tasks: Its pending writes, by task.
+        context: What it is sealed under; what was expected of a row from before the wrapper.
+    """
+
+    opened: CheckpointTuple
+    tasks: list[Task]
+    context: EncryptionContext | None
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class RowOpener:
@@ -102,12 +120,17 @@ class RowOpener:
     def is_of_others(self, found: CheckpointTuple, context: EncryptionContext | None) -> bool:
         """Says whether a row names a context that the caller may not read, before anything of it is authenticated."""
         expected = current.get() if context is None else context
-        stored = found.metadata.get(KEY) if isinstance(found.metadata, Mapping) else None
-        try:
-            sealed = find_sealed(stored) if isinstance(stored, str) else None
-        except EncryptedSerdeError:  # opening it says what is wrong with it
+        manifest = find_manifest(found.metadata) if isinstance(found.metadata, Mapping) else None
+        if manifest is None or manifest.sealed is None:  # opening it says what is wrong with it
             return False
-        return sealed is not None and not may_read(sealed.head.context, expected, self._sealer.accepted_contexts)
+        return not may_read(manifest.sealed.head.context, expected, self._sealer.accepted_contexts)
+
+    def with_manifest_found(self, found: CheckpointTuple) -> CheckpointTuple:
+        """Returns a row whose manifest is parsed, for somebody who looks at it before it is opened."""
+        manifest = find_manifest(found.metadata) if type(found.metadata) is dict else None
+        if manifest is None:
+            return found
+        return found._replace(metadata=cast("CheckpointMetadata", {**found.metadata, KEY: manifest}))
 
     # --- a checkpoint
 
@@ -127,32 +150,35 @@ class RowOpener:
         return self._naming(self._at(found, context), self._checkpoint, found)
 
     def _checkpoint(self, at: At, reader: Reader, found: CheckpointTuple) -> CheckpointTuple:
-        return self._opened(found, at, self._head(found, at, reader), reader)
+        return self._opened(found, at, self._head(found, at, reader), reader)[0]
 
-    def _opened(self, found: CheckpointTuple, at: At, head: _Head, reader: Reader) -> CheckpointTuple:
+    def _opened(self, found: CheckpointTuple, at: At, head: _Head, reader: Reader) -> tuple[CheckpointTuple, Sequence[Write]]:
         values = {} if head.row is None else self._values(head.row, reader)
         writes = self._pending_writes(found.pending_writes, at, reader, is_proven=head.is_proven)
         # From here on objects are built.
         checkpoint = self._whole(found, at) if head.row is None else self._document(head.row, values, reader)
-        return CheckpointTuple(
+        opened = CheckpointTuple(
             found.config,
             cast("Checkpoint", checkpoint),
             cast("CheckpointMetadata", head.metadata()),
             found.parent_config,
             None if writes is None else [(write.task_id, write.channel, write.value()) for write in writes],
         )
+        return opened, writes or ()
 
-    def tasks(self, found: CheckpointTuple, context: EncryptionContext | None) -> list[Task]:
-        """Verifies and opens the pending writes of a row, by task."""
-        return self._naming(self._at(found, context), self._tasks, found)
+    def with_tasks(self, found: CheckpointTuple, context: EncryptionContext | None) -> Copied:
+        """Verifies and opens a checkpoint as `checkpoint` does, with its pending writes by task and the context it has."""
+        return self._naming(self._at(found, context), self._with_tasks, found)
 
-    def _tasks(self, at: At, reader: Reader, found: CheckpointTuple) -> list[Task]:
+    def _with_tasks(self, at: At, reader: Reader, found: CheckpointTuple) -> Copied:
+        head = self._head(found, at, reader)
+        opened, writes = self._opened(found, at, head, reader)
         tasks: dict[tuple[str, str], Task] = {}
-        for write in self._pending_writes(found.pending_writes, at, reader, is_proven=False) or ():
+        for write, (task_id, name, value) in zip(writes, opened.pending_writes or (), strict=True):
             path = (write.claims.task_path if write.claims else None) or ""
-            task = tasks.setdefault((write.task_id, path), Task(write.task_id, path, []))
-            task.writes.append((write.channel, write.value()))
-        return [*tasks.values()]
+            tasks.setdefault((task_id, path), Task(task_id, path, [])).writes.append((name, value))
+        stored = None if head.row is None else head.row.form.context
+        return Copied(opened, [*tasks.values()], at.context if stored is None else stored)
 
     def matching(
         self, found: CheckpointTuple, context: EncryptionContext | None, matches: Callable[[Mapping[str, Any]], bool]
@@ -164,7 +190,7 @@ class RowOpener:
         self, at: At, reader: Reader, found: CheckpointTuple, matches: Callable[[Mapping[str, Any]], bool]
     ) -> CheckpointTuple | None:
         head = self._head(found, at, reader)
-        return self._opened(found, at, head, reader) if matches(head.metadata()) else None
+        return self._opened(found, at, head, reader)[0] if matches(head.metadata()) else None
 
     def listed(self, found: CheckpointTuple, context: EncryptionContext | None) -> None:
         """Verifies a row's own fields, and remembers what is listed for it."""
@@ -173,7 +199,7 @@ class RowOpener:
     def _head(self, found: CheckpointTuple, at: At, reader: Reader) -> _Head:
         metadata = _mapping(found.metadata)
         if type(found.checkpoint) is Foreign:
-            is_proven = isinstance(metadata.get(KEY), str)
+            is_proven = isinstance(metadata.get(KEY), (str, Stored))
             found.checkpoint.admit(at.context, is_proven=True) if is_proven else found.checkpoint.open(at.context)
             if found.checkpoint.get("id") != at.checkpoint_id:
                 raise WrongLocation("the checkpoint in this row is another one than the row says, or is not admitted")
@@ -197,7 +223,10 @@ class RowOpener:
             if value is None or (type(value) is Foreign and is_none(stored(value))):
                 nones.append(name)
         parent_id = found.parent_config["configurable"]["checkpoint_id"] if found.parent_config else None
-        return Parts(at.place, at.checkpoint_id or "", parent_id, document, metadata, values, apart, known_nones=nones)
+        manifest = find_manifest(metadata)
+        return Parts(
+            at.place, at.checkpoint_id or "", parent_id, document, metadata, values, apart, manifest, known_nones=nones
+        )
 
     def _is_in_row(self, value: Any) -> bool:
         """Says whether a value is stored in the row of its checkpoint, and not in one of its own that may be older."""

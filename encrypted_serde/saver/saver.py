@@ -250,7 +250,7 @@ class EncryptedSaver(WiredSaver):
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
-        asked, at, sealed, batch = self._seal_writes(config, writes, task_id, task_path)
+        asked, at, sealed, batch = self._seal_writes(config, writes, task_id, task_path, now=True)
         if self._anchoring is None:
             self._wiring.gated.put_writes(asked, sealed, task_id, task_path)
         else:
@@ -299,11 +299,12 @@ class EncryptedSaver(WiredSaver):
         return sealed, cast("CheckpointMetadata", sealed_metadata), listed
 
     def _seal_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str, *, now: bool = False
     ) -> tuple[RunnableConfig, At, list[tuple[str, Any]], str]:
         asked, at = self._asked(config)
-        at = At(at.place, config["configurable"]["checkpoint_id"], at.context)
-        return asked, at, *self._rows.writes(at, writes, task_id, task_path)
+        if at.checkpoint_id is None:
+            at = At(at.place, config["configurable"]["checkpoint_id"], at.context)
+        return asked, at, *self._rows.writes(at, writes, task_id, task_path, now=now)
 
     # --- reading
 

@@ -38,6 +38,7 @@ class RowSealer:
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
+        self._serde = wiring.serde
         self._keys = MetadataKeys(wiring.readable_keys, wiring.searchable_keys)
         self._asks_serde = wiring.traits.asks_serde
         self._inlines = wiring.traits.inlines_scalars
@@ -117,12 +118,12 @@ class RowSealer:
         return Listed(apart.values + beside.values, apart.nones + beside.nones, apart.seen)
 
     def writes(
-        self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+        self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str, *, now: bool
     ) -> tuple[list[tuple[str, Any]], str]:
         """Seals the writes of one task, and gives the id that is sealed into all of them.
 
         The ordinary ones form a batch, of which a reader takes all or none. Special ones (errors, interrupts, resume values)
-        replace each other one by one in the database, and stand alone.
+        replace each other one by one in the database, and stand alone. `now` seals what could wait until the saver asks for it.
         """
         batch = self._wiring.sealer.batch(len(writes), context=at.context)
         ordinary: dict[str, int] = {}
@@ -131,13 +132,14 @@ class RowSealer:
                 ordinary[channel] = ordinary.get(channel, 0) + 1
         task = task_claims(task_id, cast("str", at.checkpoint_id), task_path, batch.id)
         maker = WriteMaker(at.place, task, sum(ordinary.values()))
-        sealed = []
+        seal = self._seal if now or not self._asks_serde else partial(Deferred, self._seal)
+        sealed: list[tuple[str, Any]] = []
         for position, (channel, value) in enumerate(writes):
             if (special := WRITES_IDX_MAP.get(channel)) is None:
-                arguments: tuple[Any, ...] = batch, channel, value, maker.ordinary, channel, position, ordinary[channel]
+                handed = seal(batch, channel, value, maker.ordinary, channel, position, ordinary[channel])
             else:
-                arguments = batch, channel, value, maker.special, channel, special
-            sealed.append((channel, Deferred(self._seal, *arguments) if self._asks_serde else self._seal(*arguments)))
+                handed = seal(batch, channel, value, maker.special, channel, special)
+            sealed.append((channel, handed))
         return sealed, batch.id
 
     def _stays_inline(self, value: Any, *, is_new: bool) -> bool:
@@ -155,7 +157,7 @@ class RowSealer:
         return not (is_new and isinstance(value, str) and len(value) >= LARGE)
 
     def _seal(self, batch: BatchSealing, channel: str, value: Any, make: Callable[..., Binding], *where: Any) -> bytes:
-        inner_type, plaintext = self._dumps(self._wiring.serde, value, "the value of channel", channel)
+        inner_type, plaintext = self._dumps(self._serde, value, "the value of channel", channel)
         return batch.seal(inner_type, plaintext, make(*where))
 
     def _metadata(
@@ -169,9 +171,9 @@ class RowSealer:
 
     def _dumps_private(self, private: dict[str, Any]) -> tuple[str, bytes]:
         if private:
-            return dumps_as_json_would(self._wiring.serde, private, "the metadata")
+            return dumps_as_json_would(self._serde, private, "the metadata")
         if self._nothing is None:  # as almost always
-            self._nothing = dumps(self._wiring.serde, private, "the metadata")
+            self._nothing = dumps(self._serde, private, "the metadata")
         return self._nothing
 
     def _token(self, context: EncryptionContext, name: str, value: Any) -> str:

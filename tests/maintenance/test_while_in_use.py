@@ -16,7 +16,6 @@ from encrypted_serde.maintenance.codec import RowCodec, Switches
 from encrypted_serde.maintenance.opening import open_database
 from encrypted_serde.maintenance.selection import Selection
 from encrypted_serde.maintenance.table import OPEN, Paging
-from encrypted_serde.rows.write import MetadataKeys
 from tests.maintenance.forms import (
     BOTH,
     EVERYTHING,
@@ -73,7 +72,7 @@ def test_a_row_that_changed_after_it_was_read_is_not_written(tmp_path: Path) -> 
         for table in database.tables:
             for is_changed in (True, False):
                 with database.page(Paging(table, Selection(), OPEN, size=10_000)) as rows:
-                    changes = [(row, table.recode(row, codec, MetadataKeys())) for row in rows]
+                    changes = [(row, table.recode(row, codec)) for row in rows]
                     if is_changed:
                         _touch(place, table.name)
                     with database.savepoint():

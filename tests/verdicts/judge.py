@@ -18,12 +18,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from encrypted_serde import EncryptedSerializer
 from tests.verdicts import readers
 from tests.verdicts.readers import Failed, Readings, Verdict, key_of
 from tests.verdicts.rows import Place, Rows, place_of
 from tests.verdicts.stores import Store
 
-DECRYPT = "reencrypt to plaintext"
+ROTATE = "reencrypt"
+LEAVING = ("plaintext", "serde")
 BLOCKED = ("Blocked", "Unconvertible")
 """What re-encryption says of a row that belongs to one that it refuses, or that a plain saver would take otherwise."""
 
@@ -33,7 +35,7 @@ CUT = "Incomplete"
 """What `verify` says where a parent is missing from the middle of a thread."""
 
 
-def judge(store: Store, edited: Rows, *, ways: tuple[str, ...] = ("copy", "scan", "rotate", "decrypt")) -> Iterator[str]:
+def judge(store: Store, edited: Rows, *, ways: tuple[str, ...] = ("copy", "scan", "rotate", "plaintext")) -> Iterator[str]:
     """Reads the edited rows in every way, and says where two readers differ.
 
     Args:
@@ -57,8 +59,10 @@ def judge(store: Store, edited: Rows, *, ways: tuple[str, ...] = ("copy", "scan"
     if "rotate" in ways:
         yield from _rotate(store, edited, seen, failed)
         store.store(edited)
-    if "decrypt" in ways:
-        yield from _decrypt(store, edited, seen, failed)
+    for target in LEAVING:
+        if target in ways:
+            yield from _left(store, edited, seen, failed, target)
+            store.store(edited)
 
 
 def _saver(edited: Rows, seen: Readings, failed: Failed) -> Iterator[str]:
@@ -121,9 +125,10 @@ def _belonging(edited: Rows, place: Place) -> Iterator[Any]:
     row = edited.at(place)
     yield key_of("checkpoints", row)
     yield from (key_of("writes", write) for write in edited.writes if place_of(write) == place)
-    versions = row["document"].get("channel_versions") if isinstance(row["document"], dict) else None
+    found = row["document"].get("channel_versions") if isinstance(row["document"], dict) else None
+    versions = found if isinstance(found, dict) else {}
     for value in edited.values or ():
-        is_named = isinstance(versions, dict) and versions.get(value["channel"]) == value["version"]
+        is_named = value["channel"] in versions and versions[value["channel"]] == value["version"]
         if is_named and (value["thread_id"], value["checkpoint_ns"]) == place[:2]:
             yield key_of("values", value)
 
@@ -138,7 +143,7 @@ def _is_cut(edited: Rows, place: Place) -> bool:
 
 def _rotate(store: Store, edited: Rows, seen: Readings, failed: Failed) -> Iterator[str]:
     done = readers.rotated(store)
-    yield from _untouched("reencrypt", store, edited, failed, done)
+    yield from _untouched(ROTATE, store, edited, failed, done)
     after = readers.one_by_one(store.saver(rotated=True), edited)
     for place, before in seen.one.items():
         reported = any(key in done.rows for key in _belonging(edited, place))
@@ -146,15 +151,15 @@ def _rotate(store: Store, edited: Rows, seen: Readings, failed: Failed) -> Itera
             yield f"{place} before reencrypt: {_says(before)}, afterwards {_says(after[place])}"
 
 
-def _decrypt(store: Store, edited: Rows, seen: Readings, failed: Failed) -> Iterator[str]:
-    done = readers.decrypted(store)
-    yield from _untouched(DECRYPT, store, edited, failed, done)
-    after = readers.one_by_one(store.home.inner(), edited)
+def _left(store: Store, edited: Rows, seen: Readings, failed: Failed, target: str) -> Iterator[str]:
+    done = readers.left(store, target)
+    yield from _untouched(f"reencrypt to {target}", store, edited, failed, done)
+    after = readers.one_by_one(store.home.inner(EncryptedSerializer(store.key) if target == "serde" else None), edited)
     for place, before in seen.one.items():
         if not before.refused and not any(key in done.rows for key in _belonging(edited, place)):
             found = after[place]
             if found.found != before.found:
-                yield f"{place} before {DECRYPT}: {before.found!r:.300}, afterwards {found!r:.300}"
+                yield f"{place} before reencrypt to {target}: {before.found!r:.300}, afterwards {found!r:.300}"
 
 
 def _untouched(command: str, store: Store, edited: Rows, failed: Failed, done: Failed) -> Iterator[str]:
@@ -167,8 +172,8 @@ def _untouched(command: str, store: Store, edited: Rows, failed: Failed, done: F
     reported = {key for row in sealed if key_of("checkpoints", row) in done.rows for key in _belonging(edited, place_of(row))}
     for key, (error, reason) in failed.rows.items():
         said = done.rows.get(key, ("",))[0]
-        is_same = said == error or (command == DECRYPT and said in BLOCKED)
-        is_left = command == DECRYPT and (key in reported or (error == "PlaintextRefused" and key not in covered))
+        is_same = said == error or (command != ROTATE and said in BLOCKED)
+        is_left = command != ROTATE and (key in reported or (error == "PlaintextRefused" and key not in covered))
         if error != CUT and not is_same and not is_left:
             yield f"{command} of {key}: {done.rows.get(key, 'accepted')}, verify {error}: {reason}"
     before, after = _by_key(edited), _by_key(store.load())

@@ -185,6 +185,6 @@ def rotated(store: Store) -> Failed:
     return _failed(store, reencrypt(store.address, keys, **OPTIONS))  # type: ignore[arg-type]
 
 
-def decrypted(store: Store) -> Failed:
-    """Goes back to plaintext."""
-    return _failed(store, reencrypt(store.address, store.key, **OPTIONS, target="plaintext"))  # type: ignore[arg-type]
+def left(store: Store, target: str) -> Failed:
+    """Goes back to plaintext, or to a saver with a serializer alone."""
+    return _failed(store, reencrypt(store.address, store.key, **OPTIONS, target=target))  # type: ignore[arg-type]
