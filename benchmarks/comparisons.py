@@ -382,6 +382,8 @@ STORES = [
     Comparison("stores", "Postgres: put 40 kB", stores.EXTERNAL, stores.AS_CREATED, stores.external_samples),
     _memory("Postgres", "search 100 000 of 0.3 kB", stores.SEARCH, 1.10),
     _memory("Postgres", "search 100 000 of 2 kB", stores.SEARCH_LARGE, 1.15),
+    _memory("Postgres", "search 20 000 of 2 kB, toast_tuple_target 8160", stores.SEARCH_IN_ITS_ROW, 1.15),
+    _memory("Postgres", "search 20 000 of 2 kB, zstd", stores.SEARCH_ZSTD, 1.15),
     _memory("Postgres", "list 1000 namespaces, pseudonyms", stores.LIST, 3.0),
     _memory("Sqlite", "list 1000 namespaces, pseudonyms", stores.LIST, 3.0),
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from langgraph.store.base import BaseStore, PutOp
 
-from encrypted_serde import EncryptedStore, Key
+from encrypted_serde import EncryptedStore, Key, Sealer
 from tests.store.places import any_store
 
 from .pairs import Effort, Sample, call_sample
@@ -39,6 +39,7 @@ class Work:
         options: For `EncryptedStore`.
         words: How long its items are.
         sql: Said to both databases before the items are written.
+        compression: For the `Sealer` of `EncryptedStore`.
     """
 
     call: Callable[[BaseStore], Any]
@@ -47,6 +48,11 @@ class Work:
     options: dict[str, Any] = field(default_factory=dict)
     words: int = 270
     sql: str = ""
+    compression: str | None = None
+
+    def wrap(self, store: BaseStore) -> EncryptedStore:
+        """Wraps a store."""
+        return EncryptedStore(store, Sealer(_KEY, compression=self.compression), **self.options)
 
     def fill(self, store: BaseStore) -> None:
         """Puts the items."""
@@ -72,8 +78,10 @@ SEARCH = Work(
     words=35,
 )
 SEARCH_LARGE = replace(SEARCH, words=270)
+SEARCH_ZSTD = replace(SEARCH_LARGE, items=20_000, compression="zstd")
 IN_ITS_ROW = "ALTER TABLE store SET (toast_tuple_target = 8160)"
 PUT_IN_ITS_ROW, GET_IN_ITS_ROW = replace(PUT, sql=IN_ITS_ROW), replace(GET, sql=IN_ITS_ROW)
+SEARCH_IN_ITS_ROW = replace(SEARCH_LARGE, items=20_000, sql=IN_ITS_ROW)
 LIST = Work(lambda store: store.list_namespaces(limit=1000), 10_000, 1000, {"pseudonymous_names": True})
 
 
@@ -128,7 +136,7 @@ def store_samples(places: Places, effort: Effort, kind: str, work: Work) -> Iter
     """Gives the samples of our store and of the plain one, both filled alike."""
     with ExitStack() as stack:
         samples = []
-        for wrap in (lambda store: EncryptedStore(store, _KEY, **work.options), lambda store: store):
+        for wrap in (work.wrap, lambda store: store):
             inner = stack.enter_context(any_store(kind, stack.enter_context(places.place(kind))))
             store = wrap(inner)
             if work.sql:

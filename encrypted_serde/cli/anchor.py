@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 50
 
-_Anchor = Annotated[str, typer.Option("--anchor", metavar="ANCHOR", help="A SQLite file, or postgresql://...")]
+_Anchor = Annotated[str, typer.Option(metavar="ANCHOR", help="A SQLite file, or postgresql://...")]
 _Table = Annotated[str, typer.Option(metavar="NAME", help="The anchor's table, in Postgres.")]
 
 
@@ -103,9 +103,7 @@ def accept(
     *,
     anchor: _Anchor,
     table: _Table = "anchor_entries",
-    thread: Annotated[
-        list[str] | None, typer.Option("--thread", metavar="ID", help="Only this thread, or token. May be repeated.")
-    ] = None,
+    thread: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this thread, or token. May be repeated.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     keys: Keys,
 ) -> None:

@@ -19,13 +19,11 @@ def prove_erased(
     ],
     *,
     key_id: Annotated[
-        list[str] | None, typer.Option("--key-id", metavar="HEX", help="Id of a destroyed key, 64 hex digits. May be repeated.")
+        list[str] | None, typer.Option(metavar="HEX", help="Id of a destroyed key, 64 hex digits. May be repeated.")
     ] = None,
     erasure: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--erasure", metavar="FILE", help="The record of an erasure, as JSON: erase(...).as_dict(). May be repeated."
-        ),
+        typer.Option(metavar="FILE", help="The record of an erasure, as JSON: erase(...).as_dict(). May be repeated."),
     ] = None,
     keys: KeysAt = None,
     readable_metadata: ReadableMetadata = None,

@@ -18,7 +18,7 @@ def expire(
     database: Database,
     *,
     older_than: Annotated[
-        str | None, typer.Option("--older-than", metavar="TIME", help="What is older goes: 30d, 12h, 2026-01-31, ...")
+        str | None, typer.Option(metavar="TIME", help="What is older goes: 30d, 12h, 2026-01-31, ...")
     ] = None,
     erased: Annotated[
         bool, typer.Option("--erased", help="In place of a time: rows under keys that were destroyed go. Needs --keys.")

@@ -31,25 +31,18 @@ Database = Annotated[
     ),
 ]
 AnchorAt = Annotated[
-    str | None,
-    typer.Option("--anchor", metavar="ANCHOR", help="The anchor of the database: a file, or the URL of a Postgres database."),
+    str | None, typer.Option(metavar="ANCHOR", help="The anchor of the database: a file, or the URL of a Postgres database.")
 ]
 Contexts = Annotated[
-    list[str] | None,
-    typer.Option("--context", metavar="NAME=VALUE", help="The encryption context, a pair at a time. May be repeated."),
+    list[str] | None, typer.Option(metavar="NAME=VALUE", help="The encryption context, a pair at a time. May be repeated.")
 ]
 DatabaseName = Annotated[
     str | None,
-    typer.Option(
-        "--database-name",
-        metavar="NAME",
-        help="What Key.for_database was given for this database. Default: ENCRYPTED_SERDE_DATABASE.",
-    ),
+    typer.Option(metavar="NAME", help="What Key.for_database was given for this database. Default: ENCRYPTED_SERDE_DATABASE."),
 ]
 KeysAt = Annotated[
     str | None,
     typer.Option(
-        "--keys",
         metavar="MODULE:NAME",
         help="The key provider of the application, such as tenant_keys:keys, imported from the current directory. Default: "
         "the keys of the environment.",
@@ -59,8 +52,7 @@ Plaintext = Annotated[
     bool, typer.Option("--allow-plaintext", help="Take values that were never encrypted for what they seem, but never pickle.")
 ]
 ReadableMetadata = Annotated[
-    list[str] | None,
-    typer.Option("--readable-metadata", metavar="KEY", help="A metadata key that is readable on purpose. May be repeated."),
+    list[str] | None, typer.Option(metavar="KEY", help="A metadata key that is readable on purpose. May be repeated.")
 ]
 Unbound = Annotated[
     bool, typer.Option("--allow-unbound", help="Take values of serde=EncryptedSerializer for where they stand.")
@@ -92,9 +84,7 @@ class Keys(NamedTuple):
 class Rows(NamedTuple):
     """Which rows are meant."""
 
-    thread: Annotated[list[str] | None, typer.Option("--thread", metavar="ID", help="Only this thread. May be repeated.")] = (
-        None
-    )
+    thread: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this thread. May be repeated.")] = None
     partition: Annotated[
         str | None,
         typer.Option(
@@ -126,7 +116,6 @@ class Allowed(NamedTuple):
     legacy_key_file: Annotated[
         list[Path] | None,
         typer.Option(
-            "--legacy-key-file",
             metavar="FILE",
             help="Take values of langgraph's own serializer, under the raw AES key in this file. May be repeated.",
         ),
@@ -142,8 +131,7 @@ class Ending(NamedTuple):
     """What becomes of the report, and whether finding nothing is fine."""
 
     report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="FILE", callback=writable, help="Write the report to a file, as evidence (JSON)."),
+        Path | None, typer.Option(metavar="FILE", callback=writable, help="Write the report to a file, as evidence (JSON).")
     ] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False
     allow_empty: Annotated[

@@ -19,7 +19,6 @@ def reencrypt(
     to: Annotated[
         str,
         typer.Option(
-            "--to",
             metavar="FORM",
             help="saver: as EncryptedSaver writes, bound to its place. serde: as serde=EncryptedSerializer does.",
         ),
@@ -34,7 +33,7 @@ def reencrypt(
     ] = None,
     context: Annotated[
         list[str] | None,
-        typer.Option("--context", metavar="NAME=VALUE", help="Encryption context of values that have none. May be repeated."),
+        typer.Option(metavar="NAME=VALUE", help="Encryption context of values that have none. May be repeated."),
     ] = None,
     readable_metadata: ReadableMetadata = None,
     searchable_metadata: Annotated[

@@ -30,14 +30,11 @@ def scan(
     rows: Rows,
     fail_on: Annotated[
         str | None,
-        typer.Option(
-            "--fail-on", metavar="KINDS", help=f"Exit with {EXIT_FOUND} if one is found: any, or some of {','.join(PROBLEMS)}."
-        ),
+        typer.Option(metavar="KINDS", help=f"Exit with {EXIT_FOUND} if one is found: any, or some of {','.join(PROBLEMS)}."),
     ] = None,
     current_key: Annotated[
         list[str] | None,
         typer.Option(
-            "--current-key",
             metavar="KEY_ID",
             help="Id of a key that is not old, 64 hex digits or the first 12. Default: of --keys or ENCRYPTED_SERDE_KEY.",
         ),

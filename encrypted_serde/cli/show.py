@@ -22,20 +22,18 @@ _Json = Annotated[bool, typer.Option("--json", help="Print everything as one JSO
 def show(
     database: Database,
     *,
-    thread: Annotated[str | None, typer.Option("--thread", metavar="ID", help="Show this thread.")] = None,
+    thread: Annotated[str | None, typer.Option(metavar="ID", help="Show this thread.")] = None,
     checkpoint: Annotated[
-        str | None, typer.Option("--checkpoint", metavar="ID", help="Show this checkpoint of it. Default: the newest.")
+        str | None, typer.Option(metavar="ID", help="Show this checkpoint of it. Default: the newest.")
     ] = None,
     history: Annotated[bool, typer.Option("--history", help="A line for each checkpoint, with forks drawn.")] = False,
     writes: Annotated[bool, typer.Option("--writes", help="Show all pending writes, not interrupts and errors alone.")] = False,
-    diff: Annotated[
-        tuple[str, str] | None, typer.Option("--diff", metavar="A B", help="What differs between two checkpoints.")
-    ] = None,
+    diff: Annotated[tuple[str, str] | None, typer.Option(metavar="A B", help="What differs between two checkpoints.")] = None,
     store: Annotated[
-        str | None, typer.Option("--store", metavar="NAMESPACE", help="Items of a store: users.42. Empty: its namespaces.")
+        str | None, typer.Option(metavar="NAMESPACE", help="Items of a store: users.42. Empty: its namespaces.")
     ] = None,
-    key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="One item of it.")] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="So many threads, or items, at most.")] = 50,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="One item of it.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="So many threads, or items, at most.")] = 50,
     looking: Looking,
     as_json: _Json = False,
 ) -> None:
@@ -83,8 +81,7 @@ def find(
     *,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for. - reads it from standard input.")],
     export: Annotated[
-        Path | None,
-        typer.Option("--export", metavar="FILE", callback=writable, help="Write the whole values to a new file, as JSON."),
+        Path | None, typer.Option(metavar="FILE", callback=writable, help="Write the whole values to a new file, as JSON.")
     ] = None,
     looking: Looking,
     as_json: _Json = False,

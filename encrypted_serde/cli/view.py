@@ -19,9 +19,9 @@ from .options import Database
 def view(
     database: Database,
     *,
-    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Default: a free one.")] = 0,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Default: a free one.")] = 0,
     host: Annotated[
-        str, typer.Option("--host", metavar="H", help="Address to listen at. Others than loopback show plaintext to a network.")
+        str, typer.Option(metavar="H", help="Address to listen at. Others than loopback show plaintext to a network.")
     ] = "127.0.0.1",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")] = False,
     looking: Looking,

@@ -50,7 +50,7 @@ class Database(ABC):
     def __init__(self, connection: Any, label: str) -> None:
         self.connection = connection
         self.label = label
-        columns = self.catalog()
+        columns = {cls.name: {name for (name,) in self.execute(self.columns_of, (cls.name,))} for cls in self.TABLES}
         present = {name: found for name, found in columns.items() if found}
         self.is_shallow = "checkpoint_id" not in present.get("checkpoints", {"checkpoint_id"})
         self.tables: list[Table] = []
@@ -61,10 +61,6 @@ class Database(ABC):
             raise DatabaseFailed(f"{label}: no database of a checkpointer or a store: {self.nothing_found()}")
 
     # --- what differs
-
-    @abstractmethod
-    def catalog(self) -> Mapping[str, set[str]]:
-        """Returns the columns of each table that may be one of ours."""
 
     def has(self, cls: type[Table], columns: Mapping[str, set[str]]) -> bool:
         """Says whether a table of this kind is there."""
@@ -98,6 +94,7 @@ class Database(ABC):
 
     # The SQL in which databases differ, as texts: in braces what it is about.
     mark: ClassVar[str] = "%s"
+    columns_of: ClassVar[str]  # the names of the columns of a table that is a parameter; none where there is no such table
     quote: ClassVar[str] = ""
     length: ClassVar[str] = "octet_length({column})"
     stored_length: ClassVar[str] = length

@@ -338,15 +338,14 @@ class _Run:
             by_namespace.setdefault(row.namespace, []).append(row.checkpoint_id)
             report.deleted_bytes += int(row.size)
         for namespace, ids in by_namespace.items():
-            where = f"{self._thread} AND t.checkpoint_ns = {mark} AND t.checkpoint_id IN ({', '.join([mark] * len(ids))})"
-            value = database.size(f"t.{database.quoted(self._writes.value)}")
-            [(number, size)] = database.execute(
-                f"SELECT count(*), coalesce(sum({value}), 0) FROM {self._writes.name} AS t WHERE {where}",  # noqa: S608
-                (thread, namespace, *ids),
-            )
+            marks = ", ".join([mark] * len(ids))
+            where = f"WHERE thread_id = {database.thread_mark} AND checkpoint_ns = {mark} AND checkpoint_id IN ({marks})"
+            total = f"coalesce(sum({database.size(database.quoted(self._writes.value))}), 0)"
+            parameters = (thread, namespace, *ids)
+            [(number, size)] = database.execute(f"SELECT count(*), {total} FROM {self._writes.name} {where}", parameters)  # noqa: S608
             report.deleted[self._writes.name] += int(number)
             report.deleted_bytes += int(size)
             if not report.dry_run:
-                database.execute(f"DELETE FROM {self._writes.name} WHERE {where.replace('t.', '')}", (thread, namespace, *ids))  # noqa: S608
+                database.execute(f"DELETE FROM {self._writes.name} {where}", parameters)  # noqa: S608
         if not report.dry_run:
             database.delete(self._checkpoints, [row.place for row in rows])

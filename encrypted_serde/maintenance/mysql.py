@@ -5,7 +5,7 @@ They look as in Postgres, but for primary keys, in which a hash replaces the nam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -37,6 +37,7 @@ class MysqlDatabase(Database):
     metadata_key = "JSON_CONTAINS_PATH({alias}.metadata, 'one', '$.{key}')"
     in_part = "MOD(CRC32({owner}), {parts}) = {number}"
     row_lock = "FOR UPDATE SKIP LOCKED"
+    columns_of = "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s"
     random = "RAND()"
     types = """(SELECT JSON_OBJECTAGG(b.channel, CASE WHEN {bound} THEN 'bound' ELSE b.type END)
         FROM JSON_TABLE(JSON_KEYS(t.checkpoint, '$.channel_versions'),
@@ -73,11 +74,6 @@ class MysqlDatabase(Database):
         """Its version."""
         version = str(self.execute("SELECT VERSION()")[0][0])
         return version if "MariaDB" in version else f"MySQL {version}"
-
-    def catalog(self) -> Mapping[str, set[str]]:
-        """Returns the columns of each table of the database that is connected to."""
-        query = "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s"
-        return {cls.name: {name for (name,) in self.execute(query, (cls.name,))} for cls in self.TABLES}
 
     def nothing_found(self) -> str:
         """Names the tables and the database."""

@@ -5,7 +5,7 @@ A checkpoint is JSON, with its scalars inlined, and every other channel value ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
@@ -47,6 +47,7 @@ class PostgresDatabase(Database):
     in_part = "mod(hashtext({owner})::bigint + 2147483648, {parts}) = {number}"
     json_as_text = "{column}::text"
     row_lock = "FOR UPDATE OF t SKIP LOCKED"
+    columns_of = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
     random = "random()"
     types = """(SELECT jsonb_object_agg(b.channel, CASE WHEN {bound} THEN 'bound' ELSE b.type END)::text FROM jsonb_each_text(
         CASE WHEN jsonb_typeof(t.checkpoint -> 'channel_versions') = 'object' THEN t.checkpoint -> 'channel_versions' END) AS v
@@ -83,11 +84,6 @@ class PostgresDatabase(Database):
     def server(self) -> str:
         """Its version."""
         return f"PostgreSQL {self.execute('SHOW server_version')[0][0]}"
-
-    def catalog(self) -> Mapping[str, set[str]]:
-        """Returns the columns of each table that the search path finds."""
-        query = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
-        return {cls.name: {name for (name,) in self.execute(query, (cls.name,))} for cls in self.TABLES}
 
     def nothing_found(self) -> str:
         """Names the tables and the search path."""

@@ -20,7 +20,7 @@ from .. import __version__
 from ..core.context import EncryptionContext
 from ..core.format import VERSION
 from ..errors import EncryptedSerdeError
-from ..rows.stored import LEGACY, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form
+from ..rows.stored import SEALED, UNVOUCHED, Form
 
 SCHEMA = "encrypted-serde/report/1"
 FAILURES_KEPT = 1000
@@ -164,21 +164,12 @@ class Tally:
         """
         current = (*current_keys,)
         known = {key_id: is_current(key_id, current) for key_id in {line.key_id for line in self._lines.values()}}
-        counts: dict[str, int | None] = dict.fromkeys(PROBLEMS, 0)
-        old = 0
+        counts: Counter[str] = Counter()
         for line in self._lines.values():
-            sealed = line.kind == SEALED
-            found = {
-                "plaintext": line.kind == PLAINTEXT,
-                "legacy": line.kind == LEGACY,
-                "unbound": (sealed and not line.bound) or line.kind == UNVOUCHED,
-                "undecodable": line.kind == UNDECODABLE,
-            }
-            for problem, is_one in found.items():
-                counts[problem] = (counts[problem] or 0) + line.values * is_one
-            old += line.values * (sealed and not known[line.key_id])
-        counts["old-key"] = old if current else None
-        return counts
+            is_sealed = line.kind == SEALED  # of others the kind is the name of the problem, if it is one
+            counts["unbound" if line.kind == UNVOUCHED or (is_sealed and not line.bound) else line.kind] += line.values
+            counts["old-key"] += line.values * (is_sealed and not known[line.key_id])
+        return {problem: counts[problem] if current or problem != "old-key" else None for problem in PROBLEMS}
 
 
 def is_current(key_id: str, current_keys: Sequence[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ class SqliteDatabase(Database):
     errors = sqlite3.Error
     mark = "?"
     page_key = ("rowid",)
+    columns_of = "SELECT name FROM pragma_table_info(?)"
     # Text that is no UTF-8 comes as bytes; what is no text was written by no saver.
     thread_mark = "CAST(? AS TEXT)"
     proper_thread = "typeof(t.thread_id) = 'text'"
@@ -72,10 +73,6 @@ class SqliteDatabase(Database):
     def server(self) -> str:
         """Its version."""
         return f"SQLite {sqlite3.sqlite_version}"
-
-    def catalog(self) -> Mapping[str, set[str]]:
-        """Returns the columns of each table."""
-        return {cls.name: {row[1] for row in self.execute(f"PRAGMA table_info({cls.name})")} for cls in self.TABLES}
 
     def nothing_found(self) -> str:
         """Names the tables."""

@@ -285,8 +285,8 @@ class RowOpener:
     def _pending_writes(
         self, found: Sequence[PendingWrite] | None, at: At, reader: Reader, *, is_proven: bool
     ) -> list[Write] | None:
-        if found is None:
-            return None
+        if not found:
+            return None if found is None else []
         if self._traits.mixes_writes:
             opened = [self._write(write, at._replace(checkpoint_id=None), reader, is_proven=is_proven) for write in found]
             of_this = [write for write in opened if not write.claims or write.claims.checkpoint_id == at.checkpoint_id]
@@ -363,7 +363,7 @@ class RowOpener:
 
 
 def _mapping(metadata: Any) -> Mapping[str, Any]:
-    if not isinstance(metadata, Mapping) and metadata is not None:
+    if not isinstance(metadata, (dict, Mapping)) and metadata is not None:
         raise MalformedEnvelope("the metadata is no mapping")
     return metadata or {}
 

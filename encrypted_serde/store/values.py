@@ -135,12 +135,19 @@ class PostgresValues(Json):
 
     def _text(self, value: Any) -> bytes:
         text = _ENCODER.encode(value)
-        if "\\u0000" in text or "\\ud" in text or text.count("[") + text.count("{") > MAX_DEPTH:
+        if _is_suspicious(text):
             _check(value, refuse_nul=True)
-        return text.encode("ascii")
+        return text.encode("utf-8")
 
     def _parsed(self, data: bytes) -> Any:
         return _DECODER.decode(data.decode("utf-8"))
+
+
+def _is_suspicious(text: str) -> bool:
+    """Says whether JSON may have what is refused in it: U+0000, half of a surrogate pair, or too many levels."""
+    if ("\\" in text and "\\u0000" in text) or not (text.isascii() or _SURROGATE.search(text) is None):
+        return True
+    return ("[" in text or text.find("{", 1) > 0) and text.count("[") + text.count("{") > MAX_DEPTH
 
 
 def _jsonb_float(text: str) -> int | float:
@@ -151,7 +158,7 @@ def _jsonb_float(text: str) -> int | float:
     return float(text) + 0.0
 
 
-_ENCODER = json.JSONEncoder(allow_nan=False)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _DECODER = json.JSONDecoder(parse_float=_jsonb_float)
 
 # --- what cannot be stored ----------------------------------------------------------------------------------------------
