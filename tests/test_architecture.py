@@ -137,6 +137,18 @@ def test_the_page_has_every_rule_that_is_looked_for() -> None:
     assert UNKNOWN.keys() == {each for _, _, cell in LAYERS for each in cell.split(", ") if each}
 
 
+LISTS = sorted(path for path in PACKAGE.rglob("__init__.py") if path.read_text().count("\n* `") > 2)
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.parent.name) for path in LISTS])
+def test_a_package_that_lists_its_modules_lists_them_all(path: Path) -> None:
+    listed = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\* .*", path.read_text(), re.MULTILINE))))
+    modules = {one.stem for one in path.parent.glob("*.py")} - {"__init__"}
+    assert modules - listed == set()
+    # What is named beside them is a layer, or a function that has a module of its own.
+    assert {name for name in listed - modules if name.islower()} <= {layer for layer, *_ in LAYERS}
+
+
 def test_no_module_is_imported_in_a_circle() -> None:
     # The package itself is left out: its names are loaded when they are asked for.
     graph = {name: imports(name, path, at_the_top=True) - {"encrypted_serde"} for name, path in MODULES.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from encrypted_serde import ConfigurationError, EncryptedSerdeError, Key, Plaint
 from encrypted_serde.audit import AuditedSealer, AuditEvent
 from encrypted_serde.core import binding, compression, randomness
 from encrypted_serde.core import sealer as sealer_module
+from encrypted_serde.core.binding import Place
 from encrypted_serde.core.ciphers import CIPHERS
 from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext, acting, what_differs
 from encrypted_serde.core.encoding import decode_pairs, lp, lps
@@ -38,7 +39,9 @@ from encrypted_serde.errors import (
     WrongContext,
     WrongLocation,
 )
-from encrypted_serde.rows.manifest import Found, Manifest, digest
+from encrypted_serde.rows.manifest import Manifest, digest
+from encrypted_serde.rows.parts import Parts
+from encrypted_serde.rows.verify import Rules
 from encrypted_serde.wrapping.admission import Admission
 
 KEY = Key.generate()
@@ -264,7 +267,7 @@ def of_blob(begins: bytes) -> None:
 
 def test_what_cannot_be_digested_was_changed() -> None:
     with pytest.raises(WrongLocation, match=r"^the readable part of the checkpoint or of its metadata was changed$"):
-        MANIFEST.verify(found(readable={"x": object()}))
+        MANIFEST.verify(*found(readable={"x": object()}))
 
 
 def test_the_names_that_differ_are_told_apart_and_values_only_where_that_is_asked_for() -> None:
@@ -287,9 +290,9 @@ CHECKPOINT = {"v": 4, "id": "c1", "channel_versions": {}}
 MANIFEST = Manifest("c1", "c0", ["a"], ["n"], ("null", b""), digest(CHECKPOINT, {}))
 
 
-def found(**changed: Any) -> Found:
+def found(*, checkpoint_id: str = "c1", parent_id: str = "c0", readable: Mapping[str, Any] = {}) -> tuple[Parts, Rules]:
     """Gives what a row looks like."""
-    return Found(**{"checkpoint_id": "c1", "parent_id": "c0", "checkpoint": CHECKPOINT, "readable": {}, **changed})
+    return Parts(Place.of("t", ""), checkpoint_id, parent_id, CHECKPOINT, readable, {}, {}, None), Rules()
 
 
 def without_a_reader() -> None:
@@ -320,17 +323,17 @@ SAYS: list[tuple[Callable[[], object], type[EncryptedSerdeError], str]] = [
     (lambda: decode_pairs(lp(b"\xff") + lp(b"1")), MalformedEnvelope, "a name or value is not UTF-8"),
     (lambda: Manifest.unpack(b"\x90"), MalformedEnvelope, "the manifest has an unknown form"),
     (
-        lambda: MANIFEST.verify(found(checkpoint_id="c2")),
+        lambda: MANIFEST.verify(*found(checkpoint_id="c2")),
         WrongLocation,
         "the checkpoint in this row is another one than the row says",
     ),
     (
-        lambda: MANIFEST.verify(found(readable={"source": "x"})),
+        lambda: MANIFEST.verify(*found(readable={"source": "x"})),
         WrongLocation,
         "the readable part of the checkpoint or of its metadata was changed",
     ),
     (
-        lambda: MANIFEST.verify(found(parent_id="c9")),
+        lambda: MANIFEST.verify(*found(parent_id="c9")),
         WrongLocation,
         "the checkpoint has another parent than it was written with",
     ),

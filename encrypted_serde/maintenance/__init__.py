@@ -1,12 +1,12 @@
 """Operating it: what is stored in a database and how, whether all of it opens, other keys and forms, retention.
 
-* `address`: what a user types for a database
+* `scan`, `verify`, `reencrypt`, `expire`, `erased`, `erasure`: what can be done; `completeness`: the comparison with an anchor
+* `address`, `opening`: what a user types for a database, and which backend opens it
+* `database`, and the backends `sqlite`, `postgres`, `mysql`: pages, locks, transactions, and the SQL in which they differ
+* `table`, and the tables, one class each: `writes`, `checkpoints` (`packed_checkpoints`, `json_checkpoints`), `blobs`, `items`
+* `codec`: one value, opened and written anew; `classify`: how a value is stored, without a key; `json_columns`: JSON, fenced
+* `selection`: which rows; `asked_keys`: the keys, asked once; `expired_values`, `vectors`: rows that go with others
 * `report`: counts, failures, verdict; the document that is kept as evidence
-* `recognise`: how a value is stored, without a key
-* `codec`: one value, opened and written anew
-* `writes`, `checkpoints`, `blobs`, `items`: the tables, one class each
-* `database`, and the backends `sqlite`, `postgres`, `mysql`: pages, locks, transactions
-* `scan`, `verify`, `reencrypt`, `expire`, `erasure`: the five things to do
 """
 
 from .erased import ErasedRows, expire_erased

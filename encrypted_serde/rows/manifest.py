@@ -20,13 +20,16 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ormsgpack
 
-from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
 from ..wrapping.upstream import DELTA_COUNTERS
+
+if TYPE_CHECKING:
+    from .parts import Parts
+    from .verify import Rules
 
 KEY = "es1"
 """The metadata key under which the manifest stands."""
@@ -50,46 +53,6 @@ _OPTION = (
     | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
-
-
-class Found(NamedTuple):
-    """A checkpoint as a row holds it, to be compared with its manifest.
-
-    Attributes:
-        checkpoint_id: Which checkpoint the row says it is.
-        parent_id: Its parent, as the row says.
-        checkpoint: The checkpoint. Its channel values are not looked at.
-        readable: The readable metadata, without the manifest.
-        prunes: Whether its saver may take the parent away by pruning, which it refuses for threads with delta channels.
-        has_no_parents: Whether its saver never keeps a parent.
-        added_keys: Checkpoint keys that its saver adds by itself. They are dropped.
-    """
-
-    checkpoint_id: str
-    parent_id: str | None
-    checkpoint: Mapping[str, Any]
-    readable: Mapping[str, Any]
-    prunes: bool = False
-    has_no_parents: bool = False
-    added_keys: frozenset[str] = frozenset()
-
-    def __repr__(self) -> str:
-        return opaque(self)
-
-
-class Verified(NamedTuple):
-    """The readable part of a row, in the form that was compared with the manifest.
-
-    Attributes:
-        checkpoint: Without channel values and pending sends.
-        readable: The readable metadata.
-    """
-
-    checkpoint: dict[str, Any]
-    readable: dict[str, Any]
-
-    def __repr__(self) -> str:
-        return opaque(self)
 
 
 class Manifest(NamedTuple):
@@ -131,37 +94,37 @@ class Manifest(NamedTuple):
             raise MalformedEnvelope("the manifest has an unknown form") from None
         return cls(checkpoint_id, parent_id, values, nones, (inner_type, private), stored)
 
-    def verify(self, found: Found) -> Verified:
+    def verify(self, parts: Parts, rules: Rules) -> tuple[dict[str, Any], dict[str, Any]]:
         """Compares all that is readable in a row with the manifest. `check_channels` does the rest.
 
         Returns:
-            The readable part in its normal form, which is what may be used from here on.
+            The checkpoint, without channel values and pending sends, and the readable metadata: in their normal form, which is
+            what may be used from here on.
 
         Raises:
             WrongLocation: If it is the manifest of another checkpoint, or something in the row was changed.
             MalformedEnvelope: If ``v`` or ``step`` is not the exact integer that it must be.
         """
-        if not found.checkpoint_id == found.checkpoint.get("id") == self.checkpoint_id:
+        checkpoint = _without(parts.document, (*_NOT_DIGESTED, *rules.added_keys))
+        metadata = _without(parts.metadata, (KEY,))
+        if not parts.checkpoint_id == checkpoint.get("id") == self.checkpoint_id:
             raise WrongLocation("the checkpoint in this row is another one than the row says")
-        checkpoint: Mapping[str, Any] = found.checkpoint
-        if found.added_keys:
-            checkpoint = _without(checkpoint, found.added_keys)
-        for owner, name in ((checkpoint, "v"), (found.readable, "step")):
+        for owner, name in ((checkpoint, "v"), (metadata, "step")):
             if name in owner and type(owner[name]) is not int:
                 raise MalformedEnvelope(f"{name!r} of the checkpoint is no integer")
         try:
-            normal = _normal_form(checkpoint, found.readable)
+            normal = _normal_form(checkpoint, metadata)
         except ConfigurationError:  # something that is no JSON, which we digest never
             raise WrongLocation("the readable part of the checkpoint or of its metadata was changed") from None
         if _hash(normal) != self.digest:
             raise WrongLocation("the readable part of the checkpoint or of its metadata was changed")
-        verified = Verified(*ormsgpack.unpackb(normal))
+        document, readable = ormsgpack.unpackb(normal)
         # prune(keep_latest) leaves the checkpoint it keeps without a parent, but refuses threads with delta channels.
-        may_be_gone = found.has_no_parents or (found.prunes and DELTA_COUNTERS not in verified.readable)
-        is_orphan = not found.parent_id and may_be_gone
-        if (found.parent_id or None) != (self.parent_id or None) and not is_orphan:  # an empty id is none
+        may_be_gone = rules.has_no_parents or (rules.prunes and DELTA_COUNTERS not in readable)
+        is_orphan = not parts.parent_id and may_be_gone
+        if (parts.parent_id or None) != (self.parent_id or None) and not is_orphan:  # an empty id is none
             raise WrongLocation("the checkpoint has another parent than it was written with")
-        return verified
+        return document, readable
 
     def check_channels(self, values: Collection[str], nones: Collection[str], is_by_version: Callable[[str], bool]) -> None:
         """Compares the channels of a row with those that the manifest lists.
@@ -179,6 +142,8 @@ class Manifest(NamedTuple):
         Raises:
             WrongLocation: If one is missing, or one is too many.
         """
+        if {*values} == {*self.values} and {*nones} == {*self.nones}:
+            return
         for channel in self.values:
             if channel not in values:
                 raise WrongLocation(f"the value of channel {channel!r} is missing")
@@ -199,15 +164,14 @@ def digest(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bytes:
     Raises:
         ConfigurationError: If something in it is no JSON.
     """
-    return _hash(_normal_form(checkpoint, readable))
+    return _hash(_normal_form(_without(checkpoint, _NOT_DIGESTED), readable))
 
 
 def _hash(normal: bytes) -> bytes:
     return hashlib.sha256(normal).digest()[:DIGEST_SIZE]
 
 
-def _normal_form(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bytes:
-    value = [_without(checkpoint, _NOT_DIGESTED), readable]
+def _normal_form(*value: Mapping[str, Any]) -> bytes:
     try:
         packed = ormsgpack.packb(value, option=_OPTION)
     except TypeError:

@@ -15,6 +15,7 @@ from .stored import NONE, PLAINTEXT, Form, Stored, find_part
 
 _SEALED_NONE = "null"
 _TEXT = {str}
+_MAPPING = (dict, Mapping)  # the first by itself is found without asking every class whether it is one
 
 
 class Parts(NamedTuple):
@@ -135,10 +136,10 @@ def check_document(document: Any) -> dict[str, Any]:
     Raises:
         MalformedEnvelope: If it is none.
     """
-    if not isinstance(document, Mapping):
+    if not isinstance(document, _MAPPING):
         raise MalformedEnvelope("the row holds no checkpoint")
     for part in (document.get("channel_values"), document.get("channel_versions")):
-        if not isinstance(part, Mapping) or not {*map(type, part)} <= _TEXT:
+        if not isinstance(part, _MAPPING) or not {*map(type, part)} <= _TEXT:
             raise MalformedEnvelope("the checkpoint has no channels")
     if not isinstance(document.get("pending_sends") or [], list):
         raise MalformedEnvelope("the checkpoint's pending sends are no list")

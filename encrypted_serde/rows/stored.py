@@ -117,7 +117,7 @@ def find_part(value: object) -> Stored:
     """Finds a value that is part of a checkpoint which was taken apart, or which JSON gave."""
     if value is None:
         return Stored(_NONE, "null", b"")
-    if isinstance(value, (bytes, str)) and (found := _recognised("bytes", value, _bytes_in(value))):
+    if isinstance(value, (bytes, str)) and (found := _recognised("bytes", value)):
         return found
     if isinstance(value, Inert):
         if value.code == DELTA_SNAPSHOT:
@@ -155,12 +155,7 @@ def _length(match: re.Match[bytes]) -> int:
     return int.from_bytes(next(group for group in match.groups() if group is not None), "big")
 
 
-def _bytes_in(value: bytes | str) -> int:
-    """Returns the size of sealed bytes, also where they stand as text."""
-    return len(value) if isinstance(value, bytes) else (len(value) - 4) * 3 // 4
-
-
-def _recognised(type_tag: str, value: bytes | str, size: int) -> Stored | None:
+def _recognised(type_tag: str, value: bytes | str, size: int = 0) -> Stored | None:
     try:
         sealed = find_sealed(value, size)
         return None if sealed is None else _sealed(type_tag, sealed)

@@ -14,7 +14,7 @@ from ..core import binding
 from ..core.binding import Binding
 from ..core.opaque import opaque
 from ..errors import PlaintextRefused, WrongLocation
-from .manifest import KEY, Found, Manifest
+from .manifest import Manifest
 from .parts import Opened, Parts, bound_to, channel
 from .stored import NONE, PLAINTEXT, Form, Stored
 
@@ -100,22 +100,12 @@ def verify_row(parts: Parts, reader: Reader, rules: Rules) -> Verified:
         return _without_manifest(parts, rules)
     where = bound_to(binding.manifest, parts.place, parts.checkpoint_id)
     manifest = Manifest.unpack(reader.open(found, lambda _: where, is_proven=True).data)
-    verified = manifest.verify(
-        Found(
-            checkpoint_id=parts.checkpoint_id,
-            parent_id=parts.parent_id,
-            checkpoint=parts.document,
-            readable={name: value for name, value in parts.metadata.items() if name != KEY},
-            prunes=rules.prunes,
-            has_no_parents=rules.has_no_parents,
-            added_keys=rules.added_keys,
-        )
-    )
+    document, readable = manifest.verify(parts, rules)
     values, nones = parts.names()
     manifest.check_channels(values, nones, lambda name: not rules.stores_all_values and parts.by_version(name))
     if parts.document.get("pending_sends") and not rules.gathers_sends:
         raise WrongLocation("a sealed checkpoint has no pending sends: these were put there")
-    return Verified(parts, manifest, found.form, verified.checkpoint, verified.readable)
+    return Verified(parts, manifest, found.form, document, readable)
 
 
 def _without_manifest(parts: Parts, rules: Rules) -> Verified:

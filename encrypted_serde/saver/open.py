@@ -197,7 +197,11 @@ class RowOpener:
         self._naming(self._at(found, context), lambda at, reader: self._head(found, at, reader))
 
     def _head(self, found: CheckpointTuple, at: At, reader: Reader) -> _Head:
-        metadata = _mapping(found.metadata)
+        metadata: Any = found.metadata
+        if metadata is None:
+            metadata = {}
+        elif not isinstance(metadata, (dict, Mapping)):
+            raise MalformedEnvelope("the metadata is no mapping")
         if type(found.checkpoint) is Foreign:
             is_proven = isinstance(metadata.get(KEY), (str, Stored))
             found.checkpoint.admit(at.context, is_proven=True) if is_proven else found.checkpoint.open(at.context)
@@ -285,8 +289,8 @@ class RowOpener:
     def _pending_writes(
         self, found: Sequence[PendingWrite] | None, at: At, reader: Reader, *, is_proven: bool
     ) -> list[Write] | None:
-        if found is None:
-            return None
+        if not found:
+            return None if found is None else []
         if self._traits.mixes_writes:
             opened = [self._write(write, at._replace(checkpoint_id=None), reader, is_proven=is_proven) for write in found]
             of_this = [write for write in opened if not write.claims or write.claims.checkpoint_id == at.checkpoint_id]
@@ -360,12 +364,6 @@ class RowOpener:
             error.row = row if at.checkpoint_id is None else {**row, "checkpoint": at.checkpoint_id}
             tell_refused(self._sealer, error)
             raise
-
-
-def _mapping(metadata: Any) -> Mapping[str, Any]:
-    if not isinstance(metadata, Mapping) and metadata is not None:
-        raise MalformedEnvelope("the metadata is no mapping")
-    return metadata or {}
 
 
 def _as_write(place: Place, _: bool) -> Binding:

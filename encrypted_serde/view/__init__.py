@@ -1,9 +1,10 @@
 """Reading what is sealed, for people and programs: `open_view`, and what it returns.
 
-* `source`: rows, verified and opened, from `maintenance`
-* `values`, `messages`: what a stored value holds, without the application's classes
-* `view`, `thread`, `model`: threads, checkpoints, items as typed data
-* `changes`, `execution`: what differs between two checkpoints, and what happens next
+* `source`, `stored`: rows, verified and opened, from `maintenance`; `anchoring`: what an anchor says of them
+* `values`, `messages`, `deltas`: what a stored value holds, without the application's classes
+* `view`, `thread`, `model`: threads, checkpoints, items as typed data; `document`: the same as JSON
+* `changes`, `execution`: what differs between two checkpoints, and what happens next; `finding`: where a text occurs
+* `lanes`, `text`, `printable`: how it is drawn and written
 * `looking`, `masking`: who looks and why, and what stays hidden from them
 """
 

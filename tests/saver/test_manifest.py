@@ -12,7 +12,10 @@ import ormsgpack
 import pytest
 
 from encrypted_serde import ConfigurationError, MalformedEnvelope, WrongLocation
-from encrypted_serde.rows.manifest import Found, Manifest, digest, split_metadata, survives_json
+from encrypted_serde.core.binding import Place
+from encrypted_serde.rows.manifest import Manifest, digest, split_metadata, survives_json
+from encrypted_serde.rows.parts import Parts
+from encrypted_serde.rows.verify import Rules
 
 CHECKPOINT = {
     "v": 4,
@@ -30,8 +33,9 @@ def _manifest(checkpoint=CHECKPOINT, readable=READABLE, **changed):
     return Manifest(**{**parts, "digest": digest(checkpoint, readable), **changed})
 
 
-def _found(**changed):
-    return Found(**{"checkpoint_id": "c1", "parent_id": "c0", "checkpoint": CHECKPOINT, "readable": READABLE, **changed})
+def _found(*, checkpoint_id="c1", parent_id="c0", checkpoint=CHECKPOINT, readable=READABLE, **rules):
+    parts = Parts(Place.of("t", ""), checkpoint_id, parent_id, checkpoint, {**readable, "es1": "sealed"}, {}, {}, None)
+    return parts, Rules(**rules)
 
 
 # --- the normal form
@@ -172,10 +176,10 @@ def test_metadata_is_divided_by_key():
 # rule F-32
 def test_what_was_compared_is_what_is_handed_out():
     stored = {**CHECKPOINT, "updated_channels": ("a",), "channel_versions": {"b": 2.0, "a": "1"}, "channel_values": {"a": 1}}
-    verified = _manifest().verify(_found(checkpoint=stored, readable={**READABLE, "parents": MappingProxyType({})}))
-    assert verified.checkpoint == CHECKPOINT
-    assert type(verified.checkpoint["channel_versions"]["b"]) is int
-    assert verified.readable == READABLE
+    found = _found(checkpoint=stored, readable={**READABLE, "parents": MappingProxyType({})})
+    document, readable = _manifest().verify(*found)
+    assert (document, readable) == (CHECKPOINT, READABLE)
+    assert type(document["channel_versions"]["b"]) is int
 
 
 # rule F-31
@@ -184,7 +188,7 @@ def test_what_was_compared_is_what_is_handed_out():
 def test_format_and_step_are_exact_integers(where, stored):
     changed = {"checkpoint": {**CHECKPOINT, "v": stored}} if where == "v" else {"readable": {**READABLE, "step": stored}}
     with pytest.raises(MalformedEnvelope):
-        _manifest().verify(_found(**changed))
+        _manifest().verify(*_found(**changed))
 
 
 # rule F-33
@@ -207,32 +211,32 @@ def test_format_and_step_are_exact_integers(where, stored):
 )
 def test_anything_else_than_was_written_is_in_the_wrong_place(changed):
     with pytest.raises(WrongLocation):
-        _manifest().verify(_found(**changed))
+        _manifest().verify(*_found(**changed))
 
 
 def test_an_empty_parent_is_none():
     for written in ("", None):
         for stored in ("", None):
-            _manifest(parent_id=written).verify(_found(parent_id=stored))
+            _manifest(parent_id=written).verify(*_found(parent_id=stored))
 
 
 # rule F-33
 def test_only_where_a_saver_may_lose_it_and_no_delta_channel_needs_it_a_parent_may_be_gone():
-    _manifest().verify(_found(parent_id=None, prunes=True))
+    _manifest().verify(*_found(parent_id=None, prunes=True))
     readable = {**READABLE, "counters_since_delta_snapshot": {"a": [1, 1]}}
     for changed in ({"parent_id": "c2", "prunes": True}, {"parent_id": None, "prunes": True, "readable": readable}):
         with pytest.raises(WrongLocation, match="parent"):
-            _manifest(readable=changed.get("readable", READABLE)).verify(_found(**changed))
+            _manifest(readable=changed.get("readable", READABLE)).verify(*_found(**changed))
     for seen in (READABLE, readable):
-        _manifest(readable=seen).verify(_found(parent_id=None, has_no_parents=True, readable=seen))
+        _manifest(readable=seen).verify(*_found(parent_id=None, has_no_parents=True, readable=seen))
 
 
 # rule F-29
 def test_keys_that_a_saver_adds_are_dropped():
     stored = {**CHECKPOINT, "type": "json"}
-    assert _manifest().verify(_found(checkpoint=stored, added_keys=frozenset({"type"}))).checkpoint == CHECKPOINT
+    assert _manifest().verify(*_found(checkpoint=stored, added_keys=frozenset({"type"})))[0] == CHECKPOINT
     with pytest.raises(WrongLocation):
-        _manifest().verify(_found(checkpoint=stored))
+        _manifest().verify(*_found(checkpoint=stored))
 
 
 # rule F-34
