@@ -61,8 +61,9 @@ def reencrypt(
     serializer are failures unless --allow-plaintext, --allow-unbound, --legacy-key-file say so. With such a switch forged rows
     become authentic.
 
-    Small transactions, each row only where it still is what was read. It can be interrupted at any moment and run again, and
-    several may work at one server. A value that does not open is reported and left as it is.
+    Small transactions, each row only where it still is what was read. It can be interrupted at any moment and run again (to
+    --decrypt on Postgres and MySQL with --allow-plaintext), and several may work at one server. A value that does not open is
+    reported and left as it is.
 
     For example:
 

@@ -44,7 +44,7 @@ class Blobs(Table):
             Column("type"),
             Column("blob", _BYTES, is_large=True),
         )
-        self.forget()
+        self.begin(is_first=True)
 
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the value is stored; a row without a value has none."""
@@ -79,8 +79,9 @@ class Blobs(Table):
         sealed = codec.seal(opened, where, context)
         return ("msgpack", pack(Inert(DELTA_SNAPSHOT, pack(sealed)))) if opened.is_delta else ("bytes", sealed)
 
-    def forget(self) -> None:
-        """Forgets what it knows of a namespace: a new pass begins."""
+    def begin(self, *, is_first: bool) -> None:
+        """Forgets what it knows of a namespace."""
+        super().begin(is_first=is_first)
         self._refusals: tuple[Place | None, dict[Value, EncryptedSerdeError]] = None, {}
         self._unfinished: tuple[Place | None, set[Value]] = None, set()
 
@@ -108,7 +109,7 @@ class Blobs(Table):
         if self._unfinished[0] != place:
             checkpoints = self.database.find(Checkpoints)
             is_wrong = f"AND {'NOT ' if codec.form == SAVER else ''}{self.database.has_metadata(KEY)}"
-            found: set[Value] = set()
+            found: set[Value] = set().union(*checkpoints.kept.get(place[:2], {}).values())
             for row in _in_namespace(checkpoints, place, is_wrong):
                 if not (codec.dry_run and checkpoints.converts(row, codec)):
                     found |= references(row)

@@ -64,8 +64,10 @@ class Checkpoints(Table):
 
     Attributes:
         stores_all_values: Whether they hold all values of their checkpoint.
+        kept: By thread and namespace, and by id, the values of checkpoints that are refused although nothing in them is sealed.
     """
 
+    kept: dict[tuple[str, str], dict[str, set[tuple[str, str]]]]
     name = "checkpoints"
     changed: tuple[str, ...] = ("checkpoint", "metadata")
     stores_all_values = True

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.binding import Place
 from ..core.format import sealed_text
+from ..errors import PlaintextRefused
 from ..rows.manifest import KEY
 from ..rows.parts import Opened, Parts, check_document, find_manifest
 from ..rows.stored import NONE, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Stored
@@ -129,6 +130,26 @@ class JsonCheckpoints(Checkpoints):
                 raise Unconvertible("a checkpoint with pending sends cannot be moved in here: run its thread once")
             changed = {**changed, "v": parts.document["v"], "channel_versions": parts.document["channel_versions"]}
         return as_json(changed), as_json(metadata)
+
+    def begin(self, *, is_first: bool) -> None:
+        """Forgets which checkpoints are kept, but those of the first pass: later on we may have taken a manifest."""
+        super().begin(is_first=is_first)
+        if is_first:
+            self.kept = {}
+
+    def mended(self, row: Row, codec: RowCodec) -> tuple[Any, ...] | None:
+        """Refuses, for leaving, to take a checkpoint for plaintext that somebody stripped of its manifest."""
+        if codec.form == SAVER or codec.admission.plaintext or BOUND not in parse_json(row.cells["types"]).values():
+            return super().mended(row, codec)
+        place = row.cells["thread_id"], row.cells["checkpoint_ns"]
+        if self.is_first_pass:
+            self.kept.setdefault(place, {})[row.cells["checkpoint_id"]] = references(row)
+        if row.cells["checkpoint_id"] in self.kept.get(place, ()):
+            raise PlaintextRefused(
+                "the checkpoint has values that were sealed for it, and no manifest: it was stripped of it, or an earlier run "
+                "was interrupted, which allow_plaintext=True goes on with"
+            )
+        return None
 
     def require_accepted(self, opened: OpenedCheckpoint, row: Row, codec: RowCodec) -> None:
         """Refuses it for its values in rows of their own, too."""

@@ -17,7 +17,6 @@ from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError
 from ..rows.stored import PLAINTEXT
 from ..rows.write import MetadataKeys
-from .blobs import Blobs
 from .checkpoints import Checkpoints
 from .codec import SAVER, Blocked, ContextOf, ItemFields, RowCodec, Switches, Target
 from .database import Database
@@ -179,8 +178,7 @@ class _Run:
             # cover, and a value is bound only once every checkpoint that refers to it has one. For leaving, checkpoints come
             # first, since a manifest decides about all that is stored beside it.
             for table in self._database.tables if self._codec.form == SAVER else self._leaving():
-                if isinstance(table, Blobs):
-                    table.forget()
+                table.begin(is_first=number == 0)
                 paging = Paging(table, self._selection, OPEN, size=PAGE_ROWS, lock=not report.dry_run)
                 if number == 0:
                     paging.condition = self._not_done(table)

@@ -97,6 +97,7 @@ class Table(ABC):
         has_checkpoint_id: Whether it has a column of that name, which tells the time.
         owner: The column that says which part of a partitioned run a row belongs to.
         required: Columns without which a table of that name is somebody else's.
+        is_first_pass: Whether `reencrypt` goes through it for the first time.
         selects: SQL that its rows must meet; all of them where it is empty.
     """
 
@@ -108,6 +109,7 @@ class Table(ABC):
     owner: ClassVar[str] = THREAD
     required: ClassVar[frozenset[str]] = frozenset()
     selects: ClassVar[str] = ""
+    is_first_pass = True
 
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         self.database = database
@@ -145,6 +147,10 @@ class Table(ABC):
     def mended(self, row: Row, codec: RowCodec) -> tuple[Any, ...] | None:
         """Returns what a row that is sealed as it should be needs changed nevertheless; None if it may stay."""
         return None
+
+    def begin(self, *, is_first: bool) -> None:
+        """Begins a pass: forgets what was known of rows."""
+        self.is_first_pass = is_first
 
     def converts(self, row: Row, codec: RowCodec) -> bool:
         """Says whether a row can be written in the form that is asked for. Nothing of it is counted as admitted."""

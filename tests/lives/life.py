@@ -133,7 +133,8 @@ class _Race(Exception):
 def _is_a_race(plain: World, now: Now, answer: Any, step: Step) -> bool:
     if not isinstance(answer, tuple) or answer[0] != "raised":
         return False
-    if step.kind == "other graph":  # which tasks that had is not to be seen any more
+    # Which tasks another graph had is not to be seen any more. A run whose input is refused waits for none of its writes.
+    if step.kind == "other graph" or answer[1] == "InvalidUpdateError":
         return True
     listed = plain.calls.all(plain.saver, "list", now.config())
     newest = {row.config["configurable"].get("checkpoint_ns", ""): row for row in reversed(listed)}

@@ -11,6 +11,7 @@ import pytest
 
 from encrypted_serde import EncryptedSaver
 from encrypted_serde.maintenance import reencrypt, scan, verify
+from encrypted_serde.maintenance.blobs import Blobs
 from tests.maintenance import sql
 from tests.maintenance.forms import NEW_KEY, open_saver
 from tests.saver.threads import make_checkpoint
@@ -95,6 +96,35 @@ def test_a_checkpoint_that_was_locked_leaves_in_the_next_pass(postgres_url: str,
         done = reencrypt(postgres_url, NEW_KEY, target="plaintext")
     assert (done.failures, done.left) == ([], 0)
     with open_saver(postgres_url) as plain:
+        assert plain.get_tuple(CONFIG).checkpoint["channel_values"] == {"log": ["one"]}
+
+
+def test_a_checkpoint_that_was_stripped_of_its_manifest_is_not_taken_for_plaintext(url: str) -> None:
+    write(url, {"log": ["one"]})
+    column = "JSON_REMOVE(metadata, '$.es1')" if url.startswith("mysql") else "metadata - 'es1'"
+    sql.run(url, f"UPDATE checkpoints SET metadata = {column}")
+    before = sql.run(url, "SELECT * FROM checkpoints"), sql.run(url, "SELECT * FROM checkpoint_blobs")
+    for dry_run in (True, False):
+        done = reencrypt(url, NEW_KEY, target="plaintext", dry_run=dry_run)
+        assert [failure.error for failure in done.failures] == ["PlaintextRefused", "Blocked"]
+    assert (sql.run(url, "SELECT * FROM checkpoints"), sql.run(url, "SELECT * FROM checkpoint_blobs")) == before
+
+
+def test_leaving_goes_on_where_it_was_interrupted_when_that_is_said(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(url, {"log": ["one"]})
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Blobs, "recode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            reencrypt(url, NEW_KEY, target="plaintext")
+    again = reencrypt(url, NEW_KEY, target="plaintext")
+    assert {failure.error for failure in again.failures} == {"PlaintextRefused", "Blocked"}
+    done = reencrypt(url, NEW_KEY, target="plaintext", allow_plaintext=True)
+    assert (done.failures, done.left) == ([], 0)
+    with open_saver(url) as plain:
         assert plain.get_tuple(CONFIG).checkpoint["channel_values"] == {"log": ["one"]}
 
 

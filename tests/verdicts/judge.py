@@ -29,7 +29,7 @@ LEAVING = ("plaintext", "serde")
 BLOCKED = ("Blocked", "Unconvertible")
 """What re-encryption says of a row that belongs to one that it refuses, or that a plain saver would take otherwise."""
 
-NO_MANIFEST = "no manifest"
+NO_MANIFEST = "EncryptedSaver did not write it"
 NOT_COMPLETE = "writes of a task are missing"
 CUT = "Incomplete"
 """What `verify` says where a parent is missing from the middle of a thread."""
@@ -156,7 +156,9 @@ def _left(store: Store, edited: Rows, seen: Readings, failed: Failed, target: st
     yield from _untouched(f"reencrypt to {target}", store, edited, failed, done)
     after = readers.one_by_one(store.home.inner(EncryptedSerializer(store.key) if target == "serde" else None), edited)
     for place, before in seen.one.items():
-        if not before.refused and not any(key in done.rows for key in _belonging(edited, place)):
+        # A shallow saver that is not wrapped reads the sends among all writes of a namespace.
+        keys = (_in_namespace if store.home.is_shallow else _belonging)(edited, place)
+        if not before.refused and not any(key in done.rows for key in keys):
             found = after[place]
             if found.found != before.found:
                 yield f"{place} before reencrypt to {target}: {before.found!r:.300}, afterwards {found!r:.300}"
