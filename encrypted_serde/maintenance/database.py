@@ -332,14 +332,13 @@ class Database(ABC):
         while not paging.finished:
             yield from self.fetch(paging)
 
-    def again(self, table: Table, row: Row, reading: int) -> Row | None:
-        """Reads a row once more; None if it is gone."""
-        paging = Paging(table, Selection(), reading, size=1)
+    def again(self, table: Table, row: Row, reading: int, *, lock: bool = False) -> Row | None:
+        """Reads a row once more, and locks it if that is asked for, inside a transaction. None if it is gone or locked."""
+        paging = Paging(table, Selection(), reading, size=1, lock=lock)
         key = self.page_key or table.key
         same = " AND ".join(f"t.{name} = {self.mark}" for name in key)
         paging.condition = (same, row.place)
-        with self.page(paging) as rows:
-            return rows[0] if rows else None
+        return next(iter(self.fetch(paging)), None)
 
     # --- writing
 
