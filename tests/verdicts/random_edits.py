@@ -43,11 +43,11 @@ def applied(ops: tuple[Op, ...], rows: Rows, target: Target) -> Rows:
     for op in ops:
         with contextlib.suppress(NotHere, KeyError, TypeError, AttributeError, IndexError, ValueError):
             KINDS[op.kind](Random(op.seed), edited, target)
-    return _touched(rows, _settled(edited))
+    return touched(rows, _settled(edited))
 
 
-def _touched(before: Rows, edited: Rows) -> Rows:
-    """Leaves out the namespaces that are as they were, which every reader is known to accept."""
+def touched(before: Rows, edited: Rows) -> Rows:
+    """Leaves out the namespaces that are as they were, which every reader accepts."""
     old, new = _by_namespace(before), _by_namespace(edited)
     for rows in edited.tables.values():
         rows[:] = [row for row in rows if old.get(_namespace(row)) != new[_namespace(row)]]
