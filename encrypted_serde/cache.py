@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 from langgraph.cache.base import BaseCache, FullKey, Namespace
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -21,11 +21,11 @@ from .core import binding
 from .core.context import NO_CONTEXT, EncryptionContext, check_names, check_reading, current
 from .core.encoding import lp, lps, utf8
 from .core.keys import Key, KeyProvider
-from .core.waiting import aside
 from .errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused
 from .serializer import EncryptedSerializer
 from .wrapping import serialize
 from .wrapping.offload import LARGE, is_about_a_row, is_large
+from .wrapping.steps import Steps, Work, arun, run
 
 logger = logging.getLogger(__name__)
 
@@ -86,39 +86,37 @@ class EncryptedCache(BaseCache[Any]):
         Raises:
             WrongContext: If there is no encryption context, and one is required to read.
         """
-        self._check_reading()
-        asked, context = self._asked(keys)
-        places = list(asked.values())
-        try:
-            found = self._gated.get(places)
-        except Exception as error:  # noqa: BLE001  # see `_raise_unless_row`
-            self._raise_unless_row(error)
-            found = {}
-            for place in places:
-                try:
-                    found |= self._gated.get([place])
-                except Exception as wrong:  # noqa: BLE001
-                    self._unreadable(wrong)
-        return self._open(asked, found, context)
+        return run(self._get(keys))
 
     async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """Gets the cached values for keys, as `get` does. What takes long works in a thread."""
-        self._check_reading()
-        asked, context = await self._off_loop(self._asked, keys)
-        places = list(asked.values())
-        try:
-            found = await self._gated.aget(places)
-        except Exception as error:  # noqa: BLE001
-            self._raise_unless_row(error)
-            found = {}
-            for place in places:
-                try:
-                    found |= await self._gated.aget([place])
-                except Exception as wrong:  # noqa: BLE001
-                    self._unreadable(wrong)
-        large = sum(len(value) for value in found.values() if isinstance(value, bytes)) >= LARGE
-        opened: dict[FullKey, Any] = await self._off_loop(self._open, asked, found, context, large=large)
+        return await arun(self._get(keys))
+
+    def _get(self, keys: Sequence[FullKey]) -> Steps[dict[FullKey, Any]]:
+        check_reading(self._sealer.require_context_to_read, current.get())
+        may_block = self._sealer.may_block
+        asked, context = yield Work(partial(self._asked, keys), may_block)
+        found = yield from self._found([*asked.values()])
+        is_large = sum(len(value) for value in found.values() if isinstance(value, bytes)) >= LARGE
+        opened: dict[FullKey, Any] = yield Work(partial(self._open, asked, found, context), is_large or may_block)
         return opened
+
+    def _found(self, places: list[FullKey]) -> Steps[dict[FullKey, Any]]:
+        """Asks for all places at once; where a row cannot be read, for one after the other."""
+        found: dict[FullKey, Any] = {}
+        try:
+            found = yield _Call(self._gated, "get", places)
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            if len(places) == 1:
+                self._missed(MalformedEnvelope(f"the inner cache cannot read a row ({type(error).__name__})"))
+                return {}
+        else:
+            return found
+        for place in places:
+            found |= yield from self._found([place])
+        return found
 
     def _asked(self, keys: Sequence[FullKey]) -> tuple[dict[FullKey, FullKey], EncryptionContext]:
         context = current.get() or NO_CONTEXT
@@ -130,15 +128,6 @@ class EncryptedCache(BaseCache[Any]):
         return {
             (tuple(namespace), key): (tuple(namespace), _hashed(secret, namespace, key)) for namespace, key in keys
         }, context
-
-    def _raise_unless_row(self, error: Exception) -> None:
-        """Raises again what a cache raises for another reason than a row that is not what it wrote."""
-        if not is_about_a_row(error):
-            raise error
-
-    def _unreadable(self, error: Exception) -> None:
-        self._raise_unless_row(error)
-        self._missed(MalformedEnvelope(f"the inner cache cannot read a row ({type(error).__name__})"))
 
     def _open(
         self, asked: Mapping[FullKey, FullKey], found: Mapping[FullKey, Any], context: EncryptionContext
@@ -175,12 +164,15 @@ class EncryptedCache(BaseCache[Any]):
             ConfigurationError: If a value cannot be sealed, or the encryption context lacks a required name.
             TypeError: If a value cannot be serialized.
         """
-        self._gated.set(self._seal(pairs))
+        run(self._set(pairs))
 
     async def aset(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> None:
         """Caches values, as `set` does. What takes long works in a thread."""
-        large = any(is_large(value) for value, _ in pairs.values())
-        await self._gated.aset(await self._off_loop(self._seal, pairs, large=large))
+        await arun(self._set(pairs))
+
+    def _set(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> Steps[None]:
+        is_heavy = self._sealer.may_block or any(is_large(value) for value, _ in pairs.values())
+        yield _Call(self._gated, "set", (yield Work(partial(self._seal, pairs), is_heavy)))
 
     def _seal(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> dict[FullKey, tuple[Any, int | None]]:
         check_names(self._sealer.required_context, current.get() or NO_CONTEXT)
@@ -210,11 +202,19 @@ class EncryptedCache(BaseCache[Any]):
         """Deletes entries, as `clear` does."""
         await self.inner.aclear(namespaces)
 
-    def _check_reading(self) -> None:
-        check_reading(self._sealer.require_context_to_read, current.get())
 
-    async def _off_loop(self, work: Callable[..., Any], *arguments: Any, large: bool = False) -> Any:
-        return await aside(large or self._sealer.may_block, work, *arguments)
+class _Call(NamedTuple):
+    """A call of the inner cache, as a step; the asynchronous method has an "a" before its name."""
+
+    inner: Any
+    method: str
+    argument: Any
+
+    def now(self) -> Any:
+        return getattr(self.inner, self.method)(self.argument)
+
+    async def later(self) -> Any:
+        return await getattr(self.inner, f"a{self.method}")(self.argument)
 
 
 class _Gate:

@@ -18,6 +18,7 @@ from encrypted_serde.core.encoding import encode_pairs
 from encrypted_serde.core.format import Sealed, bytes_of_text, find_sealed, is_sealed, sealed_text
 from encrypted_serde.errors import ConfigurationError
 from encrypted_serde.maintenance.classify import in_document, in_metadata
+from encrypted_serde.maintenance.table import Row
 from encrypted_serde.rows.stored import find_part, find_typed
 from encrypted_serde.wrapping.admission import Admission
 from encrypted_serde.wrapping.gate import Gate
@@ -171,9 +172,10 @@ def cell(data: bytes) -> None:
         except (EncryptedSerdeError, ValueError, RecursionError):
             continue
         find_part(value)
-        for seen in in_metadata("column", value, ()) if decode is json.loads else ():
+        row = Row({}, (), 0)
+        for seen in in_metadata(row, "column", value, ()) if decode is json.loads else ():
             repr(seen)
-        for seen in in_document("column", value, "value") if isinstance(value, dict) else ():
+        for seen in in_document(row, "column", value, "value") if isinstance(value, dict) else ():
             repr(seen)
 
 

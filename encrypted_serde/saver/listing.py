@@ -88,7 +88,7 @@ class Lister:
 
     def _row(self, asked: Asked, query: Plan, found: CheckpointTuple) -> Row:
         """Opens a row where that holds nobody up; None if it is none of the answers."""
-        heavy = self._wiring.sealer.may_block or is_heavy(found)
+        heavy = self._wiring.sealer.may_block or partial(is_heavy, found)
         opened: CheckpointTuple | None = yield Work(partial(self._answer, asked, query, found), heavy)
         return opened
 

@@ -197,7 +197,11 @@ class RowOpener:
         self._naming(self._at(found, context), lambda at, reader: self._head(found, at, reader))
 
     def _head(self, found: CheckpointTuple, at: At, reader: Reader) -> _Head:
-        metadata = _mapping(found.metadata)
+        metadata: Any = found.metadata
+        if metadata is None:
+            metadata = {}
+        elif not isinstance(metadata, (dict, Mapping)):
+            raise MalformedEnvelope("the metadata is no mapping")
         if type(found.checkpoint) is Foreign:
             is_proven = isinstance(metadata.get(KEY), (str, Stored))
             found.checkpoint.admit(at.context, is_proven=True) if is_proven else found.checkpoint.open(at.context)
@@ -360,12 +364,6 @@ class RowOpener:
             error.row = row if at.checkpoint_id is None else {**row, "checkpoint": at.checkpoint_id}
             tell_refused(self._sealer, error)
             raise
-
-
-def _mapping(metadata: Any) -> Mapping[str, Any]:
-    if not isinstance(metadata, (dict, Mapping)) and metadata is not None:
-        raise MalformedEnvelope("the metadata is no mapping")
-    return metadata or {}
 
 
 def _as_write(place: Place, _: bool) -> Binding:

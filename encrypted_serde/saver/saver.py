@@ -17,7 +17,6 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
-    get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -26,7 +25,6 @@ from ..audit import AuditListener, Sealing, make_sealer
 from ..core.context import EncryptionContext
 from ..core.keys import Key, KeyProvider, Keyring
 from ..errors import ConfigurationError
-from ..rows.listed import Listed
 from ..rows.manifest import KEY, LANGGRAPH_KEYS
 from ..wrapping import upstream
 from ..wrapping.admission import Admission
@@ -187,11 +185,14 @@ class EncryptedSaver(WiredSaver):
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> EncryptedSaver:
         """Returns this saver with more types on the msgpack allowlist; LangGraph calls it under strict msgpack."""
-        clone = copy.copy(self)
         admission = self._wiring.admission.with_allowlist(extra_allowlist)
         serde = upstream.with_msgpack_allowlist(self.serde, extra_allowlist)
         view = gated(self.inner, _gate(admission, self._wiring.traits))
-        clone._connect(replace(self._wiring, gated=view, serde=serde, admission=admission))
+        return self._with(gated=view, serde=serde, admission=admission)
+
+    def _with(self, **changed: Any) -> EncryptedSaver:
+        clone = copy.copy(self)
+        clone._connect(replace(self._wiring, **changed))
         return clone
 
     # --- writing
@@ -208,11 +209,11 @@ class EncryptedSaver(WiredSaver):
         if self._needs_parent(at, checkpoint, new_versions):
             with ambient(at.context):
                 self._note_parent(asked, at, self._wiring.gated.get_tuple(asked))
-        sealed, sealed_metadata, listed = self._seal(at, config, checkpoint, metadata, new_versions)
+        sealed, beside, listed = self._rows.checkpoint(at, config, checkpoint, metadata, new_versions)
         if self._anchoring is None:
-            stored = self._wiring.gated.put(asked, sealed, sealed_metadata, new_versions)
+            stored = self._wiring.gated.put(asked, sealed, beside, new_versions)
         else:
-            store = Call(self._wiring.gated, "put", (asked, sealed, sealed_metadata, new_versions))
+            store = Call(self._wiring.gated, "put", (asked, sealed, beside, new_versions))
             stored = run(self._anchoring.checkpoint(at, checkpoint["id"], store))
         self._wiring.remembered.note(listed)
         return stored
@@ -231,8 +232,8 @@ class EncryptedSaver(WiredSaver):
             with ambient(at.context):
                 found = await self._wiring.gated.aget_tuple(asked)
             await self._aside(False, self._note_parent, asked, at, found)
-        sealed, sealed_metadata, listed = await self._aside(
-            not traits.asks_serde, self._seal, at, config, checkpoint, metadata, new_versions
+        sealed, beside, listed = await self._aside(
+            not traits.asks_serde, self._rows.checkpoint, at, config, checkpoint, metadata, new_versions
         )
         if traits.asks_serde:
             # What the inner saver would seal on its loop must have its key: a keyring in memory always has.
@@ -241,7 +242,7 @@ class EncryptedSaver(WiredSaver):
             large = {name for name in asks_for if is_large(values.get(name))}
             later = [sealed["channel_values"].get(name) for name in asks_for if is_remote or name in large]
             await self._aside(bool(large), seal_now, later)
-        store = Call(self._wiring.gated, "put", (asked, sealed, sealed_metadata, new_versions))
+        store = Call(self._wiring.gated, "put", (asked, sealed, beside, new_versions))
         anchoring = self._anchoring
         steps = None if anchoring is None else anchoring.checkpoint(at, checkpoint["id"], store)
         stored = await (store.later() if steps is None else arun(steps))
@@ -285,18 +286,6 @@ class EncryptedSaver(WiredSaver):
         if found is not None:
             self._opener.check_identity(asked, found)
             self._opener.listed(found, at.context)
-
-    def _seal(
-        self,
-        at: At,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> tuple[Checkpoint, CheckpointMetadata, Listed]:
-        whole = cast("Mapping[str, Any]", get_checkpoint_metadata(config, metadata))
-        sealed, sealed_metadata, listed = self._rows.checkpoint(at, checkpoint, whole, new_versions)
-        return sealed, cast("CheckpointMetadata", sealed_metadata), listed
 
     def _seal_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str, *, now: bool = False
@@ -358,32 +347,21 @@ class EncryptedSaver(WiredSaver):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Returns writes and seeds of delta channels by going through verified checkpoints, one by one."""
-        target = _config_of(self.get_tuple(config)) if channels else None
+        target = self.get_tuple(config) if channels else None
         if target is None:
             return super().get_delta_channel_history(config=config, channels=channels)
-        return super(EncryptedSaver, self._refusing_gaps_but_in(target)).get_delta_channel_history(
-            config=target, channels=channels
-        )
+        strict = self._with(gaps_only_in=target.config["configurable"]["checkpoint_id"])
+        return super(EncryptedSaver, strict).get_delta_channel_history(config=target.config, channels=channels)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Returns writes and seeds of delta channels, as `get_delta_channel_history` does."""
-        target = _config_of(await self.aget_tuple(config)) if channels else None
+        target = await self.aget_tuple(config) if channels else None
         if target is None:
             return await super().aget_delta_channel_history(config=config, channels=channels)
-        return await super(EncryptedSaver, self._refusing_gaps_but_in(target)).aget_delta_channel_history(
-            config=target, channels=channels
-        )
-
-    def _refusing_gaps_but_in(self, target: RunnableConfig) -> EncryptedSaver:
-        clone = copy.copy(self)
-        clone._connect(replace(self._wiring, gaps_only_in=target["configurable"]["checkpoint_id"]))
-        return clone
-
-
-def _config_of(found: CheckpointTuple | None) -> RunnableConfig | None:
-    return None if found is None else found.config
+        strict = self._with(gaps_only_in=target.config["configurable"]["checkpoint_id"])
+        return await super(EncryptedSaver, strict).aget_delta_channel_history(config=target.config, channels=channels)
 
 
 def _gate(admission: Admission, traits: Traits) -> Gate:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint, CheckpointMetadata, get_checkpoint_metadata
 
 from ..audit import BatchSealing
 from ..core import binding
@@ -49,16 +50,18 @@ class RowSealer:
     def checkpoint(
         self,
         at: At,
+        config: RunnableConfig,
         checkpoint: Checkpoint,
-        metadata: Mapping[str, Any],
+        metadata: CheckpointMetadata,
         new_versions: Mapping[str, Any],
-    ) -> tuple[Checkpoint, dict[str, Any], Listed]:
+    ) -> tuple[Checkpoint, CheckpointMetadata, Listed]:
         """Seals a checkpoint and its metadata.
 
         Args:
-            at: Where it will stand, and its parent.
+            at: Where it goes, and its parent.
+            config: The run's, whose scalars become metadata.
             checkpoint: As LangGraph gave it. It is not changed.
-            metadata: The whole metadata, scalars of the config included.
+            metadata: As LangGraph gave them.
             new_versions: Channels whose value this put stores for the first time.
 
         Returns:
@@ -88,7 +91,8 @@ class RowSealer:
         listed = self._listed(at, checkpoint, versions, new_versions, inline)
         stored: Checkpoint = {**checkpoint, "channel_values": sealed}
         document = {**stored, "channel_versions": versions} if traits.text_versions else stored
-        return stored, self._metadata(batch, at, document, metadata, listed), listed
+        whole = get_checkpoint_metadata(config, metadata)
+        return stored, self._metadata(batch, at, document, whole, listed), listed
 
     def _inline(self, values: Mapping[str, Any], new_versions: Mapping[str, Any]) -> Collection[str]:
         """Returns the channels that the saver stores beside the checkpoint: those that are None, or handed over as text."""
@@ -162,7 +166,7 @@ class RowSealer:
 
     def _metadata(
         self, batch: BatchSealing, at: At, document: Mapping[str, Any], metadata: Mapping[str, Any], listed: Listed
-    ) -> dict[str, Any]:
+    ) -> Any:
         writer = self._writer
         if self._keys.searchable:
             writer = writer._replace(token=partial(self._token, batch.context))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from langgraph.store.base import GetOp, Item, ListNamespacesOp, Op, SearchOp
@@ -126,16 +127,16 @@ class ListPseudonyms:
         return found[self._op.offset :][: self._op.limit]
 
     def _take_namespaces(self) -> None:
-        for namespace in dict.fromkeys(namespace for answer in self._answers for namespace in answer):
-            if is_reserved(namespace):
-                continue
-            if is_pseudonymous(namespace):
-                self._stored.append(namespace)
-            elif self._names.moving_in:
-                self._named.add(namespace)
-        self._stored = [namespace for namespace in self._stored if not self._is_foreign(namespace)]
-        unknown = dict.fromkeys(token for namespace in self._stored for token in namespace if self._label(token) is None)
-        self._next = [GetOp(DICTIONARY, token, refresh_ttl=False) for token in unknown]
+        namespaces = dict.fromkeys(chain(*self._answers))
+        tokens = dict.fromkeys(chain(*namespaces))
+        readable = {label for label in tokens if not is_pseudonymous((label,))}
+        if self._names.moving_in:
+            self._named.update(each for each in namespaces if not (readable.isdisjoint(each) or is_reserved(each)))
+        others = readable.union(self._foreign.among(self._expected, tokens))
+        self._stored = [namespace for namespace in namespaces if others.isdisjoint(namespace)]
+        tokens = dict.fromkeys(chain(*self._stored))
+        known = self._labels.among(self._expected, tokens)
+        self._next = [GetOp(DICTIONARY, token, refresh_ttl=False) for token in tokens if token not in known]
         self._take = ListPseudonyms._take_entries
         if not self._next:
             self._take_entries()
@@ -144,21 +145,17 @@ class ListPseudonyms:
         for op, entry in zip(self._asked, self._answers, strict=True):
             if entry is not None and isinstance(op, GetOp):
                 self._take_entry(op.key, entry)
+        tokens = dict.fromkeys(chain(*self._stored))
+        known, foreign = (seen.among(self._expected, tokens) for seen in (self._labels, self._foreign))
         missing = []
         for namespace in self._stored:
-            labels = tuple(label for token in namespace if (label := self._label(token)) is not None)
-            if len(labels) == len(namespace):
-                self._named.add(labels)
-            elif not self._is_foreign(namespace):
+            labels = tuple(map(known.get, namespace))
+            if None not in labels:
+                self._named.add(labels)  # type: ignore[arg-type]  # none of them is None
+            elif foreign.keys().isdisjoint(namespace):
                 missing.append(namespace)
         self._next = [SearchOp(namespace, limit=1, refresh_ttl=False) for namespace in missing]
         self._take = ListPseudonyms._take_items
-
-    def _label(self, token: str) -> str | None:
-        return self._labels.get(self._expected, token)
-
-    def _is_foreign(self, namespace: Namespace) -> bool:
-        return any(self._foreign.get(self._expected, token) is not None for token in namespace)
 
     def _take_entry(self, token: str, entry: Item) -> None:
         sealed = find_item(entry)

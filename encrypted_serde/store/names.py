@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -201,14 +201,11 @@ class Remembered:
     def __init__(self) -> None:
         self._names: Bounded[tuple[bytes | None, str], str] = Bounded(_REMEMBERED)
 
-    def get(self, context: EncryptionContext | None, name: str) -> str | None:
-        """Returns what was remembered with a name; None if it was not seen under a context."""
-        return self._names.get(_slot(context, name))
+    def among(self, context: EncryptionContext | None, names: Iterable[str]) -> dict[str, str]:
+        """Returns those of some names that were seen under a context, with what was remembered of each."""
+        encoded = None if context is None else context.encoded
+        return {name: label for name in names if (label := self._names.get((encoded, name))) is not None}
 
     def add(self, context: EncryptionContext | None, name: str, label: str = "") -> None:
         """Remembers a name, and a label with it."""
-        self._names[_slot(context, name)] = label
-
-
-def _slot(context: EncryptionContext | None, name: str) -> tuple[bytes | None, str]:
-    return None if context is None else context.encoded, name
+        self._names[None if context is None else context.encoded, name] = label

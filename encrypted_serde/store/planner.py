@@ -181,7 +181,8 @@ class Planner:
         if not isinstance(names, Pseudonyms):
             return {}
         found = {token: label for op in puts for token, label in names.labels(op.namespace, expected).items()}
-        return {token: label for token, label in found.items() if self._written.get(expected, token) is None}
+        written = self._written.among(expected, found)
+        return {token: label for token, label in found.items() if token not in written}
 
     def _remember(self, more: Sequence[Op], expected: EncryptionContext | None) -> None:
         """Remembers what of the store's own is written."""

@@ -48,7 +48,7 @@ class KeyRecords:
     def missing(self, context: EncryptionContext) -> list[Place]:
         """Returns where records have to be written, so that what is put under a context can be found."""
         key_id = self._items.tenancy.keys(context)[0].id.hex()
-        return [Place(_namespace(context), key_id)] if self._written.get(context, key_id) is None else []
+        return [] if self._written.among(context, [key_id]) else [Place(_namespace(context), key_id)]
 
     def written(self, context: EncryptionContext, places: list[Place]) -> None:
         """Remembers that records were written."""
@@ -61,7 +61,7 @@ class KeyRecords:
         Raises:
             UnknownKey: If one is missing, and rows are sealed under it.
         """
-        contexts = [each for each in self._items.tenancy.contexts(expected) if self._checked.get(each, "") is None]
+        contexts = [each for each in self._items.tenancy.contexts(expected) if not self._checked.among(each, [""])]
         if not contexts:
             return
         answers = yield Ask(self._inner, [SearchOp(_namespace(each), limit=_PAGE, refresh_ttl=False) for each in contexts])

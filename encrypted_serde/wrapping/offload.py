@@ -53,9 +53,9 @@ def is_about_a_row(error: Exception) -> bool:
     A store that makes a ValueError of an error of its database says what it was made of. SQLite reports text that is no UTF-8
     as an OperationalError, with the text in its message.
     """
-    if isinstance(error, _ON_A_ROW):
-        return error.__cause__ is None
-    return "decode to UTF-8" in str(error)
+    if isinstance(error, _ON_A_ROW) and error.__cause__ is None:
+        return True
+    return "decode to UTF-8" in str(error.__cause__ or error)
 
 
 _ON_A_ROW = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
