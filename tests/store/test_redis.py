@@ -17,6 +17,7 @@ from encrypted_serde.store import EncryptedStore
 from tests.coverage.row import Unavailable
 from tests.coverage.servers.redis import RedisPlace, client, server_with_modules
 
+from .lives_elsewhere import live
 from .test_leaks import NAMES, SECRETS, found_in, plant
 
 redis_store = pytest.importorskip("langgraph.store.redis", reason='pip install "encrypted-serde[test-redis]"')
@@ -101,6 +102,10 @@ def test_conditions_that_redis_does_not_know_are_compared_after_opening(
     assert {item.key for item in ours.search(NAMESPACE, filter={"n": {"$gt": 1}})} == {"two", "three"}
     assert {item.key for item in ours.search(NAMESPACE, filter={"city": {"$ne": "Bonn"}})} == {"two"}
     assert {item.key for item in ours.search(NAMESPACE, filter={"kind": {"$ne": "fact"}, "n": {"$lte": 3}})} == {"three"}
+
+
+async def test_random_lives_on_redis_are_answered_as_by_memory() -> None:
+    assert await live("Redis", seed=1, steps=200) > 0
 
 
 @pytest.mark.parametrize(("options", "readable"), [({}, NAMES), ({"pseudonymous_names": True}, [])])
