@@ -11,7 +11,6 @@ from tests.verdicts.judge import judge
 from tests.verdicts.random_edits import draw
 from tests.verdicts.stores import SAVERS
 
-
 BY_SAVER = [name if name in ("memory", "sqlite") else pytest.param(name, marks=pytest.mark.slow) for name in SAVERS]
 
 
