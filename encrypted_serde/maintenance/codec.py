@@ -59,6 +59,10 @@ class Switches(NamedTuple):
     unbound: bool = False
     legacy_keys: tuple[bytes, ...] = ()
 
+    def described(self) -> dict[str, Any]:
+        """Returns them for a report. Of keys it says how many."""
+        return {"allow_plaintext": self.plaintext, "allow_unbound": self.unbound, "legacy_keys": len(self.legacy_keys)}
+
     def __repr__(self) -> str:
         return opaque(self)
 

@@ -135,25 +135,22 @@ def reencrypt(
     fields = ItemFields.of(readable_fields, searchable_fields)
     metadata_keys = MetadataKeys(readable_metadata, searchable_metadata)
     codec = RowCodec(keys, switches, Target(target, cipher, compression, context, fields, metadata_keys), dry_run=dry_run)
-    report = Reencryption("reencrypt", dry_run=dry_run)
-    report.options = {
+    options = {
         "target": target,
         "cipher": cipher,
         "compression": compression,
-        "allow_plaintext": allow_plaintext,
-        "allow_unbound": allow_unbound,
-        "legacy_keys": len(switches.legacy_keys),
+        **switches.described(),
         "readable_metadata": sorted(readable_metadata),
         "searchable_metadata": sorted(searchable_metadata),
         "readable_fields": sorted(readable_fields),
         "searchable_fields": sorted(searchable_fields),
         "rate": rate,
     }
+    report = Reencryption("reencrypt", dry_run=dry_run, options=options)
     if target != PLAINTEXT and codec.only_key is not None:
         report.current_keys = (codec.only_key.id.hex(),)
     with opened_for(report, database, selection, write=not dry_run) as opened:
-        run = _Run(opened, codec, report, selection)
-        run.to_the_end(rate, progress)
+        _Run(opened, codec, report, selection).to_the_end(rate, progress)
     report.admitted = dict(+codec.admission.admitted)
     report.compared = ["what was rewritten opened in its place", "how every value is stored in the end, by types and headers"]
     report.not_compared = ["what was left as it is because it is as asked for: verify opens it"]

@@ -106,13 +106,8 @@ def verify(
     """
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
     codec = RowCodec(keys, switches, expected=context, show_contexts=show_contexts)
-    report = Verification("verify")
-    report.options = {
-        "allow_plaintext": allow_plaintext,
-        "allow_unbound": allow_unbound,
-        "legacy_keys": len(switches.legacy_keys),
-        "context": None if context is None else sorted(context),
-    }
+    options = {**switches.described(), "context": None if context is None else sorted(context)}
+    report = Verification("verify", options=options)
     with opened_for(report, database, selection) as opened:
         # An anchor knows which parents were deleted on purpose.
         run = _Run(opened, codec, report, selection, VERIFY if anchor is None else OPEN)
