@@ -357,19 +357,19 @@ class Batch:
         context: The encryption context that all its values are sealed under.
     """
 
-    __slots__ = ("_id", "_nonces", "_process", "_sealer", "_writer", "context")
+    __slots__ = ("_nonces", "_process", "_random", "_sealer", "_writer", "context")
 
     def __init__(self, sealer: Sealer, random: bytes, context: EncryptionContext) -> None:
         self.context, self._sealer = context, sealer
         self._writer: Writer | None = None
         self._process = sealer._process
-        self._id, size = random[:_BATCH_ID_SIZE], sealer._nonce_size
-        self._nonces = [random[start : start + size] for start in range(_BATCH_ID_SIZE, len(random) - size + 1, size)]
+        self._random, size = random, sealer._nonce_size
+        self._nonces = [*range(_BATCH_ID_SIZE, len(random) - size + 1, size)]  # where each begins
 
     @property
     def id(self) -> str:
         """16 random hexadecimal digits, for values that must be found together."""
-        return self._id.hex()
+        return self._random[:_BATCH_ID_SIZE].hex()
 
     def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
         """Seals one value as `Sealer.seal_bound` does, under the key of the first. Threads may share a batch."""
@@ -381,9 +381,11 @@ class Batch:
         if sealer._process is not self._process:  # a fork shares nonces that were drawn before it
             self._nonces.clear()
         try:
-            nonce = self._nonces.pop()  # atomic: no nonce is handed out twice
+            start = self._nonces.pop()  # atomic: no nonce is handed out twice
         except IndexError:
             nonce = random_bytes(sealer._nonce_size)
+        else:
+            nonce = self._random[start : start + sealer._nonce_size]
         return sealer._seal_bound(writer, nonce, inner_type, plaintext, binding)
 
 

@@ -59,6 +59,10 @@ class Switches(NamedTuple):
     unbound: bool = False
     legacy_keys: tuple[bytes, ...] = ()
 
+    def described(self) -> dict[str, Any]:
+        """Returns them for a report. Of keys it says how many."""
+        return {"allow_plaintext": self.plaintext, "allow_unbound": self.unbound, "legacy_keys": len(self.legacy_keys)}
+
     def __repr__(self) -> str:
         return opaque(self)
 
@@ -93,7 +97,7 @@ class ItemFields(NamedTuple):
 
 
 class Target(NamedTuple):
-    """How values are to stand in the database.
+    """How values are to be stored in the database.
 
     Attributes:
         form: One of `TARGETS`.

@@ -24,7 +24,7 @@ from .codec import RowCodec
 from .database import Database
 from .report import Failure
 from .selection import Selection
-from .table import LOOK, OPEN, fenced
+from .table import LOOK, OPEN, Row, Table, fenced
 from .writes import Writes
 
 PAGE_ROWS = 1000
@@ -210,8 +210,7 @@ class AnchoredDatabase:
                 self._client.end(self._client.thread(thread_id), ended)
 
     def _ids(self, thread_id: str) -> Iterator[tuple[str, str]]:
-        for row in self._database.rows(self._checkpoints, Selection((thread_id,)), LOOK):
-            yield str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"])
+        return map(_place, self._database.rows(self._checkpoints, Selection((thread_id,)), LOOK))
 
     # --- comparing
 
@@ -239,33 +238,39 @@ class AnchoredDatabase:
 
     def _rows(self, thread_id: str) -> tuple[list[FoundRow], set[tuple[str, str]], list[Failure]]:
         """Returns the rows of a thread that open, the places of those that do not, and why they do not."""
-        selection, failures = Selection((thread_id,)), []
         ids: list[tuple[str, str]] = []
         broken: set[tuple[str, str]] = set()
-        for row in self._database.rows(self._checkpoints, selection, OPEN):
-            opened = fenced(self._checkpoints, row, lambda row=row: self._checkpoints.open(row, self._codec))  # type: ignore[misc]
-            place = (str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"]))
+        failures: list[Failure] = []
+        for place, opened in self._opened(thread_id, self._checkpoints, lambda row: self._checkpoints.open(row, self._codec)):
             if isinstance(opened, Failure):
                 failures.append(opened)
                 broken.add(place)
             else:
                 ids.append(place)
         writes: dict[tuple[str, str], list[FoundWrite]] = defaultdict(list)
-        for row in self._database.rows(self._writes, selection, OPEN):
-            found = fenced(self._writes, row, lambda row=row: self._write(row))  # type: ignore[misc]
+        for place, found in self._opened(thread_id, self._writes, self._write):
             if isinstance(found, Failure):
                 failures.append(found)
             elif found is not None:
-                writes[str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"])].append(found)
+                writes[place].append(found)
         return [FoundRow(*place, writes[place]) for place in ids], broken, failures
 
-    def _write(self, row: Any) -> FoundWrite | None:
+    def _opened(self, thread_id: str, table: Table, run: Callable[[Row], Any]) -> Iterator[tuple[tuple[str, str], Any]]:
+        """Returns the place of each row of a thread, and what came of it."""
+        for row in self._database.rows(table, Selection((thread_id,)), OPEN):
+            yield _place(row), fenced(table, row, lambda: run(row))  # noqa: B023  # called at once
+
+    def _write(self, row: Row) -> FoundWrite | None:
         self._writes.open(row, self._codec)
         sealed = find_sealed(row.cells[self._writes.value])
         if sealed is None:
             return None  # from before the wrapper, and admitted by a switch
         claims = WriteClaims.read(sealed.claims)
         return FoundWrite(claims.task_id or "", claims.idx or 0, claims.saved_as)
+
+
+def _place(row: Row) -> tuple[str, str]:
+    return str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"])
 
 
 def _of_writes(thread_id: str, judged: Judged) -> list[Finding]:

@@ -55,20 +55,16 @@ class Database(ABC):
         self.is_shallow = "checkpoint_id" not in present.get("checkpoints", {"checkpoint_id"})
         self.tables: list[Table] = []
         for cls in self.TABLES:
-            if self.has(cls, present):
+            if cls.name in present and cls.required <= present[cls.name]:
                 self.tables.append(cls(self, present[cls.name]))
         if not self.tables:
             raise DatabaseFailed(f"{label}: no database of a checkpointer or a store: {self.nothing_found()}")
 
     # --- what differs
 
-    def has(self, cls: type[Table], columns: Mapping[str, set[str]]) -> bool:
-        """Says whether a table of this kind is there."""
-        return cls.name in columns and cls.required <= columns[cls.name]
-
+    @abstractmethod
     def nothing_found(self) -> str:
         """Says where tables were looked for."""
-        return "none of its tables is there"
 
     @property
     @abstractmethod
@@ -105,7 +101,6 @@ class Database(ABC):
     json_as_text: ClassVar[str] = "{column}"  # a column of JSON as text: it is parsed behind a fence
     row_lock: ClassVar[str] = ""  # locks the rows of a query, where that keeps others from changing them
     random: ClassVar[str]
-    false: ClassVar[str] = "false"
     thread_mark: ClassVar[str] = "%s"
     proper_thread: ClassVar[str] = "1 = 1"
     namespace: ClassVar[str] = "checkpoint_ns"
@@ -332,14 +327,13 @@ class Database(ABC):
         while not paging.finished:
             yield from self.fetch(paging)
 
-    def again(self, table: Table, row: Row, reading: int) -> Row | None:
-        """Reads a row once more; None if it is gone."""
-        paging = Paging(table, Selection(), reading, size=1)
+    def again(self, table: Table, row: Row, reading: int, *, lock: bool = False) -> Row | None:
+        """Reads a row once more, and locks it if that is asked for, inside a transaction. None if it is gone or locked."""
+        paging = Paging(table, Selection(), reading, size=1, lock=lock)
         key = self.page_key or table.key
         same = " AND ".join(f"t.{name} = {self.mark}" for name in key)
         paging.condition = (same, row.place)
-        with self.page(paging) as rows:
-            return rows[0] if rows else None
+        return next(iter(self.fetch(paging)), None)
 
     # --- writing
 

@@ -1,4 +1,4 @@
-"""`expire_erased`: removes the rows that stand under destroyed keys, which nobody can read any more."""
+"""`expire_erased`: removes the rows under destroyed keys, which nobody can read any more."""
 
 from __future__ import annotations
 
@@ -115,13 +115,8 @@ class _Run:
 
     def _is_still(self, table: Table, row: Row, key_id: bytes) -> bool:
         """Says whether a row still is under that key, and locks it where the database locks rows."""
-        paging = Paging(table, Selection(), LOOK, size=1, lock=True)
-        same = " AND ".join(f"t.{name} = {self._database.mark}" for name in self._database.page_key or table.key)
-        paging.condition = (same, row.place)
-        for fresh in self._database.fetch(paging):
-            found: object = fenced(table, fresh, lambda: self._erased_key(table, fresh))  # noqa: B023  # called at once
-            return found == key_id
-        return False
+        fresh = self._database.again(table, row, LOOK, lock=True)
+        return fresh is not None and bool(fenced(table, fresh, lambda: self._erased_key(table, fresh)) == key_id)
 
     def _delete(self, table: Table, rows: Collection[Row]) -> None:
         self._database.delete(table, [row.place for row in rows])

@@ -45,7 +45,7 @@ class Reencryption(Report):
         read: Rows that were read, in all passes.
         rewritten: Rows that were written anew, or would have been.
         overtaken: Rows that somebody else changed meanwhile; what they wrote counts.
-        left: Rows that do not stand in the form that was asked for, by the scan at the end.
+        left: Rows that are not in the form that was asked for, by the scan at the end.
         admitted: Values that we did not seal and a switch let through, by kind.
     """
 
@@ -104,7 +104,7 @@ def reencrypt(
         cipher: What to seal with. None leaves sealed values with theirs; others get the default.
         compression: ``"zstd"`` or ``"none"``. None leaves sealed values as they are; others are not compressed.
         allow_plaintext: Whether values that were never encrypted are sealed, but never ``pickle``.
-        allow_unbound: Whether values of `EncryptedSerializer` become bound to where they stand.
+        allow_unbound: Whether values of `EncryptedSerializer` become bound to the row that holds them.
         legacy_keys: Raw AES keys of langgraph's own `EncryptedSerializer`, whose values are sealed then.
         context: Encryption context of what has none yet: one for all, or a callable that gives that of a thread, or of an
             item, given the labels of its namespace with periods between them. A value that was sealed keeps its own.
@@ -135,25 +135,22 @@ def reencrypt(
     fields = ItemFields.of(readable_fields, searchable_fields)
     metadata_keys = MetadataKeys(readable_metadata, searchable_metadata)
     codec = RowCodec(keys, switches, Target(target, cipher, compression, context, fields, metadata_keys), dry_run=dry_run)
-    report = Reencryption("reencrypt", dry_run=dry_run)
-    report.options = {
+    options = {
         "target": target,
         "cipher": cipher,
         "compression": compression,
-        "allow_plaintext": allow_plaintext,
-        "allow_unbound": allow_unbound,
-        "legacy_keys": len(switches.legacy_keys),
+        **switches.described(),
         "readable_metadata": sorted(readable_metadata),
         "searchable_metadata": sorted(searchable_metadata),
         "readable_fields": sorted(readable_fields),
         "searchable_fields": sorted(searchable_fields),
         "rate": rate,
     }
+    report = Reencryption("reencrypt", dry_run=dry_run, options=options)
     if target != PLAINTEXT and codec.only_key is not None:
         report.current_keys = (codec.only_key.id.hex(),)
     with opened_for(report, database, selection, write=not dry_run) as opened:
-        run = _Run(opened, codec, report, selection)
-        run.to_the_end(rate, progress)
+        _Run(opened, codec, report, selection).to_the_end(rate, progress)
     report.admitted = dict(+codec.admission.admitted)
     report.compared = ["what was rewritten opened in its place", "how every value is stored in the end, by types and headers"]
     report.not_compared = ["what was left as it is because it is as asked for: verify opens it"]

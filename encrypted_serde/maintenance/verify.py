@@ -81,7 +81,7 @@ def verify(
     anchor: AnchorClient | None = None,
     progress: ProgressListener | None = None,
 ) -> Verification:
-    """Opens every value, manifest and pending write of a checkpointer's database, and every item of a store's, where it stands.
+    """Opens every value, manifest and pending write of a checkpointer's database, and every item of a store's, in its place.
 
     It also compares what is readable with the manifests, that every channel that a manifest lists has its value, and that no
     parent is missing from the middle of a thread; and what is stored beside an item with that item. No object is built of any
@@ -106,13 +106,8 @@ def verify(
     """
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
     codec = RowCodec(keys, switches, expected=context, show_contexts=show_contexts)
-    report = Verification("verify")
-    report.options = {
-        "allow_plaintext": allow_plaintext,
-        "allow_unbound": allow_unbound,
-        "legacy_keys": len(switches.legacy_keys),
-        "context": None if context is None else sorted(context),
-    }
+    options = {**switches.described(), "context": None if context is None else sorted(context)}
+    report = Verification("verify", options=options)
     with opened_for(report, database, selection) as opened:
         # An anchor knows which parents were deleted on purpose.
         run = _Run(opened, codec, report, selection, VERIFY if anchor is None else OPEN)
@@ -155,7 +150,7 @@ class _Run:
 
     def _verify(self, table: Table, row: Row) -> None:
         opened = fenced(table, row, lambda: table.open(row, self._codec))
-        if isinstance(opened, Failure):  # as it stands now: the application may have been at it
+        if isinstance(opened, Failure):  # once more: the application may have been at it
             fresh = self._database.again(table, row, self._reading)
             if fresh is None:
                 return

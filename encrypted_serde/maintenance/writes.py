@@ -57,7 +57,7 @@ class Writes(Table):
         """Returns SQL that says whether `EncryptedSaver` did not seal a write, which it never does in a snapshot."""
         value = f"{alias}.{self.database.quoted(self.value)}"
         bound = f"{alias}.type = 'bytes' AND {self.database.is_bound(f'{alias}.type', value)}"
-        return f"NOT coalesce({bound}, {self.database.false})"
+        return f"NOT coalesce({bound}, false)"
 
     def _has_manifest(self) -> str:
         database = self.database

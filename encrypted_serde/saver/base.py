@@ -43,7 +43,8 @@ class WiredSaver(BaseCheckpointSaver[Any]):
 
     def _connect(self, wiring: Wiring) -> None:
         self._wiring = wiring
-        self._rows = RowSealer(wiring)
+        self._sealer = RowSealer(wiring, now=True)
+        self._late_sealer = RowSealer(wiring, now=False)  # seals large values in the thread in which the saver asks for them
         self._opener = RowOpener(wiring)
         self._lister = Lister(wiring, self._opener)
         self._anchoring = None if wiring.anchor is None else Anchoring(wiring, self._opener, wiring.anchor)

@@ -37,6 +37,7 @@ from .anchoring import client_for
 from .base import ContextSource, WiredSaver, value_serde
 from .listing import Lister
 from .optional import class_for
+from .seal import RowSealer
 from .steps import Call, ambient
 from .traits import Traits, next_of_its_own, traits_of, with_probed
 from .wiring import At, Wiring
@@ -209,7 +210,7 @@ class EncryptedSaver(WiredSaver):
         if self._needs_parent(at, checkpoint, new_versions):
             with ambient(at.context):
                 self._note_parent(asked, at, self._wiring.gated.get_tuple(asked))
-        sealed, beside, listed = self._rows.checkpoint(at, config, checkpoint, metadata, new_versions)
+        sealed, beside, listed = self._sealer.checkpoint(at, config, checkpoint, metadata, new_versions)
         if self._anchoring is None:
             stored = self._wiring.gated.put(asked, sealed, beside, new_versions)
         else:
@@ -233,7 +234,7 @@ class EncryptedSaver(WiredSaver):
                 found = await self._wiring.gated.aget_tuple(asked)
             await self._aside(False, self._note_parent, asked, at, found)
         sealed, beside, listed = await self._aside(
-            not traits.asks_serde, self._rows.checkpoint, at, config, checkpoint, metadata, new_versions
+            not traits.asks_serde, self._late_sealer.checkpoint, at, config, checkpoint, metadata, new_versions
         )
         if traits.asks_serde:
             # What the inner saver would seal on its loop must have its key: a keyring in memory always has.
@@ -251,7 +252,7 @@ class EncryptedSaver(WiredSaver):
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
-        asked, at, sealed, batch = self._seal_writes(config, writes, task_id, task_path, now=True)
+        asked, at, sealed, batch = self._seal_writes(self._sealer, config, writes, task_id, task_path)
         if self._anchoring is None:
             self._wiring.gated.put_writes(asked, sealed, task_id, task_path)
         else:
@@ -263,7 +264,8 @@ class EncryptedSaver(WiredSaver):
     ) -> None:
         """Seals the writes of a task and stores them."""
         asks = self._wiring.traits.asks_serde
-        asked, at, sealed, batch = await self._aside(not asks, self._seal_writes, config, writes, task_id, task_path)
+        late = self._late_sealer
+        asked, at, sealed, batch = await self._aside(not asks, self._seal_writes, late, config, writes, task_id, task_path)
         is_heavy = asks and any(is_large(value) for _, value in writes)
         if asks and (is_heavy or not isinstance(self._wiring.sealer.keys, Keyring)):
             await self._aside(is_heavy, seal_now, [value for _, value in sealed])
@@ -288,12 +290,12 @@ class EncryptedSaver(WiredSaver):
             self._opener.listed(found, at.context)
 
     def _seal_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str, *, now: bool = False
+        self, sealer: RowSealer, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> tuple[RunnableConfig, At, list[tuple[str, Any]], str]:
         asked, at = self._asked(config)
         if at.checkpoint_id is None:
             at = At(at.place, config["configurable"]["checkpoint_id"], at.context)
-        return asked, at, *self._rows.writes(at, writes, task_id, task_path, now=now)
+        return asked, at, *sealer.writes(at, writes, task_id, task_path)
 
     # --- reading
 

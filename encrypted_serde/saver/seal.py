@@ -35,13 +35,15 @@ class RowSealer:
 
     Args:
         wiring: The parts of the wrapper.
+        now: Whether what the saver is going to store is sealed at once, even if the saver would ask for it.
     """
 
-    def __init__(self, wiring: Wiring) -> None:
+    def __init__(self, wiring: Wiring, *, now: bool) -> None:
         self._wiring = wiring
         self._serde = wiring.serde
         self._keys = MetadataKeys(wiring.readable_keys, wiring.searchable_keys)
-        self._asks_serde = wiring.traits.asks_serde
+        self._seal_others = partial(Deferred, self._seal) if wiring.traits.asks_serde else self._seal
+        self._seal_stored = self._seal if now else self._seal_others
         self._inlines = wiring.traits.inlines_scalars
         self._dumps = dumps_as_json_would if wiring.traits.inlines_scalars else dumps
         self._writer = Writer(self._keys, _no_token, self._dumps_private)
@@ -86,7 +88,8 @@ class RowSealer:
             if channel in inline or traits.asks_json:
                 handed: Any = sealed_text(self._seal(*arguments))
             else:
-                handed = Deferred(self._seal, *arguments) if self._asks_serde else self._seal(*arguments)
+                is_stored = traits.stores_all_values or channel in new_versions
+                handed = (self._seal_stored if is_stored else self._seal_others)(*arguments)
             sealed[channel] = DeltaSnapshot(handed) if is_delta else handed
         listed = self._listed(at, checkpoint, versions, new_versions, inline)
         stored: Checkpoint = {**checkpoint, "channel_values": sealed}
@@ -122,12 +125,12 @@ class RowSealer:
         return Listed(apart.values + beside.values, apart.nones + beside.nones, apart.seen)
 
     def writes(
-        self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str, *, now: bool
+        self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> tuple[list[tuple[str, Any]], str]:
         """Seals the writes of one task, and gives the id that is sealed into all of them.
 
         The ordinary ones form a batch, of which a reader takes all or none. Special ones (errors, interrupts, resume values)
-        replace each other one by one in the database, and stand alone. `now` seals what could wait until the saver asks for it.
+        replace each other one by one in the database, and stand alone.
         """
         batch = self._wiring.sealer.batch(len(writes), context=at.context)
         ordinary: dict[str, int] = {}
@@ -136,7 +139,7 @@ class RowSealer:
                 ordinary[channel] = ordinary.get(channel, 0) + 1
         task = task_claims(task_id, cast("str", at.checkpoint_id), task_path, batch.id)
         maker = WriteMaker(at.place, task, sum(ordinary.values()))
-        seal = self._seal if now or not self._asks_serde else partial(Deferred, self._seal)
+        seal = self._seal_stored
         sealed: list[tuple[str, Any]] = []
         for position, (channel, value) in enumerate(writes):
             if (special := WRITES_IDX_MAP.get(channel)) is None:

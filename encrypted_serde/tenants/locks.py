@@ -25,14 +25,14 @@ from langgraph.store.base.batch import AsyncBatchedBaseStore
 from ..errors import KeyServiceError
 
 T = TypeVar("T")
-Steps = Generator[list[Op], list[Any], T]
+StoreSteps = Generator[list[Op], list[Any], T]
 """Store operations that belong together, and what comes of them."""
 
 _process_locks: WeakKeyDictionary[BaseStore, threading.Lock] = WeakKeyDictionary()
 _process_locks_guard = threading.Lock()
 
 
-def run(store: BaseStore, steps: Steps[T]) -> T:
+def run(store: BaseStore, steps: StoreSteps[T]) -> T:
     """Runs steps one after the other. Other processes may come in between.
 
     Raises:
@@ -45,13 +45,13 @@ def run(store: BaseStore, steps: Steps[T]) -> T:
         return _drive(store.batch, steps)
 
 
-def run_exclusively(store: BaseStore, name: str, steps: Steps[T]) -> T:
+def run_exclusively(store: BaseStore, name: str, steps: StoreSteps[T]) -> T:
     """Runs steps under the store's own lock, where it has one.
 
     Args:
         store: The store that runs them. A subclass of a store with a lock runs them without, since what it changes about
             the operations is not known.
-        name: What the lock is for. Steps under different names may run at the same time.
+        name: What the lock is for. StoreSteps under different names may run at the same time.
         steps: What to do. On Postgres and SQLite it is one transaction: all of it happens, or nothing.
 
     Raises:
@@ -93,7 +93,7 @@ def _process_lock(store: BaseStore) -> threading.Lock:
         return _process_locks.setdefault(store, threading.Lock())
 
 
-def _drive(batch: Callable[[list[Op]], list[Any]], steps: Steps[T]) -> T:
+def _drive(batch: Callable[[list[Op]], list[Any]], steps: StoreSteps[T]) -> T:
     try:
         operations = next(steps)
         while True:
@@ -160,7 +160,7 @@ def _on_loop_of(store: Any, work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run_coroutine_threadsafe(work, store._loop).result()
 
 
-async def _drive_async(locked: AbstractAsyncContextManager[BaseStore], steps: Steps[T]) -> T:
+async def _drive_async(locked: AbstractAsyncContextManager[BaseStore], steps: StoreSteps[T]) -> T:
     async with locked as store:
         batch: Callable[[list[Op]], Awaitable[list[Any]]] = store.abatch
         try:

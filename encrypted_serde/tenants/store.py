@@ -18,7 +18,7 @@ from ..core.context import EncryptionContext
 from ..core.opaque import opaque
 from ..errors import KeyServiceError
 from ..kms.fence import fenced
-from .locks import Steps, run, run_exclusively
+from .locks import StoreSteps, run, run_exclusively
 from .records import ROOT, Record, StoredKey, TenantKeys, delete_key, parse, put_key, put_tombstone, tenant_of
 from .records import namespace_of as _namespace
 
@@ -54,7 +54,7 @@ class ListedKeys(NamedTuple):
         namespace: The namespace.
         context: Whose it is; None where no item of it says so.
         records: Its items.
-        problems: What is wrong with others that stand there.
+        problems: What is wrong with others in it.
     """
 
     namespace: tuple[str, ...]
@@ -135,17 +135,17 @@ class KeyStore:
         """Destroys all keys of a tenant: tombstones first, then deletion."""
         return self._exclusively(context, _erase(context))
 
-    def _run(self, steps: Steps[T]) -> T:
+    def _run(self, steps: StoreSteps[T]) -> T:
         return fenced(self.name, lambda: run(self.base, steps))
 
-    def _exclusively(self, context: EncryptionContext, steps: Steps[T]) -> T:
+    def _exclusively(self, context: EncryptionContext, steps: StoreSteps[T]) -> T:
         return fenced(self.name, lambda: run_exclusively(self.base, "/".join(_namespace(context)), steps))
 
 
 # --- the steps --------------------------------------------------------------------------------------------------------
 
 
-def _records(context: EncryptionContext) -> Steps[list[Record]]:
+def _records(context: EncryptionContext) -> StoreSteps[list[Record]]:
     items = yield from _search(_namespace(context))
     records = [parse(item) for item in items]
     if any(record.context.encoded != context.encoded for record in records):
@@ -153,7 +153,7 @@ def _records(context: EncryptionContext) -> Steps[list[Record]]:
     return records
 
 
-def _own(context: EncryptionContext) -> Steps[list[Record]]:
+def _own(context: EncryptionContext) -> StoreSteps[list[Record]]:
     """Returns the items of a tenant, and passes over what else is stored in its namespace."""
     namespace = _namespace(context)
     return _sorted(namespace, (yield from _search(namespace))).records
@@ -172,11 +172,11 @@ def _sorted(namespace: tuple[str, ...], items: list[Any]) -> ListedKeys:
     return ListedKeys(namespace, own[0].context if own else None, own, problems)
 
 
-def _read(context: EncryptionContext) -> Steps[TenantKeys]:
+def _read(context: EncryptionContext) -> StoreSteps[TenantKeys]:
     return tenant_of((yield from _records(context)))
 
 
-def _add(context: EncryptionContext, make: Make, *, unless_live: bool) -> Steps[TenantKeys]:
+def _add(context: EncryptionContext, make: Make, *, unless_live: bool) -> StoreSteps[TenantKeys]:
     before = yield from _read(context)
     if unless_live and before.live:
         return before
@@ -185,7 +185,7 @@ def _add(context: EncryptionContext, make: Make, *, unless_live: bool) -> Steps[
     return (yield from _read(context))
 
 
-def _replace(context: EncryptionContext, key: StoredKey) -> Steps[bool]:
+def _replace(context: EncryptionContext, key: StoredKey) -> StoreSteps[bool]:
     if key.id not in tenant_of((yield from _own(context))).live:
         return False
     yield [put_key(context, key)]
@@ -196,7 +196,7 @@ def _replace(context: EncryptionContext, key: StoredKey) -> Steps[bool]:
     return False
 
 
-def _erase(context: EncryptionContext) -> Steps[Erased]:
+def _erase(context: EncryptionContext) -> StoreSteps[Erased]:
     gone: dict[bytes, str] = {}
     void: int | None = None
     while True:  # once, and without a lock again for keys that were void when somebody stored them
@@ -218,7 +218,7 @@ def _erase(context: EncryptionContext) -> Steps[Erased]:
 # --- listing ----------------------------------------------------------------------------------------------------------
 
 
-def _search(namespace: tuple[str, ...]) -> Steps[list[Any]]:
+def _search(namespace: tuple[str, ...]) -> StoreSteps[list[Any]]:
     def page(limit: int, offset: int) -> Op:
         return SearchOp(namespace, limit=limit, offset=offset, refresh_ttl=False)
 
@@ -234,7 +234,7 @@ def _whole(item: Any) -> Any:
     return item
 
 
-def _pages(page: Callable[[int, int], Op], identity: Callable[[Any], Any]) -> Steps[list[Any]]:
+def _pages(page: Callable[[int, int], Op], identity: Callable[[Any], Any]) -> StoreSteps[list[Any]]:
     """Asks for page after page to the end."""
     limit = PAGE
     while True:
