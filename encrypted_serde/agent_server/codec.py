@@ -3,7 +3,7 @@
 JSON. The server hands over one object at a time and allows its values to change, never its keys. Each value is sealed by
 itself, as text, bound to its key name and its encryption context. It is never bound to model, field or thread: the server
 moves values between them (a cron's metadata becomes a run's metadata becomes a thread's). Values written under several
-tenants may stand side by side in one row, so the reader takes the tenant from each envelope and not from the row's marker.
+tenants may be stored side by side in one row, so the reader takes the tenant from each envelope and not from the row's marker.
 
 A value travels as JSON text of the inner type ``json`` and comes back by ``json.loads``. LangGraph's own JSON decoder would
 construct the objects that the text asks for.

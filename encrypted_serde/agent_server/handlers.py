@@ -68,7 +68,7 @@ def make_encryption(
             open. Values of another tenant stay sealed text; blobs are refused, and so is writing such a text again. It holds
             where the server calls the handlers itself; a core that asks for them over gRPC does not say who reads.
         allow_foreign: Text that has the form of a sealed value but names a key that is not there (or a format that is not
-            known) is passed on as it stands, instead of refused.
+            known) is passed on unchanged, instead of refused.
         allow_plaintext: For a migration: blobs that were never encrypted are read too. **While this is on, nothing is
             promised against somebody who can write rows.** In JSON, values that are not sealed always pass: the server
             stores its own beside them.

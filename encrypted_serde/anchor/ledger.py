@@ -48,7 +48,7 @@ class Standing(IntEnum):
 
 
 TO_ENTER = (Standing.UNKNOWN, Standing.LATE)
-"""How a row stands that is entered when it is seen."""
+"""What the ledger says of a row that is entered when it is seen."""
 
 
 class _Deletions:
@@ -124,7 +124,7 @@ class Ledger:
         return self._thread.newest if spot is None else max(self._thread.newest, self._of(spot).newest)
 
     def checkpoint(self, spot: Spot) -> Standing:
-        """Says how a checkpoint stands."""
+        """Says what the entries require of a checkpoint."""
         found, deletions = self._spots.get(spot, ()), self._of(spot)
         standings = [self._standing(entry, deletions) for entry in found if entry.kind == Kind.CHECKPOINT]
         if not standings and deletions.is_open:
@@ -143,7 +143,7 @@ class Ledger:
         return [spot for spot in self._spots if self._of(spot).is_open and self.checkpoint(spot) is Standing.GOING]
 
     def writes(self, spot: Spot) -> dict[TaskSlot, dict[bytes, Standing]]:
-        """Says, for each slot of a checkpoint that has an entry, how the batches stand that were sent there."""
+        """Says, for each slot of a checkpoint that has an entry, what is required of the batches that were sent there."""
         deletions = self._of(spot)
         slots: dict[TaskSlot, dict[bytes, Standing]] = defaultdict(dict)
         known: dict[tuple[TaskSlot, bytes], int] = {}

@@ -22,7 +22,7 @@ def reading(table: str, mark: str, empty: str) -> dict[str, str]:
 
     Args:
         table: Its table.
-        mark: What stands before the number of a parameter: of a thread 1, of a namespace 2, of a checkpoint 3.
+        mark: What is written before the number of a parameter: of a thread 1, of a namespace 2, of a checkpoint 3.
         empty: No bytes, as a literal.
     """
     thread = f"SELECT {COLUMNS}, number FROM {table} WHERE thread = {mark}1"  # noqa: S608

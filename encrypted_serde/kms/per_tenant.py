@@ -137,18 +137,16 @@ class PerTenantWrapper:
     def _wrapper(self, choice: object) -> KeyWrapper:
         if isinstance(choice, str) and self._make is not None:
             if (wrapper := self._made.get(choice)) is None:
-                wrapper = self._made[choice] = fenced(f"{self.name}: make", partial(self._made_for, choice))
+                wrapper = self._made[choice] = fenced(f"{self.name}: make", partial(self._made_for, self._make, choice))
             return wrapper
         if isinstance(choice, KeyWrapper):
             return choice
         problem = "a key id, and there is no make= for it" if isinstance(choice, str) else type(choice).__name__
         raise self._error(f"choose gave {problem}")
 
-    def _made_for(self, key_id: str) -> KeyWrapper:
-        if self._make is None:
-            raise self._error("choose gave a key id, and there is no make= for it")
+    def _made_for(self, make: Callable[[str], KeyWrapper], key_id: str) -> KeyWrapper:
         try:
-            return self._make(key_id)
+            return make(key_id)
         except ConfigurationError as error:
             raise self._error(str(error)) from error
 

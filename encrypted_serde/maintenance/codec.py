@@ -97,7 +97,7 @@ class ItemFields(NamedTuple):
 
 
 class Target(NamedTuple):
-    """How values are to stand in the database.
+    """How values are to be stored in the database.
 
     Attributes:
         form: One of `TARGETS`.

@@ -1,4 +1,4 @@
-"""`expire_erased`: removes the rows that stand under destroyed keys, which nobody can read any more."""
+"""`expire_erased`: removes the rows under destroyed keys, which nobody can read any more."""
 
 from __future__ import annotations
 

@@ -34,12 +34,12 @@ class ErasureProof(Report):
         key_store: The key store that was asked, and looked through.
         key_services: The key services that its keys may be wrapped by.
         not_erased: Those keys that have no tombstone in the key store.
-        wrapped: Those that still stand wrapped in the key store.
+        wrapped: Those that are still stored wrapped in the key store.
         contexts_alive: How many of their contexts have another key there that is not void.
-        values: How many values stand under each key.
+        values: How many values are sealed under each key.
         outcomes: How many values there are by what became of the attempt to open them: the class of the refusal,
             ``KeyErased`` or ``UnknownKey``, or ``readable``.
-        other_values: How many values of the same contexts stand under other keys that can be had.
+        other_values: How many values of the same contexts are sealed under other keys that can be had.
         readable: What stays readable beside these values, by kind.
         allow_empty: Whether finding no value under the keys is no objection.
     """
@@ -88,7 +88,7 @@ def prove_erased(
 ) -> ErasureProof:
     """Shows that keys are destroyed, and that no value under them, nor anything beside one, can be read.
 
-    The key store is looked through for every one of the keys: there must be its tombstone, and it must not stand there wrapped.
+    The key store is looked through for each of the keys: there must be its tombstone, and it must not be stored there wrapped.
     Then each value is looked at that names one of the keys in its header: the provider must refuse that key for that context
     with `KeyErased`. And what is readable beside these values is counted: metadata, copies of fields, plaintext in the same
     thread, vectors of embeddings. It says so of this key store and this database alone, which may be a restored backup.
@@ -206,7 +206,7 @@ class _Attempts:
         return found
 
     def others(self) -> int:
-        """Returns how many values of the same contexts stand under other keys that can be had."""
+        """Returns how many values of the same contexts are sealed under other keys that can be had."""
         return sum(
             number
             for encoded, context in self._contexts.items()

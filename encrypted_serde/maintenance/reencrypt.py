@@ -45,7 +45,7 @@ class Reencryption(Report):
         read: Rows that were read, in all passes.
         rewritten: Rows that were written anew, or would have been.
         overtaken: Rows that somebody else changed meanwhile; what they wrote counts.
-        left: Rows that do not stand in the form that was asked for, by the scan at the end.
+        left: Rows that are not in the form that was asked for, by the scan at the end.
         admitted: Values that we did not seal and a switch let through, by kind.
     """
 
@@ -104,7 +104,7 @@ def reencrypt(
         cipher: What to seal with. None leaves sealed values with theirs; others get the default.
         compression: ``"zstd"`` or ``"none"``. None leaves sealed values as they are; others are not compressed.
         allow_plaintext: Whether values that were never encrypted are sealed, but never ``pickle``.
-        allow_unbound: Whether values of `EncryptedSerializer` become bound to where they stand.
+        allow_unbound: Whether values of `EncryptedSerializer` become bound to the row that holds them.
         legacy_keys: Raw AES keys of langgraph's own `EncryptedSerializer`, whose values are sealed then.
         context: Encryption context of what has none yet: one for all, or a callable that gives that of a thread, or of an
             item, given the labels of its namespace with periods between them. A value that was sealed keeps its own.

@@ -35,7 +35,7 @@ class Column(NamedTuple):
 
     Attributes:
         name: Its name.
-        types: What may stand in it.
+        types: What it may hold.
         sql: What is selected for it, where that is not the column alone.
         reading: From which of `LOOK`, `OPEN`, `VERIFY` on it is read.
         is_large: Whether it holds the value, of which `LOOK` takes head and tail alone.

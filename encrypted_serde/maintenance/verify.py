@@ -81,7 +81,7 @@ def verify(
     anchor: AnchorClient | None = None,
     progress: ProgressListener | None = None,
 ) -> Verification:
-    """Opens every value, manifest and pending write of a checkpointer's database, and every item of a store's, where it stands.
+    """Opens every value, manifest and pending write of a checkpointer's database, and every item of a store's, in its place.
 
     It also compares what is readable with the manifests, that every channel that a manifest lists has its value, and that no
     parent is missing from the middle of a thread; and what is stored beside an item with that item. No object is built of any
@@ -150,7 +150,7 @@ class _Run:
 
     def _verify(self, table: Table, row: Row) -> None:
         opened = fenced(table, row, lambda: table.open(row, self._codec))
-        if isinstance(opened, Failure):  # as it stands now: the application may have been at it
+        if isinstance(opened, Failure):  # once more: the application may have been at it
             fresh = self._database.again(table, row, self._reading)
             if fresh is None:
                 return

@@ -102,7 +102,7 @@ def namespace_of(context: EncryptionContext) -> tuple[str, str]:
 
 
 def shown(text: str) -> str:
-    """Returns a text from the store as it may stand in a message: in one line, and short."""
+    """Returns a text from the store for a message: in one line, and short."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 

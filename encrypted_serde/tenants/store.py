@@ -54,7 +54,7 @@ class ListedKeys(NamedTuple):
         namespace: The namespace.
         context: Whose it is; None where no item of it says so.
         records: Its items.
-        problems: What is wrong with others that stand there.
+        problems: What is wrong with others in it.
     """
 
     namespace: tuple[str, ...]

@@ -137,12 +137,9 @@ class Source:
         if table is None or not names:
             return found
         wanted = [(name, version_text(versions.get(name))) for name in names]
-        pair = (
-            f"(t.channel = {self._mark})"
-            if self._database.is_shallow
-            else f"(t.channel = {self._mark} AND t.version = {self._mark})"
-        )
-        parameters = [name for name, _ in wanted] if self._database.is_shallow else [part for pair in wanted for part in pair]
+        columns = ("channel",) if self._database.is_shallow else ("channel", "version")
+        pair = f"({' AND '.join(f't.{name} = {self._mark}' for name in columns)})"
+        parameters = [part for each in wanted for part in each[: len(columns)]]
         condition = f"t.thread_id = {self._mark} AND t.checkpoint_ns = {self._mark} AND ({' OR '.join([pair] * len(wanted))})"
         for row in self._rows(table, condition, (thread_id, spot.namespace, *parameters)):
             opened = self._open(table, row)
