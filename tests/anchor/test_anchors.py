@@ -257,7 +257,7 @@ def test_the_newest_is_found_by_the_index_alone(tmp_path):
     anchor = SqliteAnchor(tmp_path / "anchor.db")
     anchor.setup()
     with anchor._cursor() as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {_READING['newest']}", (THREAD, NAMESPACE)).fetchall()
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {_READING['newest']}", {"p1": THREAD, "p2": NAMESPACE}).fetchall()
     steps = [step for *_, step in plan if "anchor_entries" in step]
     assert len(steps) == 3
     assert [step for step in steps if "USING INDEX anchor_places" not in step and "COVERING" not in step] == []
