@@ -79,19 +79,23 @@ class Get:
             return [self._op]
         return [self._op._replace(namespace=place.namespace, key=place.key) for place in self._places]
 
-    def take(self, answers: Sequence[Any]) -> None:
-        """Opens what was found."""
-        self.done = True
+    def opened(self, answers: Sequence[Any]) -> Item | None:
+        """Opens what was found first."""
         for place, item in zip(self._places, answers, strict=True):
             if item is not None:
-                self._answer = Item(
+                return Item(
                     value=self._items.open(item, place, self._expected).value,
                     key=self._op.key,
                     namespace=self._op.namespace,
                     created_at=item.created_at,
                     updated_at=item.updated_at,
                 )
-                return
+        return None
+
+    def take(self, answers: Sequence[Any]) -> None:
+        """Opens what was found."""
+        self._answer = self.opened(answers)
+        self.done = True
 
     def fork(self) -> Get:
         """See `Plan`."""
@@ -142,7 +146,7 @@ def run(plans: Sequence[Plan], inner: BaseStore, *, may_block: bool) -> Steps[li
     while reads := [number for number, plan in enumerate(current) if not isinstance(plan, Put) and not plan.done]:
         asked = Hidden((current[number], current[number].asks()) for number in reads)
         answers = Hidden((yield Ask(inner, [op for _, ops in asked for op in ops])))
-        taken = yield Work(partial(_taken, asked, answers), partial(_is_heavy, answers, may_block=may_block))
+        taken = yield Work(partial(_taken, asked, answers), partial(is_heavy, answers, may_block=may_block))
         for number, plan in zip(reads, taken, strict=True):
             current[number] = plan
     if writes := [op for plan in plans if isinstance(plan, Put) for op in plan.asks()]:
@@ -160,7 +164,7 @@ def _taken(asked: Sequence[tuple[Plan, Sequence[Op]]], answers: Sequence[Any]) -
     return taken
 
 
-def _is_heavy(answers: Sequence[Any], *, may_block: bool) -> bool:
+def is_heavy(answers: Sequence[Any], *, may_block: bool) -> bool:
     """Says whether answers take long to open."""
     return may_block or sum(map(_size, answers)) >= LARGE
 

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from langgraph.store.base import GetOp, ListNamespacesOp, Op, PutOp, SearchOp
+from langgraph.store.base import GetOp, Item, ListNamespacesOp, Op, PutOp, SearchOp
 
 from ..audit import BatchSealing
 from ..core.context import NO_CONTEXT, EncryptionContext
 from ..wrapping.offload import is_large
 from ..wrapping.steps import Steps, Work
 from ..wrapping.stored_item import DICTIONARY
-from .batch import Get, Hidden, Plan, Put, run
+from .batch import Get, Hidden, Plan, Put, is_heavy, run
 from .checks import checked
+from .dispatch import Ask
 from .embedding import NOT_INDEXED, Handle, Index, forget
 from .listing import LABEL, ListNamespaces, ListPseudonyms
 from .names import Place, Pseudonyms, Remembered
@@ -87,6 +88,9 @@ class Planner:
             EncryptedSerdeError: If an item does not open, or another cannot be sealed.
             ValueError: If a filter or a namespace is refused.
         """
+        alone = ops[0] if len(ops) == 1 else None
+        if (isinstance(alone, GetOp) and self.gets_at_once) or (isinstance(alone, PutOp) and self.puts_at_once):
+            return [(yield from self._alone(alone))]
         ops = Hidden(map(checked, ops))
         may_block = self._ground.items.sealer.may_block
         expected = self._expected(ops)
@@ -97,6 +101,18 @@ class Planner:
         forget(sealed.handles)
         self._remember(sealed.more, expected)
         return Hidden(results[: len(ops)])
+
+    def _alone(self, op: GetOp | PutOp) -> Steps[Item | None]:
+        """Does what takes one question: without the plans of a batch, and their copies."""
+        inner, may_block = self._ground.inner, self._ground.items.sealer.may_block
+        if isinstance(op, PutOp):
+            asks = yield Work(partial(self.put, op), may_block or is_large(op.value))
+            yield Ask(inner, asks)
+            return None
+        get = self.get(op)
+        answers = yield Ask(inner, get.asks())
+        item: Item | None = yield Work(partial(get.opened, answers), partial(is_heavy, answers, may_block=may_block))
+        return item
 
     def _expected(self, ops: Sequence[Op]) -> EncryptionContext | None:
         tenancy = self._ground.items.tenancy

@@ -156,8 +156,7 @@ class EncryptedStore(BaseStore):
         ops = Hidden(ops)
         if len(ops) == 1 and isinstance(ops[0], GetOp) and self._planner.gets_at_once:
             get = self._planner.get(ops[0])  # by far the most frequent, and it needs no more than this
-            get.take(Ask(self.inner, get.asks()).now())
-            return [get.result()]
+            return [get.opened(Ask(self.inner, get.asks()).now())]
         if len(ops) == 1 and isinstance(ops[0], PutOp) and self._planner.puts_at_once:
             Ask(self.inner, self._planner.put(ops[0])).now()
             return [None]

@@ -130,6 +130,8 @@ class Gate:
             return "null", b""
         if isinstance(obj, bytes):
             return "bytes", obj
+        if isinstance(obj, Foreign):
+            return obj.type_tag, obj.data
         return "msgpack", pack(obj, _packed)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
@@ -145,7 +147,7 @@ class Gate:
         if type_tag == "msgpack":
             try:
                 value = unpack(blob, self._unpacked)
-                if not isinstance(value, Inert):
+                if value is not None and not isinstance(value, _NEVER_PACKED):
                     return value
             except MalformedEnvelope:
                 pass
@@ -158,6 +160,9 @@ class Gate:
             type_tag, blob = ormsgpack.unpackb(data)
             return Foreign(str(type_tag), blob if isinstance(blob, bytes) else b"", self._admission)
         return Inert(code, data)
+
+
+_NEVER_PACKED = (bytes, Foreign, Inert)  # by themselves: like None they are stored under a type of their own
 
 
 def pack_inert(obj: Any) -> bytes:

@@ -10,6 +10,7 @@ import ormsgpack
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME, TASKS
 
 from encrypted_serde import EncryptedSaver, Key
+from encrypted_serde.wrapping.inert import FOREIGN
 from tests.verdicts import attacked
 from tests.verdicts.attacked import TASK_IDS
 from tests.verdicts.rows import Extension, NotHere, Place, Row, Rows, place_of
@@ -361,6 +362,82 @@ def _flipped_last(rows: Rows, t: Target) -> None:
 @_edit("a byte of the claims flipped")
 def _flipped_claims(rows: Rows, t: Target) -> None:
     _flip(rows, t.here, 70)
+
+
+def _packed(rows: Rows, row: Any, value: Any) -> None:
+    if rows.values is None:
+        raise NotHere
+    row.update(type="msgpack", blob=ormsgpack.packb(value))
+
+
+@_edit("a value packed once more")
+def _packed_value(rows: Rows, t: Target) -> None:
+    _packed(rows, rows.blob(t.here, "log"), _raw(rows.stored(t.here, "log")))
+
+
+@_edit("a value packed as text")
+def _packed_text(rows: Rows, t: Target) -> None:
+    _packed(rows, rows.blob(t.here, "log"), manifest_text(_raw(rows.stored(t.here, "log"))))
+
+
+@_edit("a value is a packed None")
+def _packed_none(rows: Rows, t: Target) -> None:
+    _packed(rows, rows.blob(t.here, "log"), None)
+
+
+@_edit("None is a packed None")
+def _none_packed_none(rows: Rows, t: Target) -> None:
+    _packed(rows, rows.blob(t.here, "nothing"), None)
+
+
+def _foreign(type_tag: str, data: bytes) -> bytes:
+    return ormsgpack.packb(ormsgpack.Ext(FOREIGN, ormsgpack.packb((type_tag, data))))
+
+
+@_edit("a value as an inner saver packs a foreign one")
+def _foreign_value(rows: Rows, t: Target) -> None:
+    if rows.values is None:
+        rows.store(t.here, "log", Extension(FOREIGN, ormsgpack.packb(("bytes", rows.stored(t.here, "log")))))
+    else:
+        row = rows.blob(t.here, "log")
+        row.update(type="msgpack", blob=_foreign("bytes", row["blob"]))
+
+
+@_edit("a value is a foreign None")
+def _foreign_none(rows: Rows, t: Target) -> None:
+    if rows.values is None:
+        rows.store(t.here, "log", Extension(FOREIGN, ormsgpack.packb(("null", b""))))
+    else:
+        rows.blob(t.here, "log").update(type="msgpack", blob=_foreign("null", b""))
+
+
+@_edit("a write as an inner saver packs a foreign one")
+def _foreign_write(rows: Rows, t: Target) -> None:
+    row = rows.written(t.here, "note")[0]
+    row.update(type="msgpack", blob=_foreign("bytes", row["blob"]))
+
+
+@_edit("a write packed once more")
+def _packed_write(rows: Rows, t: Target) -> None:
+    write = rows.written(t.here, "note")[0]
+    write.update(type="msgpack", blob=ormsgpack.packb(write["blob"]))
+
+
+@_edit("a write packed as text")
+def _text_write(rows: Rows, t: Target) -> None:
+    write = rows.written(t.here, "note")[0]
+    write.update(type="msgpack", blob=ormsgpack.packb(manifest_text(write["blob"])))
+
+
+@_edit("a write is a packed None")
+def _none_write(rows: Rows, t: Target) -> None:
+    rows.written(t.here, "note")[0].update(type="msgpack", blob=b"\xc0")
+
+
+@_edit("a snapshot packed once more")
+def _packed_snapshot(rows: Rows, t: Target) -> None:
+    row = rows.blob(t.first, "items") if rows.values is not None else {}
+    _packed(rows, row, row.get("blob"))
 
 
 def _flip(rows: Rows, place: Place, number: int) -> None:

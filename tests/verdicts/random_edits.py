@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import ormsgpack
 
+from encrypted_serde.wrapping.inert import FOREIGN
 from tests.verdicts.attacked import CHANNELS
 from tests.verdicts.edits import Target, manifest_bytes, manifest_text, put_at
 from tests.verdicts.readers import key_of
@@ -43,11 +44,11 @@ def applied(ops: tuple[Op, ...], rows: Rows, target: Target) -> Rows:
     for op in ops:
         with contextlib.suppress(NotHere, KeyError, TypeError, AttributeError, IndexError, ValueError):
             KINDS[op.kind](Random(op.seed), edited, target)
-    return _touched(rows, _settled(edited))
+    return touched(rows, _settled(edited))
 
 
-def _touched(before: Rows, edited: Rows) -> Rows:
-    """Leaves out the namespaces that are as they were, which every reader is known to accept."""
+def touched(before: Rows, edited: Rows) -> Rows:
+    """Leaves out the namespaces that are as they were, which every reader accepts."""
     old, new = _by_namespace(before), _by_namespace(edited)
     for rows in edited.tables.values():
         rows[:] = [row for row in rows if old.get(_namespace(row)) != new[_namespace(row)]]
@@ -314,6 +315,14 @@ def _wrap(rng: Random, rows: Rows, t: Target) -> None:
         rows.blob(place, channel).update(type="msgpack", blob=packed)
 
 
+def _pack(rng: Random, rows: Rows, t: Target) -> None:
+    """Stores a value or a write as something else that would be packed from it."""
+    row = rng.choice([*rows.writes, *(rows.values or ())])
+    sealed, tag = bytes(row["blob"]), rng.choice(("bytes", "msgpack", "null"))
+    forms = (sealed, manifest_text(sealed), None, [sealed], ormsgpack.Ext(FOREIGN, ormsgpack.packb((tag, sealed))))
+    row.update(type="msgpack", blob=ormsgpack.packb(rng.choice(forms)))
+
+
 KINDS: dict[str, Callable[[Random, Rows, Target], None]] = {
     "copy a cell": _copy_cell,
     "swap cells": _swap_cells,
@@ -337,5 +346,6 @@ KINDS: dict[str, Callable[[Random, Rows, Target], None]] = {
     "sealed elsewhere": _sealed_elsewhere,
     "flip a bit": _flip,
     "wrap in a snapshot": _wrap,
+    "pack once more": _pack,
 }
 WEIGHTED = (*KINDS, "copy a cell", "copy a cell", "double a row", "copy a key", "another version", "move a value")

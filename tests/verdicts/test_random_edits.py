@@ -11,12 +11,10 @@ from tests.verdicts.judge import judge
 from tests.verdicts.random_edits import draw
 from tests.verdicts.stores import SAVERS
 
+BY_SAVER = [name if name in ("memory", "sqlite") else pytest.param(name, marks=pytest.mark.slow) for name in SAVERS]
 
-@pytest.mark.parametrize(
-    "attacked",
-    [name if name in ("memory", "sqlite") else pytest.param(name, marks=pytest.mark.slow) for name in SAVERS],
-    indirect=True,
-)
+
+@pytest.mark.parametrize("attacked", BY_SAVER, indirect=True)
 def test_all_readers_say_the_same_of_random_edits(attacked: Attacked) -> None:
     store, rows, target = attacked
     for seed in range(4 * SHARE):
@@ -25,7 +23,7 @@ def test_all_readers_say_the_same_of_random_edits(attacked: Attacked) -> None:
             pytest.fail(f"seed {seed}: {shrunk(store, rows, target, ops, seed)}\n" + "\n".join(said))
 
 
-@pytest.mark.parametrize("attacked", ["memory", "sqlite"], indirect=True)
+@pytest.mark.parametrize("attacked", BY_SAVER, indirect=True)
 def test_what_nobody_edited_is_accepted_by_all(attacked: Attacked) -> None:
     assert list(judge(attacked.store, attacked.rows)) == []
 

@@ -16,6 +16,7 @@ from encrypted_serde import EncryptedSerdeError, Key, PlaintextRefused
 from encrypted_serde.core.sealer import Sealer
 from encrypted_serde.wrapping.admission import Admission
 from encrypted_serde.wrapping.gate import Deferred, Foreign, Gate, gated, pack_inert
+from encrypted_serde.wrapping.inert import FOREIGN
 
 KEY = Key.generate()
 
@@ -34,6 +35,20 @@ def _gate(**switches):
 def test_what_is_inert_comes_back(value):
     gate = _gate()
     assert gate.loads_typed(gate.dumps_typed(value)) == value
+
+
+@pytest.mark.parametrize("value", [None, b"sealed", ormsgpack.Ext(FOREIGN, ormsgpack.packb(("bytes", b"x")))])
+def test_what_has_a_type_of_its_own_is_never_read_out_of_msgpack(value):
+    packed = ormsgpack.packb(value)
+    found = _gate().loads_typed(("msgpack", packed))
+    assert isinstance(found, Foreign)
+    assert (found.type_tag, found.data) == ("msgpack", packed)
+
+
+def test_a_foreign_value_is_stored_as_it_was():
+    gate = _gate()
+    found = gate.loads_typed(("json", b'"old"'))
+    assert gate.dumps_typed(found) == ("json", b'"old"')
 
 
 def test_what_is_deferred_is_sealed_when_its_bytes_are_asked_for_and_once():
