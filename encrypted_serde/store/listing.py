@@ -13,7 +13,7 @@ from ..core.context import EncryptionContext
 from ..errors import MalformedEnvelope, UnknownKey
 from ..wrapping.stored_item import DICTIONARY
 from .items import find_item
-from .names import Namespace, Place, Pseudonyms, Remembered, is_pseudonymous, is_reserved
+from .names import Namespace, Place, Pseudonyms, Remembered, is_pseudonym, is_reserved
 from .search import Ground
 
 _ALL = (1 << 31) - 1
@@ -98,6 +98,7 @@ class ListPseudonyms:
         self._take = ListPseudonyms._take_namespaces
         self._stored: list[Namespace] = []
         self._named: set[Namespace] = set()
+        self._known: dict[str, str] = {}
         self.done = False
 
     def asks(self) -> list[Op]:
@@ -118,7 +119,7 @@ class ListPseudonyms:
         """Returns a copy that goes on by itself."""
         fork = copy.copy(self)
         fork._asked, fork._answers = [*self._asked], [*self._answers]
-        fork._stored, fork._named = [*self._stored], {*self._named}
+        fork._stored, fork._named, fork._known = [*self._stored], {*self._named}, {**self._known}
         return fork
 
     def result(self) -> list[Namespace]:
@@ -129,14 +130,14 @@ class ListPseudonyms:
     def _take_namespaces(self) -> None:
         namespaces = dict.fromkeys(chain(*self._answers))
         tokens = dict.fromkeys(chain(*namespaces))
-        readable = {label for label in tokens if not is_pseudonymous((label,))}
+        readable = {label for label in tokens if not is_pseudonym(label)}
         if self._names.moving_in:
             self._named.update(each for each in namespaces if not (readable.isdisjoint(each) or is_reserved(each)))
         others = readable.union(self._foreign.among(self._expected, tokens))
         self._stored = [namespace for namespace in namespaces if others.isdisjoint(namespace)]
         tokens = dict.fromkeys(chain(*self._stored))
-        known = self._labels.among(self._expected, tokens)
-        self._next = [GetOp(DICTIONARY, token, refresh_ttl=False) for token in tokens if token not in known]
+        self._known = self._labels.among(self._expected, tokens)
+        self._next = [GetOp(DICTIONARY, token, refresh_ttl=False) for token in tokens if token not in self._known]
         self._take = ListPseudonyms._take_entries
         if not self._next:
             self._take_entries()
@@ -145,14 +146,12 @@ class ListPseudonyms:
         for op, entry in zip(self._asked, self._answers, strict=True):
             if entry is not None and isinstance(op, GetOp):
                 self._take_entry(op.key, entry)
-        tokens = dict.fromkeys(chain(*self._stored))
-        known, foreign = (seen.among(self._expected, tokens) for seen in (self._labels, self._foreign))
         missing = []
         for namespace in self._stored:
-            labels = tuple(map(known.get, namespace))
+            labels = tuple(map(self._known.get, namespace))
             if None not in labels:
                 self._named.add(labels)  # type: ignore[arg-type]  # none of them is None
-            elif foreign.keys().isdisjoint(namespace):
+            elif not self._foreign.among(self._expected, namespace):
                 missing.append(namespace)
         self._next = [SearchOp(namespace, limit=1, refresh_ttl=False) for namespace in missing]
         self._take = ListPseudonyms._take_items
@@ -168,6 +167,7 @@ class ListPseudonyms:
             return
         if not isinstance(label, str):
             raise MalformedEnvelope("an entry of the dictionary of labels holds no label")
+        self._known[token] = label
         self._labels.add(self._expected, token, label)
 
     def _take_items(self) -> None:

@@ -46,9 +46,9 @@ def is_reserved(namespace: Sequence[str]) -> bool:
     return tuple(namespace[:1]) == DICTIONARY
 
 
-def is_pseudonymous(namespace: Namespace) -> bool:
-    """Says whether every label of a namespace has the form of a pseudonym."""
-    return all(map(_PSEUDONYM.fullmatch, namespace))
+def is_pseudonym(label: str) -> bool:
+    """Says whether a label has the form of a pseudonym."""
+    return _PSEUDONYM.fullmatch(label) is not None
 
 
 class Names:

@@ -23,7 +23,7 @@ from .fields import push_down
 from .filters import Semantics
 from .items import Found, Items, find_item
 from .marks import Marks
-from .names import Names, Namespace, Place, is_pseudonymous, is_reserved
+from .names import Names, Namespace, Place, is_pseudonym, is_reserved
 
 _FIRST_PAGE = 16
 _LARGEST_PAGE = 1024
@@ -314,7 +314,7 @@ class Search:
             sealed = find_item(row)
             if sealed is not None and not items.tenancy.reads(sealed.head.context, self._expected):
                 return None
-        if names.pseudonymous and not items.admission and not is_pseudonymous(place.namespace):
+        if names.pseudonymous and not items.admission and not all(map(is_pseudonym, place.namespace)):
             raise WrongLocation("an item under a readable name; allow_plaintext=True reads it until it is moved")
         try:
             return items.open(row, place, self._expected)
