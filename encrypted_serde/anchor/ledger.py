@@ -63,7 +63,7 @@ class _Deletions:
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        found = sorted((entry for entry in entries if entry.kind in DELETIONS), key=_number)
+        found = sorted((entry for entry in entries if entry.kind in DELETIONS), key=lambda entry: entry.number)
         self._ends = [entry for entry in found if entry.kind != Kind.GOING]
         self.newest = found[-1].number if found else 0
         self.gone_at = max((end.number for end in self._ends if end.kind == Kind.GONE), default=0)
@@ -176,10 +176,6 @@ class Ledger:
         if self._thread.is_late(entry) or deletions.is_late(entry):
             return Standing.LATE
         return Standing.REQUIRED
-
-
-def _number(entry: Entry) -> int:
-    return entry.number
 
 
 def _known(entry: Entry) -> int:

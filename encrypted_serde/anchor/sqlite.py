@@ -30,12 +30,12 @@ CREATE INDEX IF NOT EXISTS anchor_places ON anchor_entries (thread, namespace, c
 """
 
 _INSERT = f"INSERT INTO anchor_entries ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-_HIGHEST = "SELECT coalesce(max(number), 0) FROM anchor_entries WHERE thread = ?1"
+_HIGHEST = "SELECT coalesce(max(number), 0) FROM anchor_entries WHERE thread = ?"
 _DELETIONS = (
     f"SELECT max(({_HIGHEST} AND namespace = x'' AND checkpoint = x''), "
-    f"({_HIGHEST} AND namespace = ?2 AND checkpoint = ?3 AND kind IN (4, 5, 6)))"
+    f"({_HIGHEST} AND namespace = ? AND checkpoint = ? AND kind IN (4, 5, 6)))"
 )
-_READING = reading("anchor_entries", "?", "x''")
+_READING = reading("anchor_entries", ":p", "x''")
 _BUSY_SECONDS = 30.0
 
 
@@ -93,11 +93,12 @@ class SqliteAnchor(TableAnchor):
                     connection.execute("ROLLBACK")
                     raise
                 connection.execute("COMMIT")
-            return int(connection.execute(_DELETIONS, rows[0][:3]).fetchone()[0] or 0)
+            return int(connection.execute(_DELETIONS, (rows[0][0], *rows[0][:3])).fetchone()[0] or 0)
 
     def _read(self, statement: str, *parameters: bytes) -> list[tuple[Any, ...]]:
         with self._cursor() as connection:
-            return connection.execute(_READING[statement], parameters).fetchall()
+            named = {f"p{number}": value for number, value in enumerate(parameters, 1)}
+            return connection.execute(_READING[statement], named).fetchall()
 
     @contextmanager
     def _cursor(self) -> Iterator[sqlite3.Connection]:

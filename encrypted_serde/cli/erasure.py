@@ -47,7 +47,8 @@ def prove_erased(
     from .shown import finish, running, show_tally
 
     with failures():
-        ids = [*_of_options(key_id or []), *(one for file in erasure or [] for one in _of_record(file))]
+        ids = [_key_id(text, "--key-id") for text in key_id or []]
+        ids += [one for file in erasure or [] for one in _of_record(file)]
         provider = Keys(keys).provider()
     with running("prove-erased") as listener:
         metadata, empty = readable_metadata or (), ending.allow_empty
@@ -60,10 +61,6 @@ def prove_erased(
         for outcome, number in proof.outcomes.items():
             print(f"{number:,} of them: {outcome}")
     finish(proof, proof.reasons(), ending)
-
-
-def _of_options(texts: list[str]) -> list[bytes]:
-    return [_key_id(text, "--key-id") for text in texts]
 
 
 def _of_record(file: Path) -> list[bytes]:

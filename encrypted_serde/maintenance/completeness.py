@@ -205,12 +205,10 @@ class AnchoredDatabase:
             has_failed = False
         finally:
             if named:
-                there = set(self._ids(thread_id)) if has_failed else set()
+                rows = self._database.rows(self._checkpoints, Selection((thread_id,)), LOOK) if has_failed else ()
+                there = {*map(_place, rows)}
                 ended = {spot: Kind.KEPT if place in there else Kind.GONE for spot, place in named.items()}
                 self._client.end(self._client.thread(thread_id), ended)
-
-    def _ids(self, thread_id: str) -> Iterator[tuple[str, str]]:
-        return map(_place, self._database.rows(self._checkpoints, Selection((thread_id,)), LOOK))
 
     # --- comparing
 

@@ -205,13 +205,9 @@ def _field(name: str) -> str:
     return path_of(name) or name
 
 
-def _has_marks(codec: RowCodec) -> bool:
-    return isinstance(codec.keys, SearchKeyProvider)
-
-
 def _mark(row: Row, key: Key, context: EncryptionContext, codec: RowCodec) -> dict[str, Any]:
     """Makes the mark by which the store finds items of one context, as it would write it."""
-    if not _has_marks(codec):
+    if not isinstance(codec.keys, SearchKeyProvider):
         return {}
     return {MARK: NO_MARK if _is_reserved(row) else context_mark(key, context.encoded)}
 

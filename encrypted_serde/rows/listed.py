@@ -34,11 +34,13 @@ class Listed(NamedTuple):
     Attributes:
         values: Channels with a value.
         nones: Channels whose value is None.
-        seen: What `Remembered` is to remember of it once it is stored.
+        checkpoint: What `Remembered` knows the checkpoint by; None where nothing is remembered of it.
+        seen: What it is to remember of its channels once they are stored.
     """
 
     values: list[str]
     nones: list[str]
+    checkpoint: tuple[Any, ...] | None = None
     seen: Mapping[tuple[Any, ...], bool] = MappingProxyType({})
 
     @classmethod
@@ -52,11 +54,12 @@ class Remembered:
     """The values in rows of their own that this process has seen listed. Threads may share it."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[Any, ...], bool] = OrderedDict()
+        self._seen: OrderedDict[tuple[Any, ...], int] = OrderedDict()
 
-    def knows(self, place: Place, checkpoint_id: str) -> bool:
-        """Says whether all that a checkpoint lists is remembered."""
-        return (place.encoded, checkpoint_id) in self._seen
+    def knows(self, place: Place, checkpoint_id: str, manifest: str | None = None) -> bool:
+        """Says whether all that a checkpoint lists is remembered; if its manifest is given, whether it is that of this one."""
+        noted = self._seen.get((place.encoded, checkpoint_id))
+        return noted is not None and (manifest is None or noted == hash(manifest))
 
     def listed(
         self, place: Place, checkpoint_id: str, versions: Mapping[str, Any], stored: Mapping[str, bool | None]
@@ -70,22 +73,25 @@ class Remembered:
             stored: Channels of which is known whether a value is stored under that version (or None: False), or nothing (None).
                 Of the others those are listed that an earlier checkpoint lists under the same version.
         """
-        where = place.encoded
-        seen: dict[tuple[Any, ...], bool] = {(where, checkpoint_id): True}
-        listed = Listed([], [], seen)
+        where, seen = place.encoded, dict[tuple[Any, ...], bool]()
+        listed = Listed([], [], (where, checkpoint_id), seen)
         for name, version in versions.items():
             key = where, name, version if type(version) is str else version_text(version)
             has_value = stored[name] if name in stored else self._seen.get(key)
             if has_value is not None:
-                seen[key] = has_value
+                seen[key] = bool(has_value)
                 (listed.values if has_value else listed.nones).append(name)
         return listed
 
-    def note(self, listed: Listed) -> None:
-        """Remembers what a checkpoint lists, and forgets the oldest where there is too much."""
-        seen = self._seen
-        for key, has_value in listed.seen.items():  # the checkpoint before its channels: it is forgotten before them
-            seen.pop(key, None)
-            seen[key] = has_value
-        while len(seen) > REMEMBERED:
-            seen.popitem(last=False)
+    def note(self, listed: Listed, manifest: object) -> None:
+        """Remembers what a checkpoint lists, and by its manifest that it does; forgets the oldest where there is too much."""
+        if listed.checkpoint is not None:  # before its channels: it is forgotten before them
+            self._put(listed.checkpoint, hash(manifest) if isinstance(manifest, str) else 0)
+            for key, has_value in listed.seen.items():
+                self._put(key, has_value)
+            while len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
+
+    def _put(self, key: tuple[Any, ...], value: int) -> None:
+        self._seen.pop(key, None)
+        self._seen[key] = value

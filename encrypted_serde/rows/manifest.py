@@ -233,9 +233,10 @@ def split_metadata(metadata: Mapping[str, Any], readable_keys: Collection[str]) 
     private: dict[str, Any] = {}
     for name, value in metadata.items():
         is_readable = name in LANGGRAPH_KEYS or name in readable_keys
-        stays = is_readable and survives_json(value) and (name != "step" or type(value) is int)
-        part = readable if stays else private
-        part[name] = value
+        if is_readable and survives_json(value) and (name != "step" or type(value) is int):
+            readable[name] = value
+        else:
+            private[name] = value
     return readable, private
 
 

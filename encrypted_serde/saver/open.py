@@ -17,7 +17,6 @@ from ..audit import tell_refused
 from ..core import binding
 from ..core.binding import Binding, Place, WriteClaims
 from ..core.context import EncryptionContext, current, may_read
-from ..core.opaque import opaque
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..rows.manifest import KEY
 from ..rows.parts import Parts, bound_to, channel, check_document, find_manifest, is_none
@@ -35,6 +34,7 @@ _T = TypeVar("_T")
 IDENTITY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 """Keys of ``configurable`` that say which row is meant."""
 
+_WithTasks = tuple[CheckpointTuple, list[Task], "EncryptionContext | None"]
 _NO_SENDS = 4  # from this format on a checkpoint has no pending sends
 
 
@@ -53,23 +53,6 @@ class _Head(NamedTuple):
     def is_proven(self) -> bool:
         """Whether the row carries proof that we sealed it."""
         return self.row is not None and self.row.is_proven
-
-
-class Copied(NamedTuple):
-    """A row, opened to be copied.
-
-    Attributes:
-        opened: The checkpoint.
-        tasks: Its pending writes, by task.
-        context: What it is sealed under; what was expected of a row from before the wrapper.
-    """
-
-    opened: CheckpointTuple
-    tasks: list[Task]
-    context: EncryptionContext | None
-
-    def __repr__(self) -> str:
-        return opaque(self)
 
 
 class RowOpener:
@@ -166,11 +149,16 @@ class RowOpener:
         )
         return opened, writes or ()
 
-    def with_tasks(self, found: CheckpointTuple, context: EncryptionContext | None) -> Copied:
-        """Verifies and opens a checkpoint as `checkpoint` does, with its pending writes by task and the context it has."""
+    def with_tasks(self, found: CheckpointTuple, context: EncryptionContext | None) -> _WithTasks:
+        """Verifies and opens a checkpoint as `checkpoint` does.
+
+        Returns:
+            The checkpoint, its pending writes by task, and the context that it is sealed under; of a row from before the
+            wrapper the expected one.
+        """
         return self._naming(self._at(found, context), self._with_tasks, found)
 
-    def _with_tasks(self, at: At, reader: Reader, found: CheckpointTuple) -> Copied:
+    def _with_tasks(self, at: At, reader: Reader, found: CheckpointTuple) -> _WithTasks:
         head = self._head(found, at, reader)
         opened, writes = self._opened(found, at, head, reader)
         tasks: dict[tuple[str, str], Task] = {}
@@ -178,7 +166,7 @@ class RowOpener:
             path = (write.claims.task_path if write.claims else None) or ""
             tasks.setdefault((task_id, path), Task(task_id, path, [])).writes.append((name, value))
         stored = None if head.row is None else head.row.form.context
-        return Copied(opened, [*tasks.values()], at.context if stored is None else stored)
+        return opened, [*tasks.values()], at.context if stored is None else stored
 
     def matching(
         self, found: CheckpointTuple, context: EncryptionContext | None, matches: Callable[[Mapping[str, Any]], bool]
@@ -277,12 +265,16 @@ class RowOpener:
     def _remember(self, at: At, row: Verified) -> None:
         """Remembers which channels have a row of their own, for the manifests of the checkpoints that follow."""
         remembered, parts = self._wiring.remembered, row.parts
-        if self._traits.stores_all_values or at.checkpoint_id is None or remembered.knows(at.place, at.checkpoint_id):
+        if self._traits.stores_all_values or at.checkpoint_id is None:
+            return
+        manifest = parts.metadata.get(KEY)
+        if isinstance(manifest, str) and remembered.knows(at.place, at.checkpoint_id, manifest):
             return
         names = parts.apart if row.manifest is None else {*row.manifest.values, *row.manifest.nones}
         nones = parts.names()[1]
         stored = {name: name not in nones for name in parts.apart if name in names}
-        remembered.note(remembered.listed(at.place, at.checkpoint_id, row.document["channel_versions"], stored))
+        listed = remembered.listed(at.place, at.checkpoint_id, row.document["channel_versions"], stored)
+        remembered.note(listed, manifest)
 
     # --- writes
 

@@ -216,7 +216,7 @@ class EncryptedSaver(WiredSaver):
         else:
             store = Call(self._wiring.gated, "put", (asked, sealed, beside, new_versions))
             stored = run(self._anchoring.checkpoint(at, checkpoint["id"], store))
-        self._wiring.remembered.note(listed)
+        self._wiring.remembered.note(listed, beside.get(KEY))
         return stored
 
     async def aput(
@@ -247,7 +247,7 @@ class EncryptedSaver(WiredSaver):
         anchoring = self._anchoring
         steps = None if anchoring is None else anchoring.checkpoint(at, checkpoint["id"], store)
         stored = await (store.later() if steps is None else arun(steps))
-        self._wiring.remembered.note(listed)
+        self._wiring.remembered.note(listed, beside.get(KEY))
         return stored
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:

@@ -122,7 +122,7 @@ class RowSealer:
             return self._wiring.remembered.listed(at.place, checkpoint["id"], versions, stored)
         apart = self._wiring.remembered.listed(at.place, checkpoint["id"], versions, {**stored, **dict.fromkeys(inline)})
         beside = Listed.of({name: values[name] for name in inline})
-        return Listed(apart.values + beside.values, apart.nones + beside.nones, apart.seen)
+        return Listed(apart.values + beside.values, apart.nones + beside.nones, apart.checkpoint, apart.seen)
 
     def writes(
         self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str

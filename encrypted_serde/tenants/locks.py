@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -63,7 +63,8 @@ def run_exclusively(store: BaseStore, name: str, steps: StoreSteps[T]) -> T:
         with _SYNC[kind](store, name) as locked:
             return _drive(locked.batch, steps)
     if kind in _ASYNC:
-        return _on_loop_of(store, _drive_async(_ASYNC[kind](store, name), steps))
+        loop: asyncio.AbstractEventLoop = store._loop  # type: ignore[attr-defined]  # these stores have one
+        return asyncio.run_coroutine_threadsafe(_drive_async(_ASYNC[kind](store, name), steps), loop).result()
     with _process_lock(store):
         return _drive(store.batch, steps)
 
@@ -154,10 +155,6 @@ class _Joined:
 
 
 # --- stores that live on an event loop --------------------------------------------------------------------------------
-
-
-def _on_loop_of(store: Any, work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run_coroutine_threadsafe(work, store._loop).result()
 
 
 async def _drive_async(locked: AbstractAsyncContextManager[BaseStore], steps: StoreSteps[T]) -> T:

@@ -136,7 +136,7 @@ def parse(item: Any) -> Record:
             raise _not_ours(name, "has an unknown format: it was written by a newer release of encrypted-serde")
         key_id, generation = bytes.fromhex(name.removeprefix(prefix)), value["generation"]
         wrapper = value["wrapper"] if is_key else ""
-        wrapped, proof = (_decoded(value[part]) if is_key else b"" for part in ("wrapped", "proof"))
+        wrapped, proof = (base64.b64decode(value[part], validate=True) if is_key else b"" for part in ("wrapped", "proof"))
         context = EncryptionContext.of(value["context"])
     except (AttributeError, KeyError, TypeError, ValueError, ConfigurationError):
         raise _not_ours(name, "is not a key of this package") from None
@@ -144,10 +144,6 @@ def parse(item: Any) -> Record:
     if name != prefix + key_id.hex() or len(key_id) != KEY_SIZE or not is_number or not isinstance(wrapper, str):
         raise _not_ours(name, "is not a key of this package")
     return Record(StoredKey(key_id, generation, wrapper, wrapped, proof), context, not is_key)
-
-
-def _decoded(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
 
 
 def _not_ours(name: object, problem: str) -> KeyServiceError:

@@ -97,7 +97,7 @@ class KeyStore:
         Raises:
             KeyServiceError: If the namespaces cannot be listed.
         """
-        for namespace in self._run(_pages(_list_namespaces, _whole)):
+        for namespace in self._run(_pages(_list_namespaces, lambda namespace: namespace)):
             if len(namespace) >= 2 and namespace[0] == ROOT:
                 yield self._listed(tuple(namespace))
 
@@ -228,10 +228,6 @@ def _search(namespace: tuple[str, ...]) -> StoreSteps[list[Any]]:
 
 def _list_namespaces(limit: int, offset: int) -> Op:
     return ListNamespacesOp((MatchCondition("prefix", (ROOT,)),), limit=limit, offset=offset)
-
-
-def _whole(item: Any) -> Any:
-    return item
 
 
 def _pages(page: Callable[[int, int], Op], identity: Callable[[Any], Any]) -> StoreSteps[list[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -17,12 +18,18 @@ from psycopg.conninfo import make_conninfo
 
 from encrypted_serde import AnchorError, ConfigurationError
 from encrypted_serde.anchor import Kind, PostgresAnchor, SqliteAnchor
+from encrypted_serde.anchor import sqlite as sqlite_anchor
 from encrypted_serde.anchor.entries import id_bytes, id_text, pack_slots, unpack_slots
 from tests.anchor.entries import IDS, NAMESPACE, OTHER, THREAD, about, thread, wrote
 
 
 def _plain(entries):
     return sorted(entry._replace(number=0) for entry in entries)
+
+
+def test_no_statement_for_sqlite_numbers_its_parameters():  # by position that warns from Python 3.12 on, and fails from 3.14 on
+    statements = [*sqlite_anchor._READING.values(), sqlite_anchor._INSERT, sqlite_anchor._DELETIONS]
+    assert [statement for statement in statements if re.search(r"\?[0-9]", statement)] == []
 
 
 def test_entries_come_back_as_they_were(anchor):
@@ -250,7 +257,7 @@ def test_the_newest_is_found_by_the_index_alone(tmp_path):
     anchor = SqliteAnchor(tmp_path / "anchor.db")
     anchor.setup()
     with anchor._cursor() as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {_READING['newest']}", (THREAD, NAMESPACE)).fetchall()
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {_READING['newest']}", {"p1": THREAD, "p2": NAMESPACE}).fetchall()
     steps = [step for *_, step in plan if "anchor_entries" in step]
     assert len(steps) == 3
     assert [step for step in steps if "USING INDEX anchor_places" not in step and "COVERING" not in step] == []

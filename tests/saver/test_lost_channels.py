@@ -31,8 +31,11 @@ def test_another_process_goes_on_with_the_thread(store: Database) -> None:
 # --- what a manifest lists on savers that store a value per channel and version
 
 
-def _put(saver: EncryptedSaver, values: Any, versions: dict[str, str], new: dict[str, str], parent: Any = None) -> Any:
+def _put(
+    saver: EncryptedSaver, values: Any, versions: dict[str, str], new: dict[str, str], parent: Any = None, again: str = ""
+) -> Any:
     checkpoint = empty_checkpoint()
+    checkpoint["id"] = again or checkpoint["id"]
     checkpoint["v"] = 4
     checkpoint["channel_values"], checkpoint["channel_versions"] = values, versions
     config = parent or {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
@@ -56,6 +59,17 @@ def test_a_value_of_the_parent_stays_required_though_the_channel_is_lost(memory:
     del memory.inner.blobs["1", "", "lost", V1["lost"]]
     with pytest.raises(WrongLocation, match="'lost' is missing"):
         memory.saver().get_tuple(child)
+
+
+def test_a_checkpoint_that_another_process_stored_again_is_remembered_as_it_is_now(memory: MemoryDatabase) -> None:
+    writer, saver = memory.saver(), memory.saver()
+    parent = _put(writer, {"kept": [1]}, V1, {"kept": V1["kept"]})
+    assert saver.get_tuple(parent) is not None
+    _put(writer, {"kept": [1], "lost": [2], "nothing": None}, V1, V1, again=parent["configurable"]["checkpoint_id"])
+    assert saver.get_tuple(parent) is not None
+    found = saver.get_tuple(_put(saver, {"kept": [1]}, V1, {}, parent))
+    assert found is not None
+    assert found.checkpoint["channel_values"] == {"kept": [1], "lost": [2], "nothing": None}
 
 
 def test_a_value_that_is_stored_nowhere_is_not_required(memory: MemoryDatabase) -> None:
