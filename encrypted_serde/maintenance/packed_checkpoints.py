@@ -10,7 +10,7 @@ from ..errors import MalformedEnvelope
 from ..rows.manifest import KEY
 from ..rows.parts import Opened, Parts, channel, check_document, find_manifest
 from ..rows.stored import PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Stored, find_typed
-from ..wrapping.inert import Inert, pack
+from ..wrapping.inert import Inert, pack, unpack
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .checkpoints import CHECKPOINT, JSON_CELL, MAYBE_TEXT, WHOLE, Checkpoints, is_before_sends_moved, without_sends
 from .classify import in_document, in_metadata
@@ -54,7 +54,7 @@ class PackedCheckpoints(Checkpoints):
             if not inside or inside[0].what != "manifest":
                 yield Seen(CHECKPOINT, WHOLE, Form(UNVOUCHED), len(packed), packed)
             try:
-                document = check_document(_document(row, packed))
+                document = check_document(_document(row, packed, metadata))
             except (MalformedEnvelope, Unconvertible):
                 yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), len(packed), packed)
             else:
@@ -70,7 +70,7 @@ class PackedCheckpoints(Checkpoints):
         if cells["type"] in ("bytes", "null"):  # which savers read without asking anybody
             raise MalformedEnvelope("the row holds no checkpoint")
         if found.form.kind == PLAINTEXT and found.type_tag == "msgpack":  # its values are judged one by one
-            whole, document = Form(PLAINTEXT), check_document(_document(row, found.data))
+            whole, document = Form(PLAINTEXT), check_document(_document(row, found.data, metadata))
         else:
             opened = codec.open(found, channel(place, "", None), is_proven=manifest is not None and manifest.is_bound)
             whole, document = found.form, check_document(unpack_exactly(as_msgpack(opened.inner_type, opened.data)))
@@ -103,8 +103,10 @@ def _stored(row: Row) -> Stored:
     return found
 
 
-def _document(row: Row, packed: bytes) -> Any:
-    return row.once("document", lambda: unpack_exactly(packed))
+def _document(row: Row, packed: bytes, metadata: Any) -> Any:
+    """Takes a checkpoint apart. Beside a manifest it is what that covers, in whatever encoding, as savers read it."""
+    take_apart = unpack if isinstance(metadata, dict) and KEY in metadata else unpack_exactly
+    return row.once("document", lambda: take_apart(packed))
 
 
 def _part(opened: Opened) -> Any:

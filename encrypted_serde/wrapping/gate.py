@@ -22,7 +22,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from ..core.context import EncryptionContext, current
 from ..errors import EncryptedSerdeError, MalformedEnvelope
 from .admission import Admission, Admitted
-from .inert import FOREIGN, Inert, pack, unpack
+from .inert import FOREIGN, Inert, has_more, pack, unpack
 from .upstream import DELTA_SNAPSHOT, DeltaSnapshot
 
 _BYTES = (b"\xc4", b"\xc5", b"\xc6")  # how msgpack begins bytes
@@ -147,14 +147,15 @@ class Gate:
         if type_tag == "msgpack":
             try:
                 value = unpack(blob, self._unpacked)
-                if value is not None and not isinstance(value, _NEVER_PACKED):
+                is_sealed = isinstance(value, (str, DeltaSnapshot))  # perhaps
+                if value is not None and not isinstance(value, _NEVER_PACKED) and not (is_sealed and has_more(blob)):
                     return value
             except MalformedEnvelope:
                 pass
         return Foreign(str(type_tag), blob, self._admission)
 
     def _unpacked(self, code: int, data: bytes) -> Any:
-        if code == DELTA_SNAPSHOT and data[:1] in _BYTES:  # of what we stored, which holds sealed bytes and nothing else
+        if code == DELTA_SNAPSHOT and data[:1] in _BYTES and not has_more(data):  # what we stored: sealed bytes, no more
             return DeltaSnapshot(ormsgpack.unpackb(data))
         if code == FOREIGN:
             type_tag, blob = ormsgpack.unpackb(data)

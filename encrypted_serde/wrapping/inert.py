@@ -103,6 +103,20 @@ def _inside(value: Inert) -> Any:
     return inside if isinstance(inside, (dict, list, tuple, Inert)) else ()
 
 
+_SIZES = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
+_EXTENSIONS = range(0xC7, 0xCA)
+_FIXED_TEXT = range(0xA0, 0xC0)
+
+
+def has_more(packed: bytes) -> bool:
+    """Says whether something follows packed text, bytes or an extension object, which ormsgpack passes over."""
+    first = packed[0]
+    if first in _FIXED_TEXT:
+        return len(packed) != first - 0x9F
+    size = _SIZES.get(first, 0)
+    return size == 0 or len(packed) != 1 + size + (first in _EXTENSIONS) + int.from_bytes(packed[1 : 1 + size], "big")
+
+
 def unpack(packed: bytes, ext_hook: Callable[[int, bytes], Any] = Inert) -> Any:
     """Unpacks one value; extension objects stay raw.
 

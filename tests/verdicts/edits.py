@@ -417,6 +417,39 @@ def _foreign_write(rows: Rows, t: Target) -> None:
     row.update(type="msgpack", blob=_foreign("bytes", row["blob"]))
 
 
+@_edit("bytes behind a packed text")
+def _behind_text(rows: Rows, t: Target) -> None:
+    write = rows.written(t.here, "note")[0]
+    write.update(type="msgpack", blob=ormsgpack.packb(manifest_text(write["blob"])) + b"\0")
+
+
+@_edit("bytes behind a snapshot")
+def _behind_snapshot(rows: Rows, t: Target) -> None:
+    if rows.values is None:
+        rows.store(t.first, "items", Extension(7, rows.stored(t.first, "items").data + b"\0"))
+    else:
+        rows.blob(t.first, "items")["blob"] += b"\0"
+
+
+@_edit("bytes behind a document")
+def _behind_document(rows: Rows, t: Target) -> None:
+    if rows.values is not None:
+        raise NotHere
+    rows.at(t.here)["document"] = pack_document(rows.at(t.here)["document"]) + b"\0"
+
+
+@_edit("a key of the document twice")
+def _key_twice(rows: Rows, t: Target) -> None:
+    if rows.values is not None:
+        raise NotHere
+    packed = pack_document(rows.at(t.here)["document"])
+    rows.at(t.here)["document"] = bytes([packed[0] + 1]) + ormsgpack.packb("v") + b"\x09" + packed[1:]
+
+
+def pack_document(document: Any) -> bytes:
+    return ormsgpack.packb(document, default=lambda found: ormsgpack.Ext(found.code, found.data))
+
+
 @_edit("a write packed once more")
 def _packed_write(rows: Rows, t: Target) -> None:
     write = rows.written(t.here, "note")[0]

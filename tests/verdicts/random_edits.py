@@ -320,7 +320,7 @@ def _pack(rng: Random, rows: Rows, t: Target) -> None:
     row = rng.choice([*rows.writes, *(rows.values or ())])
     sealed, tag = bytes(row["blob"]), rng.choice(("bytes", "msgpack", "null"))
     forms = (sealed, manifest_text(sealed), None, [sealed], ormsgpack.Ext(FOREIGN, ormsgpack.packb((tag, sealed))))
-    row.update(type="msgpack", blob=ormsgpack.packb(rng.choice(forms)))
+    row.update(type="msgpack", blob=ormsgpack.packb(rng.choice(forms)) + rng.choice((b"", b"", b"\0")))
 
 
 KINDS: dict[str, Callable[[Random, Rows, Target], None]] = {
