@@ -20,6 +20,8 @@ from .json_columns import as_json
 from .report import Seen, Unconvertible
 from .table import OPEN, VERIFY, Column, Row
 
+_NO_CHECKPOINT = ("bytes", "null")  # types that savers read without asking anybody
+
 
 class PackedCheckpoints(Checkpoints):
     """Checkpoints of SQLite: each one packed value, metadata beside it as JSON."""
@@ -48,7 +50,9 @@ class PackedCheckpoints(Checkpoints):
         except MalformedEnvelope:
             metadata = None
         inside = [*in_metadata(row, METADATA, metadata, readable_keys)]
-        if found.form.kind != PLAINTEXT or found.type_tag != "msgpack":
+        if cells["type"] in _NO_CHECKPOINT:
+            yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), len(packed), packed)
+        elif found.form.kind != PLAINTEXT or found.type_tag != "msgpack":
             yield Seen(CHECKPOINT, WHOLE, found.form, len(packed), packed)
         else:
             if not inside or inside[0].what != "manifest":
@@ -67,10 +71,11 @@ class PackedCheckpoints(Checkpoints):
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
         found, metadata = _stored(row), self.metadata(row)
         manifest = find_manifest(metadata, row.part)
-        if cells["type"] in ("bytes", "null"):  # which savers read without asking anybody
+        if cells["type"] in _NO_CHECKPOINT:
             raise MalformedEnvelope("the row holds no checkpoint")
-        if found.form.kind == PLAINTEXT and found.type_tag == "msgpack":  # its values are judged one by one
-            whole, document = Form(PLAINTEXT), check_document(_document(row, found.data, metadata))
+        value = _document(row, cells["checkpoint"] or b"", metadata) if cells["type"] == "msgpack" else None
+        if value is not None:  # its values are judged one by one
+            whole, document = Form(PLAINTEXT), check_document(value)
         else:
             opened = codec.open(found, channel(place, "", None), is_proven=manifest is not None and manifest.is_bound)
             whole, document = found.form, check_document(unpack_exactly(as_msgpack(opened.inner_type, opened.data)))
@@ -104,9 +109,20 @@ def _stored(row: Row) -> Stored:
 
 
 def _document(row: Row, packed: bytes, metadata: Any) -> Any:
-    """Takes a checkpoint apart. Beside a manifest it is what that covers, in whatever encoding, as savers read it."""
+    """Takes a checkpoint apart; None if savers do not read it as what it is, but as a value that nobody sealed.
+
+    Beside a manifest it is what that covers, in whatever encoding.
+    """
     take_apart = unpack if isinstance(metadata, dict) and KEY in metadata else unpack_exactly
-    return row.once("document", lambda: take_apart(packed))
+
+    def read() -> Any:
+        try:
+            value = take_apart(packed)
+        except MalformedEnvelope:
+            return None
+        return None if isinstance(value, (bytes, Inert)) else value
+
+    return row.once("document", read)
 
 
 def _part(opened: Opened) -> Any:

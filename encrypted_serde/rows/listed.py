@@ -85,13 +85,11 @@ class Remembered:
 
     def note(self, listed: Listed, manifest: object) -> None:
         """Remembers what a checkpoint lists, and by its manifest that it does; forgets the oldest where there is too much."""
-        if listed.checkpoint is not None:  # before its channels: it is forgotten before them
-            self._put(listed.checkpoint, hash(manifest) if isinstance(manifest, str) else 0)
-            for key, has_value in listed.seen.items():
-                self._put(key, has_value)
-            while len(self._seen) > REMEMBERED:
-                self._seen.popitem(last=False)
-
-    def _put(self, key: tuple[Any, ...], value: int) -> None:
-        self._seen.pop(key, None)
-        self._seen[key] = value
+        if listed.checkpoint is None:
+            return
+        seen, known_by = self._seen, hash(manifest) if isinstance(manifest, str) else 0
+        for key, value in {listed.checkpoint: known_by, **listed.seen}.items():  # it is forgotten before its channels
+            seen.pop(key, None)
+            seen[key] = value
+        while len(seen) > REMEMBERED:
+            seen.popitem(last=False)

@@ -19,6 +19,7 @@ from ..core.context import EncryptionContext
 from ..core.format import Sealed, find_sealed, sealed_text
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..wrapping.admission import Admission
+from ..wrapping.filters import until_nul
 from ..wrapping.json_form import equal_as_json
 from ..wrapping.search import is_searchable, search_token
 from ..wrapping.stored_item import ABSENT, HANDLES, KEY, MARK, NO_MARK, with_names, without_names
@@ -107,6 +108,7 @@ class Items:
                 beside[fields.stored_name(name)] = self._values.normal(part)
         for name in fields.searchable:
             if (part := fields.get(value, name)) is not ABSENT and is_searchable(part := self._values.normal(part)):
+                part = until_nul(part) if isinstance(part, str) and fields.have_paths else part
                 beside[fields.stored_name(name)] = search_token(self.tenancy.keys(context)[0], name, context, part)
         return beside
 

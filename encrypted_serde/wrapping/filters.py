@@ -80,13 +80,18 @@ def sqlite_extract(value: Any, path: str) -> float | str | None:
     """``json_extract(value, '$.path')`` of SQLite: None for NULL and for what is missing, text for lists and objects."""
     found = at_path(value, path)
     if found is ABSENT or found is None or isinstance(found, str):
-        return found if isinstance(found, str) else None
+        return until_nul(found) if isinstance(found, str) else None
     if isinstance(found, (int, float)):
         if isinstance(found, float) and not math.isfinite(found):
             return None
         return int(found) if isinstance(found, int) and -_INT64 <= found < _INT64 else number_of(found)
     text = json_text(found, describe)
     return json.loads(text) if text.startswith('"') else text  # a date is stored as text
+
+
+def until_nul(text: str) -> str:
+    """Returns the text that SQLite compares: it ends at U+0000."""
+    return text.partition("\0")[0]
 
 
 _INT64 = 1 << 63

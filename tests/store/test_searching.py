@@ -116,11 +116,24 @@ class Level(IntEnum):
 
 @pytest.mark.parametrize(
     ("stored", "wanted"),
-    [({}, "{}"), (["a"], '["a"]'), (1e16, 10**16), (10**16, 1e16), (2**60, 2**60 + 1), (Animal.CAT, "cat"), (Level.HIGH, 3)],
+    [
+        ({}, "{}"),
+        (["a"], '["a"]'),
+        ("a\0b", "a"),
+        ("a\0b", "a\0b"),
+        (1e16, 10**16),
+        (10**16, 1e16),
+        (2**60, 2**60 + 1),
+        (Animal.CAT, "cat"),
+        (Level.HIGH, 3),
+    ],
 )
+@pytest.mark.parametrize("option", ["searchable", "readable"])
 @pytest.mark.parametrize("inner", ["InMemory", "Sqlite"], indirect=True)
-def test_what_equals_a_value_otherwise_than_by_its_token_is_found(inner: BaseStore, key: Key, stored: Any, wanted: Any) -> None:
-    store = EncryptedStore(inner, key, searchable=("f",))
+def test_what_equals_a_value_otherwise_than_by_its_token_is_found(
+    inner: BaseStore, key: Key, stored: Any, wanted: Any, option: Any
+) -> None:
+    store = EncryptedStore(inner, key, **{option: ("f",)})
     for each, namespace in ((inner, ("plain",)), (store, NOTES)):
         each.put(namespace, "k", {"f": stored})
     assert keys(store.search(NOTES, filter={"f": wanted})) == keys(inner.search(("plain",), filter={"f": wanted}))

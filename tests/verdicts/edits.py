@@ -438,6 +438,33 @@ def _behind_document(rows: Rows, t: Target) -> None:
     rows.at(t.here)["document"] = pack_document(rows.at(t.here)["document"]) + b"\0"
 
 
+@_edit("a document in an extension object")
+def _wrapped_document(rows: Rows, t: Target) -> None:
+    _replace_document(rows, t, lambda packed: ormsgpack.packb(ormsgpack.Ext(5, packed)))
+
+
+@_edit("a document in a snapshot")
+def _snapshot_document(rows: Rows, t: Target) -> None:
+    _replace_document(rows, t, lambda packed: ormsgpack.packb(ormsgpack.Ext(7, packed)))
+
+
+@_edit("a document in bytes")
+def _bytes_document(rows: Rows, t: Target) -> None:
+    _replace_document(rows, t, ormsgpack.packb)
+
+
+@_edit("a document is a packed None")
+def _none_document(rows: Rows, t: Target) -> None:
+    _replace_document(rows, t, lambda packed: b"\xc0")
+
+
+def _replace_document(rows: Rows, t: Target, change: Callable[[bytes], bytes]) -> None:
+    if rows.values is not None:
+        raise NotHere
+    row = rows.at(t.here)
+    row["document"] = ormsgpack.unpackb(change(pack_document(row["document"])), ext_hook=Extension)
+
+
 @_edit("a key of the document twice")
 def _key_twice(rows: Rows, t: Target) -> None:
     if rows.values is not None:
