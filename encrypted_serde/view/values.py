@@ -208,7 +208,8 @@ class _Reader:
         module, name, content, *_ = parts
         if not isinstance(module, str) or not isinstance(name, str):
             return Opaque(f"extension {found.code} of msgpack", len(found.data))
-        return _object(f"{module}.{name}", self.read(content, depth + 1))
+        # Python 3.13 packs a path under the module that it lives in there.
+        return _object(f"{module}.{name}".replace("pathlib._local.", "pathlib."), self.read(content, depth + 1))
 
 
 def _object(name: str, content: Value) -> Object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
@@ -21,12 +21,13 @@ def rotation(tmp_path, monkeypatch, capsys):
     """A database whose key was rotated, as far as the removal of the old one; opens savers and runs commands."""
     database, file = tmp_path / "app.db", tmp_path / "anchor.db"
     old, new = Key.generate(), Key.generate()
+    opened = ExitStack()
 
     class Rotation:
         newest = None
 
         def saver(self, keys):
-            connection = sqlite3.connect(database, check_same_thread=False)
+            connection = opened.enter_context(closing(sqlite3.connect(database, check_same_thread=False)))
             return EncryptedSaver(SqliteSaver(connection), keys, anchor=SqliteAnchor(file))
 
         def sql(self, statement, *parameters):
@@ -47,7 +48,8 @@ def rotation(tmp_path, monkeypatch, capsys):
     for keys in (Keyring(primary=old, decrypt_only=[new]), Keyring(primary=new, decrypt_only=[old])):  # readers, then writers
         found.saver(keys).put_writes(found.newest.config, [(INTERRUPT, "newer")], TASKS[1])
     found.database, found.file, found.old, found.new = str(database), str(file), old, new
-    return found
+    with opened:
+        yield found
 
 
 # rule A-2

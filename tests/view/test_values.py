@@ -82,6 +82,11 @@ OBJECTS = {
 }
 
 
+def test_a_path_that_python_3_13_packed_is_shown_as_one() -> None:
+    packed = ormsgpack.packb(ormsgpack.Ext(1, ormsgpack.packb(("pathlib._local", "PosixPath", ["/", "a", "b"]))))
+    assert read_value("msgpack", packed) == Object("pathlib.PosixPath", Scalar("/a/b"))
+
+
 @pytest.mark.parametrize("name", OBJECTS)
 def test_an_object_is_shown_by_class_name_and_fields(name: str) -> None:
     value, expected = OBJECTS[name]
