@@ -127,11 +127,9 @@ class Ledger:
         """Says what the entries require of a checkpoint."""
         found, deletions = self._spots.get(spot, ()), self._of(spot)
         standings = [self._standing(entry, deletions) for entry in found if entry.kind == Kind.CHECKPOINT]
-        if not standings and deletions.is_open:
-            return Standing.GOING
         if not standings and (deletions.gone_at or self._thread.is_older(spot.checkpoint)):
-            return Standing.DELETED
-        return max(standings, default=Standing.UNKNOWN)
+            return Standing.DELETED  # even if a later deletion, of what was put back, names it and is open
+        return max(standings, default=Standing.GOING if deletions.is_open else Standing.UNKNOWN)
 
     def required(self, namespace: bytes | None = None) -> list[Spot]:
         """Returns the checkpoints that must be there, of one namespace if given."""

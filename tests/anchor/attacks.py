@@ -70,6 +70,34 @@ LIVES: dict[str, list[Step]] = {
         ("delete_for_runs", {"process": 3, "run": 0, "fuse": None}),
         ("attack", {"reader": 8, "thread": 9, "limit": 0, "edits": [(5, 12, 3)], "undoes": True}),
     ],
+    "a backup brings back the newest checkpoint, which was deleted, and pruning is refused": [
+        ("put", {"process": 4, "thread": 3, "namespace": 7, "parent": 14, "run": 1, "fuse": None}),
+        ("put", {"process": 14, "thread": 5, "namespace": 1, "parent": 15, "run": 6, "fuse": 5}),
+        ("back_up", {}),
+        ("delete_for_runs", {"process": 13, "run": 15, "fuse": 5}),
+        ("restore", {"backup": 5}),
+        ("prune", {"process": 0, "thread": 13, "fuse": None}),
+        ("look", {"reader": 2, "thread": 13, "limit": 1}),
+        ("delete_for_runs", {"process": 1, "run": 0, "fuse": None}),
+        ("prune", {"process": 0, "thread": 13, "fuse": None}),
+        ("look", {"reader": 2, "thread": 13, "limit": 1}),
+    ],
+    "a row that was never entered comes back after its run was deleted, and a pruning that names it does not end": [
+        ("put", {"process": 0, "thread": 0, "namespace": 0, "parent": 0, "run": 1, "fuse": 1}),
+        ("back_up", {}),
+        ("delete_for_runs", {"process": 0, "run": 1, "fuse": None}),
+        ("restore", {"backup": 0}),
+        ("prune", {"process": 0, "thread": 0, "fuse": 2}),
+        ("look", {"reader": 2, "thread": 0, "limit": 1}),
+    ],
+    "a row that was never entered comes back after its thread was deleted, and a deletion that names it does not end": [
+        ("put", {"process": 0, "thread": 0, "namespace": 0, "parent": 0, "run": 1, "fuse": 1}),
+        ("back_up", {}),
+        ("delete_thread", {"process": 0, "thread": 0, "fuse": None}),
+        ("restore", {"backup": 0}),
+        ("delete_for_runs", {"process": 0, "run": 1, "fuse": 2}),
+        ("look", {"reader": 2, "thread": 0, "limit": 1}),
+    ],
 }
 """Lives in which something was wrong once, by what it was."""
 

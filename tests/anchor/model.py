@@ -44,7 +44,7 @@ class Row:
     """A checkpoint.
 
     Attributes:
-        standing: ``required``, ``optional`` or ``gone``.
+        standing: ``required``, ``optional``, ``doubtful`` (optional, and perhaps deleted on purpose) or ``gone``.
         named: Whether a deletion that did not end may take it.
         there: Whether the database has it, as far as applications go.
         run: The run that wrote it.
@@ -143,10 +143,11 @@ class Model:
     ) -> None:
         """Deletes some checkpoints. What an earlier deletion named, which did not end, ends with it (`ends_all`)."""
         for key, row in self.thread(thread_id).rows.items():
+            if key in keys:
+                row.there = row.there and not is_done
             if row.standing == "gone":
                 continue
             if key in keys:
-                row.there = row.there and not is_done
                 if is_announced:
                     row.named = not is_ended
                     row.standing = "gone" if is_ended and is_done else row.standing
@@ -179,8 +180,26 @@ class Model:
 
     def weaken(self, thread_id: str, keys: set[tuple[str, str]]) -> None:
         """A deletion met a database that somebody had changed: what it was to take may be there or not."""
-        for key in keys & self.thread(thread_id).rows.keys():
-            self.thread(thread_id).rows[key].standing = "optional"
+        for key, row in self.thread(thread_id).rows.items():
+            if key in keys and row.standing != "gone":
+                row.standing = "doubtful"
+
+    def newest(self, thread_id: str) -> set[tuple[str, str]]:
+        """Returns the newest rows of each namespace: of all that are there, and of those that count."""
+        rows = self.thread(thread_id).rows
+        there = self.there(thread_id)  # oldest first
+        return {*{key[0]: key for key in there}.values()} | {
+            *{key[0]: key for key in there if rows[key].standing != "gone"}.values()
+        }
+
+    def may_refuse_to_prune(self, thread_id: str) -> bool:
+        """Says whether a backup brought back what was deleted on purpose, and newer than what counts of its namespace."""
+        rows, counted = self.thread(thread_id).rows, set[str]()
+        for key in self.there(thread_id):  # oldest first
+            if key[0] in counted and rows[key].standing in ("gone", "doubtful"):
+                return True
+            counted |= {key[0]} if rows[key].standing != "gone" else set()
+        return False
 
     def agrees(self) -> bool:
         """Says whether what applications left may be seen: not if an attacker showed what nobody had entered."""

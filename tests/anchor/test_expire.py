@@ -62,6 +62,23 @@ def test_a_row_that_nobody_authenticated_is_not_taken_for_the_newest(anchored, e
 
 
 # rule A-4
+def test_a_row_that_was_deleted_on_purpose_and_put_back_goes_and_is_not_taken_for_the_newest(anchored, expire, command):  # noqa: F811
+    *_, newest, last = write_thread(anchored.saver(), "one", steps=3)
+    anchored.database.sql("DROP TABLE IF EXISTS old_checkpoints")
+    anchored.database.sql("CREATE TABLE old_checkpoints AS SELECT * FROM checkpoints")
+    anchored.database.sql("DELETE FROM checkpoints WHERE checkpoint_id = ?", last.checkpoint_id)
+    assert command("accept", "--yes")[0] == 0
+    anchored.database.sql("DELETE FROM checkpoints")
+    anchored.database.sql("INSERT INTO checkpoints SELECT * FROM old_checkpoints")
+    assert command("accept", "--yes")[0] == 0
+    code, shown = expire("--keep-latest")
+    assert code == 0, shown
+    assert anchored.saver().get_tuple(THREAD).checkpoint["id"] == newest.checkpoint_id
+    assert anchored.database.sql("SELECT checkpoint_id FROM checkpoints WHERE checkpoint_id = ?", last.checkpoint_id) == []
+    assert command("status")[0] == 0
+
+
+# rule A-4
 def test_a_thread_whose_tail_was_cut_is_left_whole_and_still_refused(anchored, expire):
     *_, newest = write_thread(anchored.saver(), "one", steps=3)
     write_thread(anchored.saver(), "two", steps=3)

@@ -68,6 +68,22 @@ def test_a_row_that_was_never_entered_counts_as_deleted_if_its_id_is_older_than_
     assert ledger.checkpoint(Spot(NAMESPACE, b"t1")) is Standing.UNKNOWN
 
 
+# rule A-3
+@pytest.mark.parametrize(
+    "deleted",
+    [
+        [thread(batch=id_bytes(IDS[1])), thread(GONE, known=1)],
+        [about(0, GOING), about(0, GONE, known=1)],
+        [about(0), about(0, GOING), about(0, GONE, known=2)],
+    ],
+    ids=["with its thread", "never entered", "entered"],
+)
+def test_a_later_deletion_that_is_open_brings_nothing_back(deleted):
+    again = [*deleted, about(0, GOING)]
+    assert _standings(*again, count=1) == ["DELETED"]
+    assert _standings(*again, about(0, KEPT, known=len(again)), count=1) == ["DELETED"]
+
+
 def test_a_checkpoint_that_is_stored_again_after_a_deletion_is_required_again():
     assert _standings(about(0), thread(), thread(GONE, known=2), about(0, known=3), count=1) == ["REQUIRED"]
 

@@ -17,7 +17,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
 from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
 
-from encrypted_serde import EncryptedSaver, EncryptedSerdeError, Key, Keyring
+from encrypted_serde import EncryptedSaver, EncryptedSerdeError, Incomplete, Key, Keyring
 from encrypted_serde.anchor import Kind
 from encrypted_serde.anchor.client import AnchorClient
 from encrypted_serde.maintenance.codec import RowCodec, Switches
@@ -300,11 +300,13 @@ class World:
         """Prunes a thread, whose newest checkpoints were entered by then at the latest."""
         thread_id = THREADS[thread % 2]
         before = self._announcements()
-        did, came = self._run(process, fuse, lambda saver: saver.call("prune", [thread_id]))
-        there = self.model.there(thread_id)
-        newest = {max(key for key in there if key[0] == each) for each in {key[0] for key in there}}
-        keys = {*there} - newest
-        self._deleted(did, {thread_id: keys}, came=came, is_announced=self._announcements() > before, ends_all=True)
+        may_refuse = self.model.may_refuse_to_prune(thread_id)
+        did, came = self._run(process, fuse, lambda saver: saver.call("prune", [thread_id]), may_refuse=may_refuse)
+        is_announced = self._announcements() > before
+        if may_refuse and self.is_honest and not is_announced:
+            return
+        keys = {*self.model.there(thread_id)} - self.model.newest(thread_id)
+        self._deleted(did, {thread_id: keys}, came=came, is_announced=is_announced, ends_all=True)
 
     def delete_for_runs(self, process: int, run: int, fuse: int | None) -> None:
         run_id = RUNS[run % 3]
@@ -398,7 +400,9 @@ class World:
                 ends_all=ends_all,
             )
 
-    def _run(self, process: int, fuse: int | None, call: Callable[[Process], Any]) -> tuple[Fuse, bool]:
+    def _run(
+        self, process: int, fuse: int | None, call: Callable[[Process], Any], *, may_refuse: bool = False
+    ) -> tuple[Fuse, bool]:
         """Has a process do something. Returns what it did, and whether it came to the end."""
         subject = self.processes[process % 2]
         did = subject.fuse
@@ -411,9 +415,9 @@ class World:
             came = False
             subject.restart()
             self.model.forgets(did)
-        except EncryptedSerdeError:
+        except EncryptedSerdeError as error:
             came = False
-            if self.is_honest:
+            if self.is_honest and not (may_refuse and isinstance(error, Incomplete)):
                 raise
         did.left = None
         self._remember_rows()
