@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import pytest
 from fastapi.testclient import TestClient
 from psycopg.conninfo import conninfo_to_dict
 
+from encrypted_serde import SqliteAnchor
 from tests import prose
 
 ROOT = Path(__file__).parents[1]
@@ -90,7 +92,9 @@ def set_up(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 @pytest.fixture
-def names(request: pytest.FixtureRequest, set_up: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+def names(
+    request: pytest.FixtureRequest, set_up: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[dict[str, Any]]:
     """The names that a block finds: none, but on the front page; and the files of its page, as modules beside it."""
     found: dict[str, Any] = {"__name__": "__main__"}
     page = request.node.callspec.params["name"].partition(":")[0]
@@ -100,7 +104,11 @@ def names(request: pytest.FixtureRequest, set_up: None, monkeypatch: pytest.Monk
         monkeypatch.delitem(sys.modules, FILE.findall(code)[0].removesuffix(".py"), raising=False)
     if page == "index":
         exec(FRONT, found)
-    return found
+    yield found
+    modules = [vars(sys.modules.get(FILE.findall(code)[0].removesuffix(".py"), sys)) for code in FILES[page]]
+    for value in [value for names in (found, *modules) for value in names.values()]:
+        if isinstance(value, (sqlite3.Connection, SqliteAnchor)):  # which an application keeps open until it ends
+            value.close()
 
 
 @pytest.mark.parametrize(("name", "code"), SNIPPETS, ids=[name for name, _ in SNIPPETS])
