@@ -69,6 +69,8 @@ class OneWorkerForAServer(LoadScopeScheduling):  # type: ignore[misc]
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if "[mariadb" in nodeid:
+        if "[mariadb" in nodeid or "[shallow-mariadb" in nodeid:
             return "mariadb"
+        if nodeid.startswith("tests/verdicts/") and "postgres-" in nodeid:  # one database for the whole table of edits
+            return nodeid.partition("[")[2].partition("postgres-")[0] + "postgres"
         return next((module for module in ONE_WORKER if nodeid.startswith(f"tests/{module}::")), nodeid)

@@ -11,14 +11,11 @@ from tests.verdicts.random_edits import touched
 from tests.verdicts.rows import NotHere
 from tests.verdicts.stores import SAVERS
 
-CASES = [
-    pytest.param(kind, edit, marks=() if kind in ("memory", "sqlite") else pytest.mark.slow)
-    for kind in SAVERS
-    for edit in EDITS
-]
+BY_SAVER = [name if name in ("memory", "sqlite") else pytest.param(name, marks=pytest.mark.slow) for name in SAVERS]
 
 
-@pytest.mark.parametrize(("attacked", "edit"), CASES, indirect=["attacked"])
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("attacked", BY_SAVER, indirect=True)  # alone: beside values it would be made for each
 def test_all_readers_say_the_same(attacked: Attacked, edit: str) -> None:
     edited = attacked.rows.copy()
     try:

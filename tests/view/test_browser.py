@@ -132,6 +132,7 @@ class Tab:
             self.page.wait_for_selector("#summary:not([data-again])")
 
     def check(self) -> None:
+        self.page.wait_for_load_state("load")  # with its style sheet: widths depend on it
         assert self.errors == []
         assert [url for url in self.requests if not url.startswith(f"{self.served.base}/")] == []
         assert self.page.evaluate("window.hacked") is None
