@@ -18,7 +18,7 @@ import random
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -437,28 +437,37 @@ async def clear(store: BaseStore) -> None:
             await store.conn.commit()  # type: ignore[attr-defined]
 
 
-async def live(kind: str, seed: int, steps: int, dsn: str | None) -> int:
-    """Lives one life after the other, until so many steps are taken.
+async def live_on(kind: str, seed: int, steps: int, make: Callable[[int], Awaitable[Life]]) -> int:
+    """Lives one life after the other, each of the next seed, until so many steps are taken.
 
     Raises:
         Difference: If an answer differs. Names the seed.
     """
     taken = 0
+    while taken < steps:
+        life = await make(seed)
+        try:
+            taken += await life.live()
+        except Difference as error:
+            raise Difference(f"seed {seed} of {kind}: {error}") from None
+        seed += 1
+    return taken
+
+
+async def live(kind: str, seed: int, steps: int, dsn: str | None) -> int:
+    """Lives on a store of this kind; raises as `live_on`."""
     with tempfile.TemporaryDirectory() as folder:
         async with stores(kind, 3, dsn, Path(folder)) as (inner, *plain):
-            while taken < steps:
+
+            async def make(seed: int) -> Life:
                 for store in (inner, *plain):
                     await clear(store)
                 tenants: dict[str | None, BaseStore] = {None: plain[0]} if seed % 3 == 0 else {"acme": plain[0]}
                 if seed % 3 == 1 and kind != "InMemory":  # which sorts by what was put first, by whomever
                     tenants["globex"] = plain[1]
-                life = Life(seed, kind, inner, tenants)
-                try:
-                    taken += await life.live()
-                except Difference as error:
-                    raise Difference(f"seed {seed} of {kind}: {error}") from None
-                seed += 1
-    return taken
+                return Life(seed, kind, inner, tenants)
+
+            return await live_on(kind, seed, steps, make)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from langgraph.store.memory import InMemoryStore
 from tests.coverage.servers import aws, redis
 
 from . import lives
-from .lives import Difference, Draw, Life, Made
+from .lives import Difference, Draw, Life, Made, live_on
 
 EVERYTHING = 1000
 
@@ -130,24 +130,16 @@ def same(op: Op, expected: Any, found: Any) -> bool:
 
 
 async def live(kind: str, seed: int, steps: int) -> int:
-    """Lives until so many steps are taken.
-
-    Raises:
-        Difference: If an answer differs. Names the seed.
-    """
-    taken = 0
+    """Lives until so many steps are taken; raises as `live_on`."""
     with ExitStack() as stack:
         inner, clear = stack.enter_context(KINDS[kind]())
-        while taken < steps:
+
+        async def make(seed: int) -> Life:
             clear()
             tenants: list[str | None] = [None] if seed % 3 == 0 else ["acme", "globex"]
-            life = LifeElsewhere(seed, kind, inner, {tenant: InMemoryStore() for tenant in tenants})
-            try:
-                taken += await life.live()
-            except Difference as error:
-                raise Difference(f"seed {seed} of {kind}: {error}") from None
-            seed += 1
-    return taken
+            return LifeElsewhere(seed, kind, inner, {tenant: InMemoryStore() for tenant in tenants})
+
+        return await live_on(kind, seed, steps, make)
 
 
 def main() -> None:
