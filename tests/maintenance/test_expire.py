@@ -201,10 +201,10 @@ def kill_again_and_again(place: str, times: int) -> None:
         worker = start_worker("expire", place, "--older-than", later.isoformat(), "--keep-latest" if number % 3 == 2 else "")
         for _ in range(moment.randint(0, 3)):
             worker.stdout.readline()
-        worker.send_signal(signal.SIGKILL)
+        worker.kill()
         code, errors = finish(worker)
         assert code in (-signal.SIGKILL, 0), errors
-    while application.poll() is None and application.stdout.readline():
+    while application.runs and application.stdout.readline():
         pass
     assert finish(application) == (0, "")
     expire(place, later)
@@ -222,7 +222,7 @@ def kill_again_and_again(place: str, times: int) -> None:
 
 
 def test_kill_9_at_any_moment_loses_nothing_that_is_kept_and_the_next_run_finishes(place: str) -> None:
-    kill_again_and_again(place, 3)
+    kill_again_and_again(place, 6)
 
 
 @pytest.mark.soak
