@@ -18,7 +18,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ KILLED, SURVIVED, UNREACHED, ENDED = 1, 0, 33, 36
 
 SECONDS = 5.0
 """So long a test may compute beyond twenty times what it takes. One that waits may take ten times as long."""
+
+
+ALL_TESTS = 2.0
+"""So many seconds of tests are asked about a mutant, the quickest modules first. With all, most of the time goes into survivors."""
 
 
 def generate() -> None:
@@ -70,7 +74,7 @@ class Mutants:
             noted = json.loads(path.read_text())
             outcomes = noted["exit_code_by_key"]
             for name in outcomes:
-                if outcomes[name] is None and drawn(name) and any(fnmatch(name, pattern) for pattern in self._patterns):
+                if outcomes[name] != KILLED and drawn(name) and any(fnmatch(name, pattern) for pattern in self._patterns):
                     outcomes[name] = self._try(name)
                     path.write_text(json.dumps(noted, indent=4))
         return True
@@ -110,12 +114,16 @@ class Mutants:
 
     def _order(self, function: str) -> Iterator[pytest.Item]:
         """Yields the tests of a function: what killed before, then the quickest modules first, so that each is set up once."""
+        reached, left = self._reached[function], ALL_TESTS
         first = [item for item, _ in self._killers[function].most_common(8)]
         yield from first
-        rest = [item for item in self._reached[function] if item not in first]
+        rest = [item for item in reached if item not in first]
         groups = [[*group] for _, group in groupby(rest, lambda item: item.nodeid.partition("::")[0])]
-        for group in sorted(groups, key=lambda group: sum(self._reached[function][item] for item in group)):
-            yield from group
+        for item in chain(*sorted(groups, key=lambda group: sum(map(reached.__getitem__, group)))):
+            left -= reached[item]
+            if left < 0:
+                return
+            yield item
 
 
 SHARE = float(os.environ.get("MUTANTS", "1"))

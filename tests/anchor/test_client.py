@@ -8,7 +8,7 @@ from encrypted_serde import AnchorError, Key, Keyring, SqliteAnchor
 from encrypted_serde.anchor import Kind, MemoryAnchor
 from encrypted_serde.anchor.client import AnchorClient, NewWrites
 from encrypted_serde.anchor.compare import FoundRow, FoundWrite
-from encrypted_serde.anchor.entries import ABOUT_ITSELF
+from encrypted_serde.anchor.entries import ABOUT_ITSELF, unpack_slots
 from encrypted_serde.anchor.ledger import Standing
 from encrypted_serde.core.binding import Place
 from tests.anchor.entries import IDS
@@ -68,9 +68,29 @@ def test_the_newest_special_write_counts(client):
     assert _gaps(client) == ([-3], [], [])
 
 
+def test_a_write_is_entered_as_replaced_once(client, anchor):
+    for batch in "abc":
+        _write(client, batch, -3)
+    entries = anchor.entries(client.names.thread("thread"))
+    assert [(entry.batch, unpack_slots(entry.slots)) for entry in entries if entry.kind == Kind.REPLACED] == [
+        (b"a", [-3]),
+        (b"b", [-3]),
+    ]
+
+
 def test_another_process_knows_what_it_read(anchor, key):
     _write(AnchorClient(anchor, key), "a", 0, -3)
     other = AnchorClient(anchor, key)
+    _write(other, "b", 0, -3)
+    assert _gaps(other, ("task", 0, "a"), ("task", -3, "b")) == ([], [], [])
+    assert _gaps(other, ("task", 0, "b"), ("task", -3, "a")) == ([], ["b", "a"], [])
+
+
+def test_a_process_that_looked_up_the_newest_checkpoint_knows_what_was_written_to_it(anchor, key):
+    one, other = AnchorClient(anchor, key), AnchorClient(anchor, key)
+    _store(one, 0)
+    _write(one, "a", 0, -3)
+    assert other.newest(HERE).newest("") == IDS[0]
     _write(other, "b", 0, -3)
     assert _gaps(other, ("task", 0, "a"), ("task", -3, "b")) == ([], [], [])
     assert _gaps(other, ("task", 0, "b"), ("task", -3, "a")) == ([], ["b", "a"], [])
@@ -133,6 +153,19 @@ def test_a_process_that_did_not_see_a_deletion_is_told_when_it_enters_something(
     assert client.newest(HERE).newest("") == IDS[2]
     running.enter(view, view.judge(FoundRow("", IDS[1], [])))
     assert client.checkpoint(HERE, IDS[1]).newest("") == IDS[1]
+
+
+# rule A-3
+def test_what_is_stored_after_the_end_of_a_deletion_is_required(client):
+    _store(client, 0)
+    client.announce("thread")
+    client.end(client.thread("thread"), {}, Kind.GONE)
+    assert client.newest(HERE).newest("") is None
+    _store(client, 1)
+    _write(client, "a", 0, -3, number=1)
+    view, judged = _judged(client, number=1)
+    assert judged.standing is Standing.REQUIRED
+    assert sorted(slot for _, slot in judged.missing) == [-3, 0]
 
 
 # --- the secret
