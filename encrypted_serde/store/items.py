@@ -23,7 +23,7 @@ from ..wrapping.filters import until_nul
 from ..wrapping.json_form import equal_as_json
 from ..wrapping.search import is_searchable, search_token
 from ..wrapping.stored_item import ABSENT, HANDLES, KEY, MARK, NO_MARK, with_names, without_names
-from .embedding import Indexed
+from .embedding import Handle
 from .fields import Fields
 from .names import Namespace, Place, is_reserved
 from .tenancy import Tenancy
@@ -75,14 +75,14 @@ class Items:
 
     # --- writing
 
-    def seal(self, batch: BatchSealing, place: Place, op: PutOp, indexed: Indexed, *, named: bool) -> dict[str, Any]:
+    def seal(self, batch: BatchSealing, place: Place, op: PutOp, handles: dict[str, Handle], *, named: bool) -> dict[str, Any]:
         """Makes what is stored of one item.
 
         Args:
             batch: Seals it.
             place: Where it will stand.
             op: What the user puts.
-            indexed: What is indexed of it.
+            handles: What is indexed of it.
             named: Seal its names with it, since its place does not tell them.
         """
         value = dict(op.value or {})
@@ -95,8 +95,8 @@ class Items:
         stored[KEY] = sealed_text(batch.seal(inner_type, plaintext, binding.item(*place)))
         if not is_reserved(place.namespace):
             stored |= self._beside(value, batch.context)
-        if indexed.handles:
-            stored[HANDLES] = indexed.handles
+        if handles:
+            stored[HANDLES] = handles
         return stored
 
     def _beside(self, value: dict[str, Any], context: EncryptionContext) -> dict[str, Any]:
