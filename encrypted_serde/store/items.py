@@ -125,28 +125,39 @@ class Items:
             EncryptedSerdeError: As `Sealer.open_bound` raises it.
         """
         try:
-            sealed = find_item(item)
-            if not isinstance(item.value, dict) or not isinstance(place.key, str):
-                raise MalformedEnvelope("a row that no store could have written: its value is no object, or its key no text")
-            if sealed is None:
-                self.admission.admit_plain("item", "an item", is_proven=False)
-                return Found(place.namespace, place.key, dict(item.value), sealed=False)
-            return self._open(sealed, item, place, expected)
+            return self._open(find_item(item), item, place, expected)
         except EncryptedSerdeError as error:
-            error.row = error.row or {"namespace": ".".join(map(str, place.namespace)), "key": str(place.key)}
-            tell_refused(self.sealer, error)
+            self._tell(error, place)
             raise
+
+    def open_own(self, item: Item, place: Place, expected: EncryptionContext | None) -> Found | None:
+        """Opens what was found at a place, as `open` does; None if it is another tenant's."""
+        try:
+            sealed = find_item(item)
+            if sealed is None or self.tenancy.reads(sealed.head.context, expected):
+                return self._open(sealed, item, place, expected)
+        except EncryptedSerdeError as error:
+            self._tell(error, place)
+            raise
+        return None
 
     def pass_over(self, place: Place) -> None:
         """Counts a row of another namespace, which the inner store returned by mistake. Logs the first, audits all."""
         if not self.passed_over["namespace"]:
             logger.warning("the inner store answers a search with rows of other namespaces; they are passed over")
         self.passed_over["namespace"] += 1
-        error = WrongLocation("the inner store answered a search with an item of another namespace")
-        error.row = {"namespace": ".".join(map(str, place.namespace)), "key": str(place.key)}
+        self._tell(WrongLocation("the inner store answered a search with an item of another namespace"), place)
+
+    def _tell(self, error: EncryptedSerdeError, place: Place) -> None:
+        error.row = error.row or {"namespace": ".".join(map(str, place.namespace)), "key": str(place.key)}
         tell_refused(self.sealer, error)
 
-    def _open(self, sealed: Sealed, item: Item, place: Place, expected: EncryptionContext | None) -> Found:
+    def _open(self, sealed: Sealed | None, item: Item, place: Place, expected: EncryptionContext | None) -> Found:
+        if not isinstance(item.value, dict) or not isinstance(place.key, str):
+            raise MalformedEnvelope("a row that no store could have written: its value is no object, or its key no text")
+        if sealed is None:
+            self.admission.admit_plain("item", "an item", is_proven=False)
+            return Found(place.namespace, place.key, dict(item.value), sealed=False)
         inner_type, plaintext, _ = self.sealer.open_bound(sealed, _bound_to(place), context=expected)
         inner_type, plaintext, names = without_names(inner_type, plaintext)
         namespace, key = place if names is None else (names[:-1], names[-1])

@@ -13,7 +13,6 @@ from ..core.context import EncryptionContext
 from ..errors import MalformedEnvelope, UnknownKey
 from ..wrapping.stored_item import DICTIONARY
 from .batch import Plan, Question
-from .items import find_item
 from .names import Namespace, Place, Pseudonyms, Remembered, is_pseudonym, is_reserved
 from .search import Ground
 
@@ -107,13 +106,14 @@ class ListPseudonyms:
         """Opens an entry of the dictionary, and remembers it; None if there is none of the caller."""
         if entry is None:
             return None
-        if self._is_foreign(entry):
-            self._foreign.add(self._expected, op.key)
-            return None
         try:
-            label = self._items.open(entry, Place(DICTIONARY, op.key), self._expected).value.get(LABEL)
+            found = self._items.open_own(entry, Place(DICTIONARY, op.key), self._expected)
         except UnknownKey:  # a key that is needed no more: `KeyRecords` saw that no item is under it
             return None
+        if found is None:
+            self._foreign.add(self._expected, op.key)
+            return None
+        label = found.value.get(LABEL)
         if not isinstance(label, str):
             raise MalformedEnvelope("an entry of the dictionary of labels holds no label")
         self._labels.add(self._expected, op.key, label)
@@ -121,14 +121,10 @@ class ListPseudonyms:
 
     def _named(self, op: SearchOp, found: Sequence[SearchItem]) -> Namespace | None:
         """Opens an item of a namespace, which has the labels in it; None if there is none of the caller."""
-        if not found or self._is_foreign(found[0]):  # it was emptied meanwhile, or is another tenant's
+        if not found:  # it was emptied meanwhile
             return None
-        opened = self._items.open(found[0], Place(found[0].namespace, found[0].key), self._expected)
-        return opened.namespace[: len(op.namespace_prefix)]
-
-    def _is_foreign(self, item: Item) -> bool:
-        sealed = find_item(item)
-        return sealed is not None and not self._items.tenancy.reads(sealed.head.context, self._expected)
+        opened = self._items.open_own(found[0], Place(found[0].namespace, found[0].key), self._expected)
+        return None if opened is None else opened.namespace[: len(op.namespace_prefix)]
 
 
 def _each(ops: Sequence[Op], open_one: Callable[[Any, Any], Any]) -> Plan[list[Any]]:

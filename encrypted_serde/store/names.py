@@ -46,7 +46,7 @@ class Place(NamedTuple):
 
 def is_reserved(namespace: Sequence[str]) -> bool:
     """Says whether a namespace is one of the store's own."""
-    return tuple(namespace[:1]) == DICTIONARY
+    return bool(namespace) and namespace[0] == DICTIONARY[0]
 
 
 def is_pseudonym(label: str) -> bool:
@@ -79,7 +79,7 @@ class Names:
         """
         if is_reserved(namespace):
             raise InvalidNamespaceError(f"the namespace {namespace!r} is reserved for what the store keeps for itself")
-        return [Place(each, key) for each in self.prefixes(namespace, context)]
+        return [Place(self.prefixes(namespace, context)[0], key)]
 
     def prefixes(self, prefix: Namespace, context: EncryptionContext | None) -> list[Namespace]:
         """Returns the prefixes in the inner store for one that a caller searches."""

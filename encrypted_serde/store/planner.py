@@ -67,12 +67,10 @@ class Planner:
     def question(self, op: GetOp | PutOp) -> Question:
         """Returns the question of a simple operation. What is put is sealed already."""
         op = checked(op)
-        tenancy = self._ground.items.tenancy
-        expected = tenancy.now()
+        is_put = isinstance(op, PutOp)
+        expected = self._ground.items.tenancy.expected(writes=is_put, reads=not is_put)
         if isinstance(op, GetOp):
-            tenancy.check_reading(expected)
             return self._get(op, expected)
-        tenancy.check_writing(expected)
         batch = None if op.value is None else self._ground.items.sealer.batch(1, context=expected)
         return Question(self._put(op, batch, [], expected), _nothing)
 
@@ -90,7 +88,8 @@ class Planner:
             answers = yield from ask(inner, question.ops)
             return [(yield Work(partial(question.open, answers), partial(is_heavy, answers, may_block=may_block)))]
         ops = Hidden(map(checked, ops))
-        expected = self._expected(ops)
+        are_puts = [isinstance(op, PutOp) for op in ops]
+        expected = self._ground.items.tenancy.expected(writes=any(are_puts), reads=not all(are_puts))
         if self._needs_all_keys(ops):
             yield from self._records.check(expected)  # type: ignore[union-attr]  # it is there
         prepared = yield Work(partial(self._prepared, ops, expected), partial(_is_heavy, ops, may_block=may_block))
@@ -101,15 +100,6 @@ class Planner:
         for op in prepared.own:
             self._written[Place(op.namespace, op.key)] = None
         return results
-
-    def _expected(self, ops: Sequence[Op]) -> EncryptionContext | None:
-        tenancy = self._ground.items.tenancy
-        expected = tenancy.now()
-        if any(isinstance(op, PutOp) for op in ops):
-            tenancy.check_writing(expected)
-        if not all(isinstance(op, PutOp) for op in ops):
-            tenancy.check_reading(expected)
-        return expected
 
     def _needs_all_keys(self, ops: Sequence[Op]) -> bool:
         """Says whether an answer depends on every key that names or tokens were made with."""

@@ -21,7 +21,7 @@ from ..wrapping.stored_item import MARK
 from .batch import Hidden, Plan, Question
 from .fields import is_exact, push_down
 from .filters import Semantics
-from .items import Found, Items, find_item
+from .items import Found, Items
 from .marks import Marks
 from .names import Names, Namespace, Place, is_pseudonym, is_reserved
 
@@ -277,17 +277,14 @@ class Search:
         if tuple(place.namespace[: len(prefix)]) != prefix:
             items.pass_over(place)
             return None
-        if self._expected is not None:
-            sealed = find_item(row)
-            if sealed is not None and not items.tenancy.reads(sealed.head.context, self._expected):
-                return None
-        if names.pseudonymous and not items.admission and not all(map(is_pseudonym, place.namespace)):
-            raise WrongLocation("an item under a readable name; allow_plaintext=True reads it until it is moved")
         try:
-            return items.open(row, place, self._expected)
+            found = items.open_own(row, place, self._expected)
         except KeyErased:  # told by the audit; a tenant that starts anew is not blocked by its old items
             items.passed_over[KeyErased.__name__] += 1
             return None
+        if found and names.pseudonymous and not items.admission and not all(map(is_pseudonym, place.namespace)):
+            raise WrongLocation("an item under a readable name; allow_plaintext=True reads it until it is moved")
+        return found
 
     def _matches(self, found: Found) -> bool:
         wanted = self._op.filter
