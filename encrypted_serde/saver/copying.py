@@ -15,7 +15,7 @@ from ..rows.writes import Task
 from ..wrapping.steps import Steps, Work
 from .base import WiredSaver
 from .completeness import spot_of
-from .steps import Call, Page, Query
+from .steps import Call, Page, list_call
 
 
 class _Copy(NamedTuple):
@@ -56,7 +56,7 @@ def copy_steps(
     """
     expected, writer = saver._for_copying()
     source: RunnableConfig = {"configurable": {"thread_id": source_thread_id}}
-    found = yield Page(Query(saver._wiring.gated, source, expected))
+    found = yield Page(list_call(saver._wiring.gated, source, expected))
     for row in reversed(found):
         if only is not None and spot_of(row) not in only:
             continue

@@ -1,7 +1,8 @@
 """One description of what a method does, and two drivers of it: for methods that block, and for those on an event loop.
 
 A method is written once, as a generator. It yields what it needs done, is sent the result, and returns its own. `run` and
-`arun` do what is yielded, each in its way; `stream` and `astream` also hand out each value that is yielded as `Give`.
+`arun` do what is yielded, each in its way; `stream` and `astream` also hand out each value that is yielded as `Give`, which
+`run` and `arun` pass over.
 
 A generator is only ever advanced by its driver, on the thread or event loop of the caller. What computes for long is yielded as
 `Work`, a function that touches nothing of the method: a thread may go on with it after the caller was cancelled. What a step
@@ -55,6 +56,12 @@ class Give(NamedTuple):
 
     value: Any
 
+    def now(self) -> None:
+        """Does nothing."""
+
+    async def later(self) -> None:
+        """Does nothing."""
+
 
 Steps = Generator[Any, Any, T]
 """Yields `Step` (and `Give`, where it is streamed), is sent what each step returned, returns what the method returns."""
@@ -104,11 +111,8 @@ def stream(steps: Steps[Any]) -> Generator[Any, None, None]:
         while step is not None:
             if isinstance(step, Give):
                 yield step.value
-                answer = None
-            else:
-                _note(opened, step)
-                answer = step.now()
-            step = _next(steps, answer)
+            _note(opened, step)
+            step = _next(steps, step.now())
     finally:
         steps.close()
         for each in opened:
@@ -123,11 +127,8 @@ async def astream(steps: Steps[Any]) -> AsyncGenerator[Any, None]:
         while step is not None:
             if isinstance(step, Give):
                 yield step.value
-                answer = None
-            else:
-                _note(opened, step)
-                answer = await step.later()
-            step = _next(steps, answer)
+            _note(opened, step)
+            step = _next(steps, await step.later())
     finally:
         steps.close()
         for each in opened:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,6 +10,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 
 from encrypted_serde import EncryptedSerdeError, Incomplete
 from tests.anchor.worker import SHARED, look
+from tests.processes import Worker
 from tests.saver.databases import SqliteDatabase
 from tests.saver.graphs import answer, run_until_asked
 from tests.saver.threads import TASKS, make_checkpoint, write_thread
@@ -30,14 +29,13 @@ def _arguments(anchored, tmp_path):
 
 
 def _start(anchored, tmp_path, command, *more):
-    environment = {**os.environ, "ENCRYPTED_SERDE_KEY": anchored.database.key.to_text(), "PYTHONWARNINGS": "ignore"}
-    arguments = [sys.executable, "-m", "tests.anchor.worker", command, *_arguments(anchored, tmp_path), *more]
-    return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    key = anchored.database.key.to_text()
+    return Worker("tests.anchor.worker", command, *_arguments(anchored, tmp_path), *more, ENCRYPTED_SERDE_KEY=key)
 
 
 def _finished(process):
-    out, err = process.communicate()
-    assert process.returncode == 0, out + err
+    code, out, err = process.finish()
+    assert code == 0, out + err
     return out
 
 

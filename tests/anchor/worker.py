@@ -1,6 +1,6 @@
 """Processes that run a graph on a shared database with a shared anchor: at once, or until they are killed.
 
-Started as ``python -m tests.anchor.worker COMMAND KIND DATABASE ANCHOR``, with the key text in ``ENCRYPTED_SERDE_KEY``.
+`tests.processes` starts them; ``ENCRYPTED_SERDE_KEY`` holds the key text.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -111,8 +111,8 @@ def _in_child(work: Callable[[], None]) -> int:
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-if __name__ == "__main__":
-    command, *arguments = sys.argv[1:]
+def main(command: str, *arguments: str) -> None:
+    warnings.simplefilter("ignore")  # the connections of those that die stay open
     if command == "run":
         run_at_once(*arguments)
     else:

@@ -83,6 +83,25 @@ def test_a_dry_run_says_the_same_and_deletes_nothing(place: str, keep_latest: bo
     assert dry.deleted_bytes == done.deleted_bytes > 0
 
 
+def test_values_go_too_where_the_last_page_of_checkpoints_is_full(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(place, "a")
+    later = datetime.now(timezone.utc)
+    expected = expire(place, later, keep_latest=True, dry_run=True).deleted
+    monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.expire"], "PAGE_ROWS", expected["checkpoints"])
+    assert expire(place, later, keep_latest=True).deleted == expected
+
+
+def test_a_rate_holds_for_short_threads_too(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(place, "a", "b")
+    paced: list[tuple[Any, int]] = []
+    monkeypatch.setattr(
+        sys.modules["encrypted_serde.maintenance.expire"], "keep_pace", lambda rate, done, start: paced.append((rate, done))
+    )
+    done = expire(place, datetime.now(timezone.utc), rate=500)
+    assert {rate for rate, _ in paced} == {500}
+    assert sum(number for _, number in paced) == done.deleted["checkpoints"]
+
+
 def test_keep_latest_shortens_histories_and_every_thread_goes_on(place: str) -> None:
     write(place, "a", "b", turns=3, wrapped=True)
     later = datetime.now(timezone.utc)
@@ -143,6 +162,7 @@ def test_only_the_named_threads_go(place: str) -> None:
         (datetime(2026, 1, 1), {}),
         (NOW + timedelta(days=1), {}),
         (CUTOFF, {"rate": 0}),
+        (CUTOFF, {"keys": NEW_KEY}),  # which only an anchor needs
         (CUTOFF, {"selection": Selection(sample=0.5)}),
     ],
 )
@@ -181,10 +201,10 @@ def kill_again_and_again(place: str, times: int) -> None:
         worker = start_worker("expire", place, "--older-than", later.isoformat(), "--keep-latest" if number % 3 == 2 else "")
         for _ in range(moment.randint(0, 3)):
             worker.stdout.readline()
-        worker.send_signal(signal.SIGKILL)
+        worker.kill()
         code, errors = finish(worker)
         assert code in (-signal.SIGKILL, 0), errors
-    while application.poll() is None and application.stdout.readline():
+    while application.runs and application.stdout.readline():
         pass
     assert finish(application) == (0, "")
     expire(place, later)
@@ -202,7 +222,7 @@ def kill_again_and_again(place: str, times: int) -> None:
 
 
 def test_kill_9_at_any_moment_loses_nothing_that_is_kept_and_the_next_run_finishes(place: str) -> None:
-    kill_again_and_again(place, 3)
+    kill_again_and_again(place, 6)
 
 
 @pytest.mark.soak

@@ -44,7 +44,7 @@ def test_eight_writers_lose_nothing_while_everything_is_re_encrypted_around_them
     worker = start_worker("write", place)
     assert worker.stdout.readline()
     meanwhile = [reencrypt(place, BOTH, **EVERYTHING) for _ in range(2)]
-    while worker.poll() is None and worker.stdout.readline():
+    while worker.runs and worker.stdout.readline():
         meanwhile.append(reencrypt(place, BOTH, **EVERYTHING))
     assert finish(worker) == (0, "")
     assert sum(done.failed for done in meanwhile) == 0

@@ -1,4 +1,4 @@
-"""Other processes for the tests: ``python -m tests.maintenance.worker reencrypt|expire|write PLACE``. Keys: the environment.
+"""Other processes for the tests: ``reencrypt``, ``expire`` or ``write``, and a place. Keys come from the environment.
 
 * ``reencrypt`` goes in small pages and prints a line after each; with ``--file-size`` no file may grow beyond so many bytes.
 * ``expire`` prints a line after each thread.
@@ -72,14 +72,14 @@ def write(place: str, writer: int) -> None:
             print(f"{writer}/{turn}", flush=True)
 
 
-def main() -> int:
+def main(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["reencrypt", "expire", "write"])
     parser.add_argument("place")
     parser.add_argument("--file-size", type=int)
     parser.add_argument("--older-than", type=datetime.fromisoformat)
     parser.add_argument("--keep-latest", action="store_true")
-    options = parser.parse_args([argument for argument in sys.argv[1:] if argument])
+    options = parser.parse_args([argument for argument in arguments if argument])
     if options.file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (options.file_size, options.file_size))
     # What a switch lets through is logged, as it should be; anything else on stderr is a failure.
@@ -109,7 +109,3 @@ def main() -> int:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 3 if done.left else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

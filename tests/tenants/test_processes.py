@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.processes import Worker
+
 SHARED = ["SqliteStore", "PostgresStore", "LocklessStore"]
 
 Run = Callable[..., Any]
@@ -24,19 +23,18 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="these tests for
 def worker(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     """Runs tests/tenants/worker.py on a fresh database."""
 
-    def run(command: str, kind: str, *arguments: object, timeout: float) -> Any:
+    def run(command: str, kind: str, *arguments: object) -> Any:
         place = request.getfixturevalue("postgres_database") if "Postgres" in kind else str(tmp_path / "keys.sqlite")
-        program = [sys.executable, "-m", "tests.tenants.worker", command, kind, place, *map(str, arguments)]
-        done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        code, out, errors = Worker("tests.tenants.worker", command, kind, place, *map(str, arguments)).finish()
+        assert code == 0, errors
+        return json.loads(out)
 
     return run
 
 
 @pytest.mark.parametrize("kind", SHARED)
 def test_first_use_of_300_tenants_by_8_processes(worker: Run, kind: str) -> None:
-    report = worker("first-use", kind, 300, 8, timeout=300)
+    report = worker("first-use", kind, 300, 8)
     assert report["rows"] == 300 * 8
     assert report["lost"] == 0
     assert report["one primary each"]
@@ -49,7 +47,7 @@ def test_first_use_of_300_tenants_by_8_processes(worker: Run, kind: str) -> None
 @pytest.mark.parametrize("operation", ["rotate", "rewrap", "erase"])
 @pytest.mark.parametrize("kind", SHARED)
 def test_a_process_that_dies_at_any_step_leaves_every_row_readable_or_erased(worker: Run, kind: str, operation: str) -> None:
-    reports = worker("kill", kind, operation, timeout=300)
+    reports = worker("kill", kind, operation)
     assert len(reports) >= 5
     assert not reports[-1]["killed"]
     finished = {"erased"} if operation == "erase" else {"readable"}

@@ -1,7 +1,7 @@
 """Runs in a process of its own, and forks: many processes that use one key store at once, and processes that die in the act.
 
-``python -m tests.tenants.worker first-use <store> <place> <tenants> <processes>`` and
-``python -m tests.tenants.worker kill <store> <place> <operation>`` print what came of it as JSON.
+The arguments are ``first-use``, kind of store, place, tenants, processes; or ``kill``, kind of store, place, operation. The
+process prints what came of it as JSON.
 """
 
 from __future__ import annotations
@@ -219,7 +219,6 @@ def _read(kind: str, place: str, keys: list[Key], rows: Any) -> Any:
     return states
 
 
-if __name__ == "__main__":
-    command, kind, place, *rest = sys.argv[1:]
+def main(command: str, kind: str, place: str, *rest: str) -> None:
     report = first_use(kind, place, *map(int, rest)) if command == "first-use" else kill(kind, place, rest[0])
     json.dump(report, sys.stdout)
