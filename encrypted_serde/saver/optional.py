@@ -13,13 +13,11 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
-from ..errors import ConfigurationError
-from ..rows.manifest import hides_metadata
 from ..wrapping.steps import Steps, Work, arun, run
 from .base import WiredSaver
 from .copying import copy_steps
 from .listing import Asked
-from .steps import Call, Page, list_call
+from .steps import Call
 from .traits import overrides
 
 
@@ -71,24 +69,11 @@ def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Steps[An
         return Call(self._wiring.gated, "prune", (chosen,), None, named)
 
     is_whole = named.get("strategy") == "delete"
-    if not is_whole:
-        yield from _require_judgeable(self, thread_ids)
     if self._anchoring is None or isinstance(thread_ids, str):  # which the inner saver refuses
         return (yield prune_those(thread_ids))
     if is_whole:
         return (yield from self._anchoring.delete_threads(thread_ids, prune_those(thread_ids)))
     return (yield from self._anchoring.prune(thread_ids, prune_those))
-
-
-def _require_judgeable(self: WiredSaver, thread_ids: Sequence[str]) -> Steps[None]:
-    """Refuses to prune threads of which the inner saver cannot tell whether they have delta channels: it would cut them."""
-    for thread_id in [] if isinstance(thread_ids, str) else thread_ids:
-        for found in (yield Page(list_call(self._wiring.gated, {"configurable": {"thread_id": thread_id}}, None))):
-            if hides_metadata(found.metadata or {}):
-                raise ConfigurationError(
-                    f"metadata of thread {thread_id!r} are sealed, so nobody can tell whether it has delta channels; "
-                    "reencrypt mends them"
-                )
 
 
 def delete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Steps[Any]:
