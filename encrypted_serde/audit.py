@@ -8,14 +8,15 @@ then gives a plain `Sealer`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakSet
 
 from .core.binding import Binding
 from .core.ciphers import DEFAULT
 from .core.context import NO_CONTEXT, EncryptionContext, acting, current
+from .core.forks import start_anew_in_children
 from .core.format import Opened, Sealed
 from .core.keys import Key, KeyProvider
 from .core.sealer import Batch, Sealer
@@ -70,59 +71,44 @@ def notify(listener: AuditListener, event: AuditEvent) -> None:
     listener(event if actor is None else event._replace(actor=actor))
 
 
-class AuditedSealer:
-    """Stands before a `Sealer` and tells a listener what it did: the same methods, and one for what others refuse.
+class AuditedSealer(Sealer):
+    """A `Sealer` that tells a listener what it did, and what others refuse.
 
     Args:
-        sealer: Does the work.
+        sealer: Whose keys, options and caches it has.
         listener: Told after every value.
 
     Raises:
         TypeError: If ``sealer`` is no `Sealer`, or the listener cannot be called.
 
     Attributes:
-        keys: The sealer's.
-        cipher: The sealer's.
-        compression: The sealer's.
-        required_context: The sealer's.
-        may_block: The sealer's.
-        accepted_contexts: The sealer's.
-        require_context_to_read: The sealer's.
         listener: As given.
     """
 
     def __init__(self, sealer: Sealer, listener: AuditListener) -> None:
         if not isinstance(sealer, Sealer):
-            raise TypeError(f"an AuditedSealer stands before a Sealer, not {type(sealer).__name__}")
+            raise TypeError(f"an AuditedSealer has what a Sealer has, not what a {type(sealer).__name__} has")
         if not callable(listener):
             raise TypeError(f"audit takes a callable, not {type(listener).__name__}")
-        self.keys, self.cipher, self.may_block = sealer.keys, sealer.cipher, sealer.may_block
-        self.compression, self.required_context = sealer.compression, sealer.required_context
-        self.accepted_contexts = sealer.accepted_contexts
-        self.require_context_to_read = sealer.require_context_to_read
+        vars(self).update(vars(sealer))
+        start_anew_in_children(self)
         self.listener = listener
-        self._sealer = sealer
         self._told: WeakSet[EncryptedSerdeError] = WeakSet()  # a surface may hand on a refusal that was told here
-
-    def __copy__(self) -> AuditedSealer:
-        return self
-
-    def __deepcopy__(self, memo: object) -> AuditedSealer:
-        return self
 
     def seal(self, inner_type: str, plaintext: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
         """Seals a value and tells the listener."""
         with self._sealing(plaintext, context):
-            type_tag, blob = self._sealer.seal(inner_type, plaintext, context=context)
-        self._tell("seal", Sealed.of_blob(type_tag, blob), len(blob))
+            type_tag, blob = super().seal(inner_type, plaintext, context=context)
+        notify(self.listener, _event("seal", Sealed.of_blob(type_tag, blob)))
         return type_tag, blob
 
     def open(self, type_tag: str, blob: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
         """Opens a value and tells the listener."""
-        sealed = _parsed(lambda: Sealed.of_blob(type_tag, blob))
-        with self._opening(sealed, type_tag, len(blob)):
-            opened = self._sealer.open(type_tag, blob, context=context)
-        self._tell("open", sealed, len(blob))
+        with self._refusing(AuditEvent("open", cipher=type_tag.rpartition("+")[2], size=len(blob))):
+            event = _event("open", Sealed.of_blob(type_tag, blob))
+        with self._refusing(event):
+            opened = super().open(type_tag, blob, context=context)
+        notify(self.listener, event)
         return opened
 
     def seal_bound(
@@ -130,91 +116,66 @@ class AuditedSealer:
     ) -> bytes:
         """Seals a value for a place and tells the listener."""
         with self._sealing(plaintext, context):
-            data = self._sealer.seal_bound(inner_type, plaintext, binding, context=context)
-        self._tell("seal", Sealed.of_bytes(data), len(data))
+            data = super().seal_bound(inner_type, plaintext, binding, context=context)
+        notify(self.listener, _event("seal", Sealed.of_bytes(data)))
         return data
 
     def open_bound(self, sealed: Sealed | bytes, binding: Binding, *, context: EncryptionContext | None = None) -> Opened:
         """Opens a value in its place and tells the listener."""
-        parsed = _parsed(lambda: Sealed.of_bytes(sealed)) if isinstance(sealed, bytes) else sealed
-        size = len(sealed) if isinstance(sealed, bytes) else len(sealed.data)
-        with self._opening(parsed, None, size):
-            opened = self._sealer.open_bound(parsed or sealed, binding, context=context)
-        self._tell("open", parsed, size)
+        if isinstance(sealed, bytes):
+            with self._refusing(AuditEvent("open", size=len(sealed))):
+                sealed = Sealed.of_bytes(sealed)
+        event = _event("open", sealed)
+        with self._refusing(event):
+            opened = super().open_bound(sealed, binding, context=context)
+        notify(self.listener, event)
         return opened
 
-    def batch(self, count: int, *, context: EncryptionContext | None = None) -> AuditedBatch:
+    def batch(self, count: int, *, context: EncryptionContext | None = None) -> Batch:
         """Begins a batch. The listener is told of each value that is sealed with it."""
-        return AuditedBatch(self, self._sealer.batch(count, context=context))
+        return _AuditedBatch(self, count, context)
 
     def refused(self, error: EncryptedSerdeError, *, cipher: str | None = None, size: int | None = None) -> None:
         """Tells of a refusal that a surface decided: a row without a manifest, a value that is missing. Once for each."""
+        self._refused(error, AuditEvent("refuse", cipher=cipher, size=size))
+
+    def _refused(self, error: EncryptedSerdeError, event: AuditEvent) -> None:
         if error not in self._told:
             self._told.add(error)
-            notify(self.listener, AuditEvent("refuse", cipher=cipher, size=size, outcome=type(error).__name__))
-
-    def _tell(self, action: str, sealed: Sealed | None, size: int, outcome: str = "ok", cipher: str | None = None) -> None:
-        head = sealed.head if sealed else None
-        key_id, context = (head.key_id, head.context.pairs) if head else (None, None)
-        notify(self.listener, AuditEvent(action, key_id, context, head.cipher.NAME if head else cipher, size, outcome))
+            notify(self.listener, event._replace(action="refuse", outcome=type(error).__name__))
 
     @contextmanager
-    def _sealing(self, plaintext: bytes, context: EncryptionContext | None) -> Iterator[None]:
+    def _refusing(self, event: AuditEvent) -> Iterator[None]:
+        """Tells that what was to happen in the block was refused, if it is."""
         try:
             yield
         except EncryptedSerdeError as error:
-            wanted = context or current.get() or NO_CONTEXT
-            event = AuditEvent("refuse", None, wanted.pairs, self.cipher, len(plaintext), type(error).__name__)
-            self._told.add(error)
-            notify(self.listener, event)
+            self._refused(error, event)
             raise
 
-    @contextmanager
-    def _opening(self, sealed: Sealed | None, type_tag: str | None, size: int) -> Iterator[None]:
-        try:
-            yield
-        except EncryptedSerdeError as error:
-            self._told.add(error)
-            self._tell("refuse", sealed, size, type(error).__name__, type_tag.rpartition("+")[2] if type_tag else None)
-            raise
+    def _sealing(self, plaintext: bytes, context: EncryptionContext | None) -> AbstractContextManager[None]:
+        wanted = context or current.get() or NO_CONTEXT
+        return self._refusing(AuditEvent("seal", None, wanted.pairs, self.cipher, len(plaintext)))
 
 
-class AuditedBatch:
-    """Stands before a `Batch`, and tells what it sealed.
-
-    Attributes:
-        id: The batch's.
-        context: The batch's.
-    """
-
-    def __init__(self, sealer: AuditedSealer, batch: Batch) -> None:
-        self.id, self.context = batch.id, batch.context
-        self._sealer, self._batch = sealer, batch
+class _AuditedBatch(Batch):
+    __slots__ = ()
+    _sealer: AuditedSealer
 
     def seal(self, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
-        """Seals one value as `Batch.seal` does, and tells."""
         with self._sealer._sealing(plaintext, self.context):
-            data = self._batch.seal(inner_type, plaintext, binding)
-        self._sealer._tell("seal", Sealed.of_bytes(data), len(data))
+            data = super().seal(inner_type, plaintext, binding)
+        notify(self._sealer.listener, _event("seal", Sealed.of_bytes(data)))
         return data
 
 
-Sealing = Sealer | AuditedSealer
-"""What a surface seals and opens with."""
-
-BatchSealing = Batch | AuditedBatch
-"""What seals the values of one call."""
-
-
-def _parsed(parse: Callable[[], Sealed]) -> Sealed | None:
-    try:
-        return parse()
-    except EncryptedSerdeError:
-        return None
+def _event(action: str, sealed: Sealed) -> AuditEvent:
+    head = sealed.head
+    return AuditEvent(action, head.key_id, head.context.pairs, head.cipher.NAME, len(sealed.data))
 
 
 def make_sealer(
-    keys: Key | KeyProvider | Sealing,
+    keys: Key | KeyProvider | Sealer,
     *,
     cipher: str = DEFAULT,
     compression: str | None = None,
@@ -222,11 +183,11 @@ def make_sealer(
     accept_contexts: Iterable[Mapping[str, str]] = (),
     require_context_to_read: bool = False,
     audit: AuditListener | None = None,
-) -> Sealing:
+) -> Sealer:
     """Returns what a surface seals with: a `Sealer` around keys, or the one that it was given; with a listener, one that tells.
 
     Args:
-        keys: A `Key`, any `KeyProvider`, or a `Sealer` or `AuditedSealer` that was built already.
+        keys: A `Key`, any `KeyProvider`, or a `Sealer` that was built already.
         cipher: As for `Sealer`, as are the next four.
         compression: See above.
         required_context: See above.
@@ -238,7 +199,7 @@ def make_sealer(
         TypeError: If an argument is of the wrong type.
         ConfigurationError: As `Sealer` raises it; and if a sealer comes with options that belong to it.
     """
-    if not isinstance(keys, (Sealer, AuditedSealer)):
+    if not isinstance(keys, Sealer):
         sealer = Sealer(
             keys,
             cipher=cipher,
@@ -258,16 +219,23 @@ def make_sealer(
     return sealer if audit is None else AuditedSealer(sealer, audit)
 
 
-def tell(sealer: Sealing, event: AuditEvent) -> None:
+def tell(sealer: Sealer, event: AuditEvent) -> None:
     """Tells the listener of a sealer, if it has one."""
     if isinstance(sealer, AuditedSealer):
         notify(sealer.listener, event)
 
 
-def tell_refused(sealer: Sealing, error: EncryptedSerdeError) -> None:
+def tell_refused(sealer: Sealer, error: EncryptedSerdeError) -> None:
     """Tells the listener of a sealer, if it has one, of a refusal that a surface decided. See `AuditedSealer.refused`."""
     if isinstance(sealer, AuditedSealer):
         sealer.refused(error)
+
+
+Sealing = Sealer
+"""What a surface seals and opens with."""
+
+BatchSealing = Batch
+"""What seals the values of one call."""
 
 
 class LogListener:

@@ -11,9 +11,7 @@ Messages carry key ids, cipher names and context *names*. They never carry conte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 _NOWHERE: Mapping[str, str] = MappingProxyType({})
 
@@ -44,12 +42,9 @@ class PlaintextRefused(EncryptedSerdeError):
 
 
 class _KeyIdError(EncryptedSerdeError):
-    def __init__(self, message: str, key_id: bytes) -> None:
+    def __init__(self, message: str, key_id: bytes = b"") -> None:  # unpickling gives the message, and the attributes later
         super().__init__(message)
         self.key_id = key_id
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.args[0], self.key_id), self.__dict__
 
 
 class UnknownKey(_KeyIdError):
@@ -59,9 +54,6 @@ class UnknownKey(_KeyIdError):
         key_id: The 32 bytes that name the missing key.
     """
 
-    def __init__(self, message: str, key_id: bytes) -> None:
-        super().__init__(message, key_id)
-
 
 class KeyErased(_KeyIdError):
     """The value was sealed under a key that was destroyed on purpose; it can never be read again.
@@ -69,9 +61,6 @@ class KeyErased(_KeyIdError):
     Attributes:
         key_id: The 32 bytes that name the destroyed key.
     """
-
-    def __init__(self, message: str, key_id: bytes) -> None:
-        super().__init__(message, key_id)
 
 
 class UnsupportedCipher(EncryptedSerdeError):
@@ -103,12 +92,9 @@ class Incomplete(EncryptedSerdeError):
 
 
 class _RetryableError(EncryptedSerdeError):
-    def __init__(self, message: str, *, retryable: bool) -> None:
+    def __init__(self, message: str, *, retryable: bool = False) -> None:  # as above
         super().__init__(message)
         self.retryable = retryable
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), retryable=self.retryable), (self.args[0],), self.__dict__
 
 
 class KeyServiceError(_RetryableError):
@@ -122,9 +108,6 @@ class KeyServiceError(_RetryableError):
         retryable: As given.
     """
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
-        super().__init__(message, retryable=retryable)
-
 
 class AnchorError(_RetryableError):
     """The anchor cannot be asked or written to, so nothing is read or written past it.
@@ -136,6 +119,3 @@ class AnchorError(_RetryableError):
     Attributes:
         retryable: As given.
     """
-
-    def __init__(self, message: str, *, retryable: bool) -> None:
-        super().__init__(message, retryable=retryable)

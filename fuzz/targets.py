@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from encrypted_serde.maintenance.classify import in_document, in_metadata
+
 from encrypted_serde import EncryptedSerdeError, Key, Keyring, Sealer
 from encrypted_serde.core.claims import decode_claims, encode_claims
 from encrypted_serde.core.context import EncryptionContext, parse_context
 from encrypted_serde.core.encoding import encode_pairs
 from encrypted_serde.core.format import Sealed, bytes_of_text, find_sealed, is_sealed, sealed_text
 from encrypted_serde.errors import ConfigurationError
-from encrypted_serde.maintenance.classify import in_document, in_metadata
 from encrypted_serde.maintenance.table import Row
 from encrypted_serde.rows.stored import find_part, find_typed
 from encrypted_serde.wrapping.admission import Admission

@@ -156,15 +156,14 @@ def test_a_large_blob_in_hex_is_not_taken_for_a_file_name(run, key: Key) -> None
 
 def test_the_table_names_everything_and_says_that_nothing_is_proven(run, key: Key, sealed: bytes) -> None:
     shown = run("inspect", "es1." + b64url_encode(sealed)).out
-    for expected in ("sealed text", TAG, key.id.hex(), "bound", "'version' = '7'", "24 bytes", "not authenticated"):
+    for expected in ("sealed text", TAG, key.id.hex(), "bound", "'version' = '7'", "nonce bytes", "not authenticated"):
         assert expected in shown
 
 
 def test_the_table_shows_compression(run, key: Key) -> None:
     type_tag, blob = EncryptedSerializer(key, compression="zstd").dumps_typed("x" * 1000)
     shown = run("inspect", blob.hex(), "-t", type_tag).out
-    assert "zstd" in shown
-    assert "compressed plaintext" in shown
+    assert ["compressed", "True"] in [line.split() for line in shown.splitlines()]
 
 
 def test_control_characters_of_a_claim_do_not_reach_the_terminal(run, key: Key) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -29,13 +29,24 @@ from ..errors import WrongContext
 from ..rows.manifest import KEY
 from ..saver import EncryptedSaver
 from ..saver.copying import copy_steps
-from ..wrapping.steps import arun
+from ..wrapping.steps import Step, arun
 from .served import named, served_metadata
 from .tokens import UntrustedContext
 from .trust import Trust, patiently
 
-_T = TypeVar("_T")
 _REMEMBERED = 4096  # threads whose context is known
+
+
+class _Patient(NamedTuple):
+    """A step that is done again where the key service is away; see `patiently`."""
+
+    step: Step
+
+    def now(self) -> Any:
+        return self.step.now()
+
+    async def later(self) -> Any:
+        return await patiently(self.step.later)
 
 
 class TenantSaver(EncryptedSaver):
@@ -175,8 +186,8 @@ class TenantSaver(EncryptedSaver):
 
     # --- who asks
 
-    async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
-        return await patiently(lambda: super(TenantSaver, self)._aside(is_heavy, function, *arguments))
+    def _work(self, is_heavy: bool | Callable[[], bool], function: Callable[..., Any], *arguments: Any) -> Step:
+        return _Patient(super()._work(is_heavy, function, *arguments))
 
     async def _served(self) -> EncryptionContext | None:
         """Returns the context of the request, checked in a thread: its token may be under a key that a service has.
@@ -187,7 +198,8 @@ class TenantSaver(EncryptedSaver):
             ambient = current.get()
             return ambient if ambient and ambient.pairs else None
         try:
-            return await self._aside(False, self.trust.served)
+            served: EncryptionContext | None = await self._work(False, self.trust.served).later()
+            return served
         except UntrustedContext as error:
             raise self._refused(error) from None
 

@@ -13,7 +13,7 @@ import typer
 from ..errors import ConfigurationError
 from .exits import EXIT_FOUND, failures
 from .expanded import expanded
-from .options import Database, Keys
+from .options import Database, Keys, Text, Texts, flag, option, repeated
 
 if TYPE_CHECKING:
     from ..core.keys import KeyProvider
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 50
 
-_Anchor = Annotated[str, typer.Option(metavar="ANCHOR", help="A SQLite file, or postgresql://...")]
-_Table = Annotated[str, typer.Option(metavar="NAME", help="The anchor's table, in Postgres.")]
+_Anchor = Annotated[str, option("ANCHOR", "A SQLite file, or postgresql://...")]
+_Table = Annotated[str, option("NAME", "The anchor's table, in Postgres.")]
 
 
 def anchor() -> typer.Typer:
@@ -39,9 +39,7 @@ def init(
     *,
     anchor: _Anchor,
     table: _Table = "anchor_entries",
-    grant: Annotated[
-        str | None, typer.Option(metavar="ROLE", help="Let this role of Postgres insert into the table and read it.")
-    ] = None,
+    grant: Annotated[Text, option("ROLE", "Let this role of Postgres insert into the table and read it.")] = None,
     keys: Keys,
 ) -> None:
     """Makes the anchor, and enters the rows of the database.
@@ -81,7 +79,7 @@ def status(
     anchor: _Anchor,
     table: _Table = "anchor_entries",
     keys: Keys,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print the report as JSON.")] = False,
 ) -> None:
     """Compares the database with the anchor, and changes neither.
 
@@ -103,8 +101,8 @@ def accept(
     *,
     anchor: _Anchor,
     table: _Table = "anchor_entries",
-    thread: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this thread, or token. May be repeated.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    thread: Annotated[Texts, repeated("ID", "Only this thread, or token.")] = None,
+    yes: Annotated[bool, flag("--yes", "Do not ask.")] = False,
     keys: Keys,
 ) -> None:
     """Accepts what status finds, after showing it.

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import ConfigurationError
 from .exits import failures
-from .options import Ending, Keys, KeysAt, ReadableMetadata
+from .options import Ending, Keys, KeysAt, ReadableMetadata, Texts, repeated
 
 
 def prove_erased(
@@ -18,9 +18,7 @@ def prove_erased(
         str, typer.Argument(metavar="DATABASE", help="As for scan: a SQLite file or a URL. It may be a restored backup.")
     ],
     *,
-    key_id: Annotated[
-        list[str] | None, typer.Option(metavar="HEX", help="Id of a destroyed key, 64 hex digits. May be repeated.")
-    ] = None,
+    key_id: Annotated[Texts, repeated("HEX", "Id of a destroyed key, 64 hex digits.")] = None,
     erasure: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="The record of an erasure, as JSON: erase(...).as_dict(). May be repeated."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import failures
-from .options import AnchorAt, Database, Ending, Keys, Rows, anchor_of, moment_of
+from .options import AnchorAt, Database, Ending, Keys, Rows, Text, anchor_of, flag, moment_of, option
 
 if TYPE_CHECKING:
     from ..maintenance import Selection
@@ -17,19 +17,16 @@ if TYPE_CHECKING:
 def expire(
     database: Database,
     *,
-    older_than: Annotated[
-        str | None, typer.Option(metavar="TIME", help="What is older goes: 30d, 12h, 2026-01-31, ...")
-    ] = None,
+    older_than: Annotated[Text, option("TIME", "What is older goes: 30d, 12h, 2026-01-31, ...")] = None,
     erased: Annotated[
-        bool, typer.Option("--erased", help="In place of a time: rows under keys that were destroyed go. Needs --keys.")
+        bool, flag("--erased", "In place of a time: rows under keys that were destroyed go. Needs --keys.")
     ] = False,
     keep_latest: Annotated[
-        bool,
-        typer.Option("--keep-latest", help="Threads stay: only their older checkpoints go, and the newest of each never does."),
+        bool, flag("--keep-latest", "Threads stay: only their older checkpoints go, and the newest of each never does.")
     ] = False,
     rows: Rows,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and delete nothing.")] = False,
-    rate: Annotated[float | None, typer.Option(metavar="ROWS", help="Delete so many checkpoints a second at most.")] = None,
+    dry_run: Annotated[bool, flag("--dry-run", "Count, and delete nothing.")] = False,
+    rate: Annotated[float | None, option("ROWS", "Delete so many checkpoints a second at most.")] = None,
     anchor: AnchorAt = None,
     keys: Keys,
     ending: Ending,

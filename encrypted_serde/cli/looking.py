@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from .exits import fail
-from .options import AnchorAt, Contexts, Keys, Plaintext, Unbound, context_of
+from .options import AnchorAt, Contexts, Keys, Plaintext, Text, Unbound, context_of, option
 
 if TYPE_CHECKING:
     from ..view import Refused, View
@@ -24,10 +24,8 @@ class Looking(NamedTuple):
     keys: Keys = Keys()
     context: Contexts = None
     anchor: AnchorAt = None
-    actor: Annotated[str | None, typer.Option(metavar="NAME", help="Who looks. Default: the name of your account.")] = None
-    reason: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Why. Required where ENCRYPTED_SERDE_REQUIRE_REASON=1 is set.")
-    ] = None
+    actor: Annotated[Text, option("NAME", "Who looks. Default: the name of your account.")] = None
+    reason: Annotated[Text, option("TEXT", "Why. Required where ENCRYPTED_SERDE_REQUIRE_REASON=1 is set.")] = None
     audit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Append a JSON line about every look to this file, first.")
     ] = None

@@ -22,6 +22,26 @@ if TYPE_CHECKING:
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
+Text = str | None
+Texts = list[str] | None
+Paths = list[Path] | None
+
+
+def option(metavar: str, text: str) -> Any:
+    """Returns an option that takes a value."""
+    return typer.Option(metavar=metavar, help=text)
+
+
+def repeated(metavar: str, text: str) -> Any:
+    """Returns an option that may be given several times."""
+    return option(metavar, f"{text} May be repeated.")
+
+
+def flag(name: str, text: str) -> Any:
+    """Returns an option that takes no value."""
+    return typer.Option(name, help=text)
+
+
 Database = Annotated[
     str,
     typer.Argument(
@@ -30,33 +50,24 @@ Database = Annotated[
         "understood too. Passwords belong into PGPASSWORD or a password file.",
     ),
 ]
-AnchorAt = Annotated[
-    str | None, typer.Option(metavar="ANCHOR", help="The anchor of the database: a file, or the URL of a Postgres database.")
-]
-Contexts = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=VALUE", help="The encryption context, a pair at a time. May be repeated.")
-]
+AnchorAt = Annotated[Text, option("ANCHOR", "The anchor of the database: a file, or the URL of a Postgres database.")]
+Contexts = Annotated[Texts, repeated("NAME=VALUE", "The encryption context, a pair at a time.")]
 DatabaseName = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="What Key.for_database was given for this database. Default: ENCRYPTED_SERDE_DATABASE."),
+    Text, option("NAME", "What Key.for_database was given for this database. Default: ENCRYPTED_SERDE_DATABASE.")
 ]
 KeysAt = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODULE:NAME",
-        help="The key provider of the application, such as tenant_keys:keys, imported from the current directory. Default: "
+    Text,
+    option(
+        "MODULE:NAME",
+        "The key provider of the application, such as tenant_keys:keys, imported from the current directory. Default: "
         "the keys of the environment.",
     ),
 ]
 Plaintext = Annotated[
-    bool, typer.Option("--allow-plaintext", help="Take values that were never encrypted for what they seem, but never pickle.")
+    bool, flag("--allow-plaintext", "Take values that were never encrypted for what they seem, but never pickle.")
 ]
-ReadableMetadata = Annotated[
-    list[str] | None, typer.Option(metavar="KEY", help="A metadata key that is readable on purpose. May be repeated.")
-]
-Unbound = Annotated[
-    bool, typer.Option("--allow-unbound", help="Take values of serde=EncryptedSerializer for where they stand.")
-]
+ReadableMetadata = Annotated[Texts, repeated("KEY", "A metadata key that is readable on purpose.")]
+Unbound = Annotated[bool, flag("--allow-unbound", "Take values of serde=EncryptedSerializer for where they stand.")]
 
 
 class Keys(NamedTuple):
@@ -84,14 +95,9 @@ class Keys(NamedTuple):
 class Rows(NamedTuple):
     """Which rows are meant."""
 
-    thread: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this thread. May be repeated.")] = None
+    thread: Annotated[Texts, repeated("ID", "Only this thread.")] = None
     partition: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N/M",
-            help="Only threads (of items: namespaces) of part N of M, so that M processes, on as many machines, "
-            "share the work.",
-        ),
+        Text, option("N/M", "Only part N of M of the threads (of items: namespaces), so that M processes share the work.")
     ] = None
 
     def selection(self, since: str | None = None, sample: str | None = None) -> Selection:
@@ -114,11 +120,7 @@ class Allowed(NamedTuple):
     allow_plaintext: Plaintext = False
     allow_unbound: Unbound = False
     legacy_key_file: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Take values of langgraph's own serializer, under the raw AES key in this file. May be repeated.",
-        ),
+        Paths, repeated("FILE", "Take values of langgraph's own serializer, under the raw AES key in this file.")
     ] = None
 
     def options(self) -> dict[str, Any]:
@@ -133,10 +135,8 @@ class Ending(NamedTuple):
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", callback=writable, help="Write the report to a file, as evidence (JSON).")
     ] = None
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False
-    allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help=f"Finding no row at all is fine, not exit code {EXIT_FOUND}.")
-    ] = False
+    as_json: Annotated[bool, flag("--json", "Print the report as JSON.")] = False
+    allow_empty: Annotated[bool, flag("--allow-empty", f"Finding no row at all is fine, not exit code {EXIT_FOUND}.")] = False
 
 
 def _imported(name: str) -> Key | KeyProvider:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import failures
-from .options import Allowed, Database, Ending, Keys, ReadableMetadata, Rows, context_of
+from .options import Allowed, Database, Ending, Keys, ReadableMetadata, Rows, Text, Texts, context_of, flag, option, repeated
 
 if TYPE_CHECKING:
     from ..maintenance import Reencryption
@@ -23,33 +23,18 @@ def reencrypt(
             help="saver: as EncryptedSaver writes, bound to its place. serde: as serde=EncryptedSerializer does.",
         ),
     ] = "saver",
-    decrypt: Annotated[bool, typer.Option("--decrypt", help="Leave: bring everything back to plaintext.")] = False,
+    decrypt: Annotated[bool, flag("--decrypt", "Leave: bring everything back to plaintext.")] = False,
     allowed: Allowed,
-    cipher: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Seal with this cipher; by default each keeps its own.")
-    ] = None,
-    compression: Annotated[
-        str | None, typer.Option(metavar="NAME", help="zstd or none; by default each value stays as it is.")
-    ] = None,
-    context: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Encryption context of values that have none. May be repeated."),
-    ] = None,
+    cipher: Annotated[Text, option("NAME", "Seal with this cipher; by default each keeps its own.")] = None,
+    compression: Annotated[Text, option("NAME", "zstd or none; by default each value stays as it is.")] = None,
+    context: Annotated[Texts, repeated("NAME=VALUE", "Encryption context of values that have none.")] = None,
     readable_metadata: ReadableMetadata = None,
-    searchable_metadata: Annotated[
-        list[str] | None, typer.Option(metavar="KEY", help="A metadata key that gets a search token. May be repeated.")
-    ] = None,
-    readable_field: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD", help="A field of a store's items that gets a readable copy. May be repeated."),
-    ] = None,
-    searchable_field: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD", help="A field of a store's items that gets a search token. May be repeated."),
-    ] = None,
+    searchable_metadata: Annotated[Texts, repeated("KEY", "A metadata key that gets a search token.")] = None,
+    readable_field: Annotated[Texts, repeated("FIELD", "A field of a store's items that gets a readable copy.")] = None,
+    searchable_field: Annotated[Texts, repeated("FIELD", "A field of a store's items that gets a search token.")] = None,
     rows: Rows,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
-    rate: Annotated[float | None, typer.Option(metavar="ROWS", help="Rewrite so many rows a second at most.")] = None,
+    dry_run: Annotated[bool, flag("--dry-run", "Do everything but write.")] = False,
+    rate: Annotated[float | None, option("ROWS", "Rewrite so many rows a second at most.")] = None,
     keys: Keys,
     ending: Ending,
 ) -> None:

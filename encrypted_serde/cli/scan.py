@@ -10,7 +10,7 @@ import typer
 
 from ..core.keys import KeyProvider
 from .exits import EXIT_FOUND, failures
-from .options import Database, Ending, Keys, Rows
+from .options import Database, Ending, Keys, Rows, Text, flag, option
 
 SAMPLES = 3
 """Samples of each kind that ``--show-samples`` shows."""
@@ -29,8 +29,7 @@ def scan(
     *,
     rows: Rows,
     fail_on: Annotated[
-        str | None,
-        typer.Option(metavar="KINDS", help=f"Exit with {EXIT_FOUND} if one is found: any, or some of {','.join(PROBLEMS)}."),
+        Text, option("KINDS", f"Exit with {EXIT_FOUND} if one is found: any, or some of {','.join(PROBLEMS)}.")
     ] = None,
     current_key: Annotated[
         list[str] | None,
@@ -48,10 +47,10 @@ def scan(
             help="A metadata key, or a field of items, that is readable on purpose. May be repeated.",
         ),
     ] = None,
-    by_key: Annotated[bool, typer.Option("--by-key", help="A line for each key, however many there are.")] = False,
-    by_context: Annotated[bool, typer.Option("--by-context", help="A line for each encryption context.")] = False,
+    by_key: Annotated[bool, flag("--by-key", "A line for each key, however many there are.")] = False,
+    by_context: Annotated[bool, flag("--by-context", "A line for each encryption context.")] = False,
     show_samples: Annotated[
-        bool, typer.Option("--show-samples", help="Show a few values of each kind, shortened: plaintext in plaintext.")
+        bool, flag("--show-samples", "Show a few values of each kind, shortened: plaintext in plaintext.")
     ] = False,
     keys: Keys,
     ending: Ending,

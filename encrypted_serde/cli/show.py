@@ -11,28 +11,24 @@ import typer
 
 from .exits import EXIT_FOUND, failures, writable
 from .looking import Looking, require_right_keys
-from .options import Database
+from .options import Database, Text, flag, option
 
 if TYPE_CHECKING:
     from ..view import Thread, View
 
-_Json = Annotated[bool, typer.Option("--json", help="Print everything as one JSON object, nothing shortened.")]
+_Json = Annotated[bool, flag("--json", "Print everything as one JSON object, nothing shortened.")]
 
 
 def show(
     database: Database,
     *,
-    thread: Annotated[str | None, typer.Option(metavar="ID", help="Show this thread.")] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(metavar="ID", help="Show this checkpoint of it. Default: the newest.")
-    ] = None,
-    history: Annotated[bool, typer.Option("--history", help="A line for each checkpoint, with forks drawn.")] = False,
-    writes: Annotated[bool, typer.Option("--writes", help="Show all pending writes, not interrupts and errors alone.")] = False,
+    thread: Annotated[Text, option("ID", "Show this thread.")] = None,
+    checkpoint: Annotated[Text, option("ID", "Show this checkpoint of it. Default: the newest.")] = None,
+    history: Annotated[bool, flag("--history", "A line for each checkpoint, with forks drawn.")] = False,
+    writes: Annotated[bool, flag("--writes", "Show all pending writes, not interrupts and errors alone.")] = False,
     diff: Annotated[tuple[str, str] | None, typer.Option(metavar="A B", help="What differs between two checkpoints.")] = None,
-    store: Annotated[
-        str | None, typer.Option(metavar="NAMESPACE", help="Items of a store: users.42. Empty: its namespaces.")
-    ] = None,
-    key: Annotated[str | None, typer.Option(metavar="KEY", help="One item of it.")] = None,
+    store: Annotated[Text, option("NAMESPACE", "Items of a store: users.42. Empty: its namespaces.")] = None,
+    key: Annotated[Text, option("KEY", "One item of it.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="So many threads, or items, at most.")] = 50,
     looking: Looking,
     as_json: _Json = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .exits import failures
-from .options import Allowed, AnchorAt, Contexts, Database, Ending, Keys, Rows, anchor_of, context_of
+from .options import Allowed, AnchorAt, Contexts, Database, Ending, Keys, Rows, Text, anchor_of, context_of, flag, option
 
 
 def verify(
@@ -15,15 +15,14 @@ def verify(
     *,
     rows: Rows,
     since: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Only checkpoints since then: 2026-01-31, 2026-01-31T06:00+00:00, or 7d ago."),
+        Text, option("TIME", "Only checkpoints since then: 2026-01-31, 2026-01-31T06:00+00:00, or 7d ago.")
     ] = None,
-    sample: Annotated[str | None, typer.Option(metavar="PERCENT", help="About this part of the rows, such as 1%.")] = None,
+    sample: Annotated[Text, option("PERCENT", "About this part of the rows, such as 1%.")] = None,
     context: Contexts = None,
     allowed: Allowed,
     anchor: AnchorAt = None,
     show_contexts: Annotated[
-        bool, typer.Option("--show-contexts", help="Show contexts that differ with their values, not their names alone.")
+        bool, flag("--show-contexts", "Show contexts that differ with their values, not their names alone.")
     ] = False,
     keys: Keys,
     ending: Ending,

@@ -13,17 +13,15 @@ from ..core.keys import Keyring
 from ..errors import ConfigurationError
 from .exits import failures
 from .looking import Looking, require_right_keys
-from .options import Database
+from .options import Database, flag, option
 
 
 def view(
     database: Database,
     *,
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Default: a free one.")] = 0,
-    host: Annotated[
-        str, typer.Option(metavar="H", help="Address to listen at. Others than loopback show plaintext to a network.")
-    ] = "127.0.0.1",
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")] = False,
+    host: Annotated[str, option("H", "Address to listen at. Others than loopback show plaintext to a network.")] = "127.0.0.1",
+    no_browser: Annotated[bool, flag("--no-browser", "Print the address, and open no browser.")] = False,
     looking: Looking,
 ) -> None:
     """Shows threads, states and items in the browser.

@@ -249,8 +249,7 @@ class Sealer:
                 draws its own.
             context: The encryption context; the ambient `encryption_context` of this moment when None.
         """
-        random = random_bytes(min(_BATCH_ID_SIZE + self._nonce_size * count, AT_ONCE))
-        return Batch(self, random, (current.get() or NO_CONTEXT) if context is None else context)
+        return Batch(self, count, context)
 
     def _seal_bound(self, writer: Writer, nonce: bytes, inner_type: str, plaintext: bytes, binding: Binding) -> bytes:
         if binding.encoded is None:
@@ -359,11 +358,12 @@ class Batch:
 
     __slots__ = ("_nonces", "_process", "_random", "_sealer", "_writer", "context")
 
-    def __init__(self, sealer: Sealer, random: bytes, context: EncryptionContext) -> None:
-        self.context, self._sealer = context, sealer
+    def __init__(self, sealer: Sealer, count: int, context: EncryptionContext | None) -> None:
+        self.context = (current.get() or NO_CONTEXT) if context is None else context
+        self._sealer, size = sealer, sealer._nonce_size
         self._writer: Writer | None = None
         self._process = sealer._process
-        self._random, size = random, sealer._nonce_size
+        self._random = random = random_bytes(min(_BATCH_ID_SIZE + size * count, AT_ONCE))
         self._nonces = [*range(_BATCH_ID_SIZE, len(random) - size + 1, size)]  # where each begins
 
     @property

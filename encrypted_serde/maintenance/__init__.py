@@ -3,9 +3,9 @@
 * `scan`, `verify`, `reencrypt`, `expire`, `erased`, `erasure`: what can be done; `completeness`: the comparison with an anchor
 * `address`, `opening`: what a user types for a database, and which backend opens it
 * `database`, and the backends `sqlite`, `postgres`, `mysql`: pages, locks, transactions, and the SQL in which they differ
-* `table`, and the tables, one class each: `writes`, `checkpoints` (`packed_checkpoints`, `json_checkpoints`), `blobs`, `items`
-* `codec`: one value, opened and written anew; `classify`: how a value is stored, without a key; `json_columns`: JSON, fenced
-* `selection`: which rows; `asked_keys`: the keys, asked once; `expired_values`, `vectors`: rows that go with others
+* `table`, and the tables, one class each: `writes`, `checkpoints` (`packed_checkpoints`, `json_checkpoints`), `items`
+* `codec`: one value, opened and written anew
+* `selection`: which rows; `asked_keys`: the keys, asked once; `expired_values`: values that go with their checkpoints
 * `report`: counts, failures, verdict; the document that is kept as evidence
 """
 

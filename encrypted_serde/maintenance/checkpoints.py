@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,25 +17,22 @@ from ..core.context import EncryptionContext
 from ..core.opaque import opaque
 from ..errors import Incomplete, MalformedEnvelope
 from ..rows.listed import Listed
-from ..rows.manifest import KEY, LANGGRAPH_KEYS, Manifest, digest, hides_metadata, split_metadata
-from ..rows.parts import Opened, Parts, channel, is_none
-from ..rows.stored import Form, find_part
+from ..rows.manifest import KEY, LANGGRAPH_KEYS, Manifest, digest
+from ..rows.parts import Opened, Parts, channel, find_manifest, is_none
+from ..rows.stored import PLAINTEXT, UNDECODABLE, Form, find_part
 from ..rows.verify import Rules, open_value, verify_row
 from ..rows.write import MetadataKeys, Writer, beside, readable_and_manifest
 from ..wrapping.inert import Inert, pack
+from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.search import search_token
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import DELTA_SNAPSHOT, TASKS
-from .codec import SAVER, Blocked, RowCodec, unpack_exactly
-from .json_columns import parse_json
-from .report import HiddenMetadata, Unconvertible
-from .table import Row, Table
+from .codec import METADATA, SAVER, Blocked, RowCodec, unpack_exactly
+from .report import Seen, Unconvertible
+from .table import Row, Table, parse_json
 from .writes import Writes
 
-CHECKPOINT = "checkpoints.checkpoint"
-WHOLE = "whole checkpoint"
-
-MAYBE_TEXT, JSON_CELL = (str, type(None)), (str, bytes, type(None))
+CHECKPOINT, WHOLE, MANIFEST = "checkpoints.checkpoint", "whole checkpoint", "manifest"
 
 _FORMAT_OF_SENDS = 3  # up to this format a checkpoint has pending sends
 
@@ -72,6 +69,65 @@ class Checkpoints(Table):
     changed: tuple[str, ...] = ("checkpoint", "metadata")
     stores_all_values = True
 
+    def json(self, row: Row, column: str) -> Any:
+        """Returns what a JSON column holds."""
+        return row.once(column, lambda: parse_json(row.cells[column]))
+
+    # --- how it is stored, for reports: without a key
+
+    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
+        """Says how the values are stored, and which keys of the metadata are readable and need not be."""
+        self.checked(row)
+        beside = [*self._look_at_metadata(row, self.any_metadata(row), readable_keys)]
+        yield from self.look_inside(row, has_manifest=any(seen.what == MANIFEST for seen in beside))
+        yield from beside
+
+    @abstractmethod
+    def look_inside(self, row: Row, *, has_manifest: bool) -> Iterator[Seen]:
+        """Says how the checkpoint itself is stored."""
+
+    def any_metadata(self, row: Row) -> Any:
+        """Returns the metadata of a row, whatever they are."""
+        return self.json(row, "metadata")
+
+    def _look_at_metadata(self, row: Row, metadata: object, readable_keys: Collection[str] | None) -> Iterator[Seen]:
+        if not isinstance(metadata, Mapping):
+            yield Seen(METADATA, "metadata", Form(UNDECODABLE), 0, metadata)
+            return
+        found = find_manifest(metadata, row.part)
+        if found is not None:
+            yield Seen(METADATA, MANIFEST, found.form, len(found.data), metadata[KEY])
+        if readable_keys is None:
+            return
+        for name in metadata.keys() - LANGGRAPH_KEYS - {*readable_keys} - ({KEY} if found else set()):
+            value = metadata[name]
+            if not (found and isinstance(value, str) and value.startswith(TOKEN_PREFIX)):
+                yield Seen(METADATA, f"metadata key {name}", Form(PLAINTEXT), len(json.dumps(value)), value)
+
+    def look_at_values(self, row: Row, document: object, what: str, apart: Collection[str] = ()) -> Iterator[Seen]:
+        """Says how the values in a checkpoint are stored.
+
+        Args:
+            row: Its row.
+            document: The checkpoint.
+            what: What its channel values are called.
+            apart: Channels whose values are in rows of their own; in the checkpoint True takes their place.
+        """
+        values, sends = None, ()
+        if isinstance(document, Mapping):
+            values, sends = document.get("channel_values") or {}, document.get("pending_sends") or ()
+        if not isinstance(values, Mapping) or not isinstance(sends, (list, tuple)):
+            yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), 0, document)
+            return
+        inside = [value for name, value in values.items() if not (value is True and name in apart)]
+        for name, parts in ((what, inside), ("pending send", sends)):
+            for value in parts:
+                if value is not None:
+                    found = row.part(value)
+                    yield Seen(CHECKPOINT, name, found.form, len(value) if isinstance(value, str) else len(found.data), value)
+
+    # --- taken apart, verified, opened
+
     @abstractmethod
     def parts(self, row: Row, codec: RowCodec) -> Parts:
         """Takes a row apart.
@@ -79,10 +135,6 @@ class Checkpoints(Table):
         Raises:
             EncryptedSerdeError: If it holds no checkpoint, or none that opens or is admitted.
         """
-
-    def json(self, row: Row, column: str) -> Any:
-        """Returns what a JSON column holds."""
-        return row.once(column, lambda: parse_json(row.cells[column]))
 
     def metadata(self, row: Row) -> dict[str, Any]:
         """Returns the metadata of a row.
@@ -98,28 +150,7 @@ class Checkpoints(Table):
     def open(self, row: Row, codec: RowCodec) -> OpenedCheckpoint:
         """Verifies a row and opens all that it holds."""
         parts = self.parts(row, codec)
-        verified = verify_row(parts, codec, self._rules(codec))
-        values = {name: open_value(verified, name, found, codec, in_row=True) for name, found in parts.values.items()}
-        opened = OpenedCheckpoint(parts, verified.manifest, verified.form, values)
-        if row.cells.get("is_cut"):
-            raise Incomplete("the parent of the checkpoint is missing, although older ones of the thread are there")
-        if "is_cut" in row.cells and opened.manifest is not None and hides_metadata(opened.parts.metadata):
-            hidden, _ = split_metadata(_private(opened.manifest) or {}, LANGGRAPH_KEYS)
-            if hidden:
-                names = ", ".join(sorted(hidden))
-                raise HiddenMetadata(f"the metadata {names}, which LangGraph reads in the database, are sealed: run reencrypt")
-        return opened
-
-    def mended(self, row: Row, codec: RowCodec) -> tuple[Any, ...] | None:
-        """Returns the new values of a row whose metadata are sealed although LangGraph reads them; None if they are not."""
-        stored = self.metadata(row)
-        if codec.form != SAVER or not hides_metadata(stored):
-            return None
-        new = self.recode(row, codec)
-        return new if parse_json(new[-1]).keys() != stored.keys() else None
-
-    def _rules(self, codec: RowCodec) -> Rules:
-        return Rules(
+        rules = Rules(
             stores_all_values=self.stores_all_values,
             prunes=self.database.prunes,
             has_no_parents=self.database.is_shallow,
@@ -127,12 +158,37 @@ class Checkpoints(Table):
             admits=codec.form != SAVER or bool(codec.admission),
             admits_plaintext=codec.admission.plaintext,
         )
+        verified = verify_row(parts, codec, rules)
+        values = {name: open_value(verified, name, found, codec, in_row=True) for name, found in parts.values.items()}
+        if row.cells.get("is_cut"):
+            raise Incomplete("the parent of the checkpoint is missing, although older ones of the thread are there")
+        return OpenedCheckpoint(parts, verified.manifest, verified.form, values)
+
+    def with_sends(self, document: dict[str, Any], row: Row, codec: RowCodec) -> dict[str, Any]:
+        """Moves the pending sends of a format below 4 to the channel of tasks, as LangGraph does when it loads them.
+
+        The format stays where it is below 3: LangGraph renames channels of these when it knows the graph.
+        """
+        version = document.get("v")
+        if codec.form != SAVER or KEY in self.metadata(row) or type(version) is not int or version > _FORMAT_OF_SENDS:
+            return document
+        sends = [*(document.get("pending_sends") or ()), *self.sends_elsewhere(row, codec)]
+        versions = document["channel_versions"]
+        moved = {name: part for name, part in document.items() if name != "pending_sends"}
+        if sends and versions:
+            moved["channel_values"] = {**document["channel_values"], TASKS: sends}
+            moved["channel_versions"] = {**versions, TASKS: max(versions.values())}
+        return {**moved, "v": 4} if sends or version == _FORMAT_OF_SENDS else moved
+
+    def sends_elsewhere(self, row: Row, codec: RowCodec) -> list[Any]:
+        """Returns the pending sends that are stored in other rows."""
+        return []
 
     def require_writes(self, opened: OpenedCheckpoint, row: Row, codec: RowCodec) -> None:
         """Refuses to give a checkpoint a manifest while it has pending writes that are not ours: nobody would read them."""
         if opened.manifest is not None or not row.cells["has_unbound_writes"]:
             return
-        if not codec.dry_run or self._writes().are_pending(self._place(opened, row), codec):
+        if not codec.dry_run or self.writes.are_pending(self._place(opened, row), codec):
             raise Blocked("pending writes of the checkpoint are not sealed, and could not be")
 
     def require_accepted(self, opened: OpenedCheckpoint, row: Row, codec: RowCodec) -> None:
@@ -142,19 +198,21 @@ class Checkpoints(Table):
             EncryptedSerdeError: What `verify` says of it.
         """
         if opened.manifest is not None:
-            for write in self._writes().of(self._place(opened, row)):
-                self._writes().open(write, codec)
+            for write in self.writes.of(self._place(opened, row)):
+                self.writes.open(write, codec)
 
     def _place(self, opened: OpenedCheckpoint, row: Row) -> tuple[Any, ...]:
         return row.cells["thread_id"], row.cells[self.database.namespace], opened.parts.checkpoint_id
 
-    def _writes(self) -> Writes:
+    @property
+    def writes(self) -> Writes:
+        """The pending writes of the database."""
         writes: Writes = self.database.find(Writes)
         return writes
 
     def unbound_writes(self) -> str:
         """Returns SQL that says whether a checkpoint has pending writes that are not ours."""
-        database, writes = self.database, self._writes()
+        database, writes = self.database, self.writes
         return f"""EXISTS (SELECT 1 FROM {writes.name} AS w
             WHERE w.thread_id = t.thread_id AND w.{database.namespace} = t.{database.namespace}
             AND w.checkpoint_id = {database.checkpoint_id()} AND {writes.unbound("w")})"""  # noqa: S608
@@ -215,25 +273,6 @@ def _listed(opened: OpenedCheckpoint) -> Listed:
 
 def _token(codec: RowCodec, context: EncryptionContext, name: str, value: Any) -> str:
     return search_token(codec.keys.encryption_key(context.pairs), name, context, value)
-
-
-def without_sends(document: dict[str, Any], sends: list[Any]) -> dict[str, Any]:
-    """Moves the pending sends of a format below 4 to the channel of tasks, as LangGraph does when it loads them.
-
-    The format stays where it is below 3: LangGraph renames channels of these when it knows the graph.
-    """
-    versions = document["channel_versions"]
-    moved = {name: part for name, part in document.items() if name != "pending_sends"}
-    if sends and versions:
-        moved["channel_values"] = {**document["channel_values"], TASKS: sends}
-        moved["channel_versions"] = {**versions, TASKS: max(versions.values())}
-    return {**moved, "v": 4} if sends or moved.get("v") == _FORMAT_OF_SENDS else moved
-
-
-def is_before_sends_moved(document: Mapping[str, Any]) -> bool:
-    """Says whether a checkpoint is of a format whose sends are no channel."""
-    version = document.get("v")
-    return type(version) is int and version <= _FORMAT_OF_SENDS
 
 
 def _private(manifest: Manifest) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.format import SEALED_MAGIC
@@ -58,22 +58,25 @@ class Database(ABC):
             if cls.name in present and cls.required <= present[cls.name]:
                 self.tables.append(cls(self, present[cls.name]))
         if not self.tables:
-            raise DatabaseFailed(f"{label}: no database of a checkpointer or a store: {self.nothing_found()}")
+            [(place,)] = self.execute(self.looked_at)
+            names = ", ".join(cls.name for cls in self.TABLES)
+            raise DatabaseFailed(f"{label}: no database of a checkpointer or a store: there are no tables {names} in {place}")
 
     # --- what differs
 
-    @abstractmethod
-    def nothing_found(self) -> str:
-        """Says where tables were looked for."""
-
     @property
-    @abstractmethod
     def server(self) -> str:
         """What it says it is."""
+        [(name,)] = self.execute(self.version)
+        return str(name)
 
     @abstractmethod
-    def check_writable(self, deleting: bool = False) -> None:
-        """Raises `DatabaseFailed`, saying what is missing, if rows cannot be updated (or deleted)."""
+    def check_writable(self, changes: str) -> None:
+        """Raises `DatabaseFailed`, saying what is missing, if rows cannot be changed.
+
+        Args:
+            changes: ``UPDATE`` or ``DELETE``.
+        """
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Runs a statement and gives its rows."""
@@ -84,11 +87,22 @@ class Database(ABC):
         finally:
             cursor.close()
 
-    @abstractmethod
-    def transaction(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
         """Opens a small transaction that writes."""
+        self.execute(self.begin)
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            with suppress(self.errors):  # that of a connection which is gone, or of a full disk, has ended already
+                self.execute("ROLLBACK")
+            raise
 
     # The SQL in which databases differ, as texts: in braces what it is about.
+    version: ClassVar[str]  # what it says it is
+    looked_at: ClassVar[str]  # where tables are looked for, in words
+    begin: ClassVar[str] = "BEGIN"
     mark: ClassVar[str] = "%s"
     columns_of: ClassVar[str]  # the names of the columns of a table that is a parameter; none where there is no such table
     quote: ClassVar[str] = ""
@@ -107,7 +121,7 @@ class Database(ABC):
     # Of databases that keep checkpoints as JSON: types of values in rows of their own; the version of channel v there; the id
     # of a shallow checkpoint; the versions of a checkpoint's channels, as text; the version of a shallow one's {channel}.
     types: ClassVar[str] = ""
-    version: ClassVar[str] = ""
+    channel_version: ClassVar[str] = ""
     shallow_id: ClassVar[str] = ""
     all_versions: ClassVar[str] = ""
     shallow_version: ClassVar[str] = ""
@@ -134,9 +148,15 @@ class Database(ABC):
         """Returns SQL that sets a column."""
         return f"{self.quoted(column)} = {self.mark}"
 
-    def savepoint(self) -> AbstractContextManager[Any]:
-        """Opens a part of the transaction of a page that can be taken back alone."""
-        return self.transaction()
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Opens a part of the transaction of a page, which is taken back alone if the database finds its data impossible."""
+        self.execute("SAVEPOINT rows_of_a_page")
+        try:
+            yield
+        except self.data_errors:
+            self.execute("ROLLBACK TO SAVEPOINT rows_of_a_page")
+            raise
 
     def key(self, names: tuple[str, ...], columns: Collection[str]) -> tuple[str, ...]:
         """Returns the primary key of a table, given what it is in Postgres. A hash may replace the namespace."""

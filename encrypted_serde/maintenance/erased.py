@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,31 +11,25 @@ from ..core.context import NO_CONTEXT
 from ..core.keys import Key, KeyProvider, as_key_provider
 from ..rows.stored import SEALED
 from .asked_keys import AskedKeys
-from .database import Database
-from .items import StoreItems
-from .opening import opened_for
-from .report import Failure, Report
-from .selection import Progress, ProgressListener, Selection
-from .table import LOOK, Paging, Row, Table, fenced
-from .vectors import Vectors
+from .items import StoreItems, Vectors
+from .opening import Work, at_work
+from .report import Deletion, Failure
+from .selection import ProgressListener, Selection
+from .table import LOOK, Row, Table, fenced
 
 PAGE_ROWS = 100
 """Rows that one transaction deletes at most."""
 
 
 @dataclass
-class ErasedRows(Report):
+class ErasedRows(Deletion):
     """What was removed.
 
     Attributes:
-        dry_run: Whether nothing was deleted.
-        deleted: Rows that were deleted, by table; in a dry run, that would have been.
-        keys: How many rows stood under each destroyed key, by its id.
+        keys: How many rows were under each destroyed key, by its id.
     """
 
-    dry_run: bool = False
-    deleted: dict[str, int] = field(default_factory=dict)
-    keys: dict[str, int] = field(default_factory=dict)
+    keys: Counter[str] = field(default_factory=Counter)
 
 
 def expire_erased(
@@ -63,36 +58,25 @@ def expire_erased(
     """
     report = ErasedRows("expire", dry_run=dry_run, options={"erased": True})
     asked = AskedKeys(as_key_provider(keys))
-    with opened_for(report, database, selection, write=not dry_run, deleting=True) as opened:
-        total = opened.total(selection) if progress else None
-        run = _Run(opened, asked, report)
-        for table in opened.tables:
-            paging = Paging(table, selection, LOOK, size=PAGE_ROWS)
-            report.rows[table.name] = report.deleted[table.name] = 0
-            while not paging.finished:
-                run.page(table, opened.fetch(paging))
-                if progress is not None:
-                    read, done = sum(report.rows.values()), sum(report.deleted.values())
-                    progress(Progress(table.name, read, total, report.bytes, done))
+    with at_work(report, database, selection, progress, "" if dry_run else "DELETE") as work:
+        run = _Run(work, asked)
+        for table, rows in work.pages(LOOK, PAGE_ROWS):
+            run.page(table, rows)
     report.compared = ["what the key provider has for every key and context that a header names"]
     report.not_compared = ["whether anything opens: verify does that"]
     return report
 
 
 class _Run:
-    def __init__(self, database: Database, keys: AskedKeys, report: ErasedRows) -> None:
-        self._database = database
-        self._keys = keys
-        self._report = report
-        self._vectors = Vectors(database)
+    def __init__(self, work: Work[ErasedRows], keys: AskedKeys) -> None:
+        self._database, self._report, self._keys = work.database, work.report, keys
+        self._vectors = Vectors(work.database)
 
-    def page(self, table: Table, rows: Collection[Row]) -> None:
+    def page(self, table: Table, rows: Sequence[Row]) -> None:
         """Deletes those rows of a page that are under a destroyed key."""
         report = self._report
         erased = []
         for row in rows:
-            report.rows[table.name] += 1
-            report.bytes += row.size
             found = fenced(table, row, lambda: self._erased_key(table, row))  # noqa: B023  # called at once
             if isinstance(found, Failure):
                 report.fail(found)
@@ -103,8 +87,7 @@ class _Run:
                 erased = [(row, key_id) for row, key_id in erased if self._is_still(table, row, key_id)]
                 self._delete(table, [row for row, _ in erased])
         report.deleted[table.name] += len(erased)
-        for _, key_id in erased:
-            report.keys[key_id.hex()] = report.keys.get(key_id.hex(), 0) + 1
+        report.keys.update(key_id.hex() for _, key_id in erased)
 
     def _erased_key(self, table: Table, row: Row) -> bytes | None:
         """Returns the first destroyed key that the row names; None if it names none."""
@@ -118,7 +101,7 @@ class _Run:
         fresh = self._database.again(table, row, LOOK, lock=True)
         return fresh is not None and bool(fenced(table, fresh, lambda: self._erased_key(table, fresh)) == key_id)
 
-    def _delete(self, table: Table, rows: Collection[Row]) -> None:
+    def _delete(self, table: Table, rows: Sequence[Row]) -> None:
         self._database.delete(table, [row.place for row in rows])
         if isinstance(table, StoreItems):
             for row in rows:

@@ -13,13 +13,12 @@ from ..core.keys import KEY_SIZE, Key, KeyProvider, as_key_provider
 from ..errors import ConfigurationError, KeyErased, UnknownKey
 from ..rows.stored import PLAINTEXT, SEALED
 from .database import Database
-from .items import StoreItems
-from .opening import opened_for
+from .items import StoreItems, Vectors
+from .opening import at_work
 from .report import MAX_CONTEXTS, Report, Seen
-from .scan import Scanning, scan_opened
+from .scan import scan_all
 from .selection import ProgressListener, Selection
 from .table import Row, Table
-from .vectors import Vectors
 
 READABLE = "readable"
 _MAX_OWNERS = 1_000_000  # threads whose plaintext is told apart
@@ -119,9 +118,9 @@ def prove_erased(
     report = ErasureProof("prove-erased", key_ids=_hex(asked), allow_empty=allow_empty)
     report.options = {"readable_metadata": sorted(readable_metadata), "allow_empty": allow_empty}
     _ask_key_store(report, provider.standing(asked), asked)
-    with opened_for(report, database, selection) as opened:
-        attempts = _Attempts(provider, asked, opened)
-        scan_opened(opened, report, selection, readable_metadata, Scanning(progress=progress, visit=attempts.visit))
+    with at_work(report, database, selection, progress) as work:
+        attempts = _Attempts(provider, asked, work.database)
+        scan_all(work, readable_metadata, visit=attempts.visit)
     report.values = {key_id.hex(): attempts.values[key_id] for key_id in sorted(asked)}
     report.outcomes = dict(sorted((attempts.outcomes + attempts.kept_apart()).items()))
     report.other_values = attempts.others()

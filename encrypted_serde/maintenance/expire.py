@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,18 +19,16 @@ from typing import Any, NamedTuple
 from ..anchor.client import AnchorClient
 from ..core.keys import Key, KeyProvider
 from ..errors import ConfigurationError, EncryptedSerdeError
-from ..rows.manifest import ALWAYS_READABLE, KEY
 from ..wrapping.upstream import DELTA_COUNTERS
-from .blobs import Blobs
 from .checkpoints import Checkpoints
 from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase
-from .database import Database
 from .expired_values import ExpiredValues
-from .json_columns import parse_json
-from .opening import opened_for
-from .report import FAILURES_KEPT, Failure, HiddenMetadata, Report
-from .selection import DATED, Progress, ProgressListener, Selection, first_id
+from .json_checkpoints import Blobs
+from .opening import Work, at_work, keep_pace
+from .report import FAILURES_KEPT, Deletion, Failure
+from .selection import DATED, ProgressListener, Selection, first_id
+from .table import parse_json
 from .writes import Writes
 
 PAGE_ROWS = 100
@@ -44,26 +42,22 @@ DELTA_KEYS = (DELTA_COUNTERS, "delta_writes_versioned")
 
 
 @dataclass
-class Expiration(Report):
+class Expiration(Deletion):
     """What expired.
 
     Attributes:
-        dry_run: Whether nothing was deleted.
         older_than: The time before which checkpoints are old.
         threads: Threads that lost checkpoints, or would have.
         gone: Those of them of which nothing is left.
-        deleted: Rows that were deleted, by table; in a dry run, that would have been.
-        deleted_bytes: How large their values were.
+        deleted_bytes: How large the values of deleted rows were.
         delta_threads: Threads with delta channels that are old and were left whole: the first thousand.
         delta_thread_count: How many these are.
         undated: Threads that were left since ids of their checkpoints tell no time.
     """
 
-    dry_run: bool = False
     older_than: str = ""
     threads: int = 0
     gone: int = 0
-    deleted: dict[str, int] = field(default_factory=dict)
     deleted_bytes: int = 0
     delta_threads: list[str] = field(default_factory=list)
     delta_thread_count: int = 0
@@ -107,28 +101,22 @@ def expire(
         raise ConfigurationError("older_than needs a time zone")
     if older_than > datetime.now(timezone.utc):
         raise ConfigurationError("older_than is in the future")
-    if selection.sample < 1 or selection.since is not None or (rate is not None and rate <= 0):
-        raise ConfigurationError("expire takes whole threads, neither a sample nor a date, and a positive rate")
+    if (anchor is None) != (keys is None):
+        raise ConfigurationError("an anchor needs keys, which open what it knows of, and keys are for nothing else")
+    selection.check_whole("expire", rate)
     report = Expiration("expire", dry_run=dry_run, older_than=older_than.isoformat())
     report.options = {"keep_latest": keep_latest, "rate": rate}
-    with opened_for(report, database, selection, write=not dry_run, deleting=True) as opened:
-        anchored = None if anchor is None or keys is None else AnchoredDatabase(opened, RowCodec(keys, Switches()), anchor)
-        _Run(opened, report, _Order(first_id(older_than), keep_latest, rate, anchored)).to_the_end(selection, progress)
+    with at_work(report, database, selection, progress, "" if dry_run else "DELETE") as work:
+        anchored = None
+        if anchor is not None and keys is not None:
+            anchored = AnchoredDatabase(work.database, RowCodec(keys, Switches()), anchor)
+        _Run(work, first_id(older_than), keep_latest, rate, anchored).to_the_end()
     report.compared = ["the times in the ids of checkpoints", "the metadata keys by which delta channels are known"]
     if anchor is None:
         report.not_compared = ["anything that is sealed: no key is needed"]
     else:
         report.compared.append("every thread that got shorter, with the anchor")
     return report
-
-
-class _Order(NamedTuple):
-    """What is to be done: ids below this are old; whether the newest stays; how fast; with which anchor."""
-
-    cutoff: str
-    keep_latest: bool
-    rate: float | None
-    anchored: AnchoredDatabase | None
 
 
 class OldCheckpoint(NamedTuple):
@@ -140,102 +128,93 @@ class OldCheckpoint(NamedTuple):
     place: tuple[Any, ...]
 
 
-class _Kind(NamedTuple):
-    """What the metadata of a thread say: it has delta channels; some are sealed, so that nobody can tell."""
-
-    is_delta: bool
-    is_hidden: bool
-
-
 _NO_CHECKPOINTS = "expire is for databases of checkpointers, and this is none: a store has ttl= and sweep_ttl()"
-_UNCLEAR = "metadata of its checkpoints are sealed, so nobody can tell whether it has delta channels; reencrypt mends them"
 
 
+@dataclass
 class _Run:
-    def __init__(self, database: Database, report: Expiration, order: _Order) -> None:
-        self._database = database
-        self._report = report
-        self._order = order
+    work: Work[Expiration]
+    cutoff: str  # ids below it are old
+    keep_latest: bool
+    rate: float | None
+    anchored: AnchoredDatabase | None
+
+    def __post_init__(self) -> None:
+        self._database, self._report = database, report = self.work.database, self.work.report
         self._checkpoints: Checkpoints = database.require(Checkpoints, _NO_CHECKPOINTS)
         self._writes: Writes = database.require(Writes, _NO_CHECKPOINTS)
         blobs = database.find(Blobs)
         self._values = None if blobs is None else ExpiredValues(database, blobs, report)
         self._id = database.checkpoint_id()
         self._thread = f"t.thread_id = {database.thread_mark}"
-        report.deleted = {table.name: 0 for table in (self._checkpoints, self._writes, blobs) if table is not None}
+        report.deleted.update({table.name: 0 for table in (self._checkpoints, self._writes, blobs) if table is not None})
 
-    def to_the_end(self, selection: Selection, progress: ProgressListener | None) -> None:
+    def to_the_end(self) -> None:
         """Goes through all threads."""
-        report, order = self._report, self._order
+        report, selection = self._report, self.work.selection
         report.rows = {"checkpoints": 0}
-        if order.keep_latest and self._database.is_shallow:  # there is nothing but the newest
+        if self.keep_latest and self._database.is_shallow:  # there is nothing but the newest
             report.rows["checkpoints"] = self._database.count(self._checkpoints, selection) or 0
             return
-        for thread, newest, number, undated, delta, hidden in self._threads(selection):
+        for thread, newest, number, undated, delta in self._threads(selection):
             report.rows["checkpoints"] += number
             if undated or not isinstance(newest, str):  # text that is no UTF-8 comes as bytes
                 report.undated += 1
-            elif order.keep_latest or newest < order.cutoff:
-                self._fenced(thread, _Kind(bool(delta), bool(hidden)))
-            if progress is not None:
-                progress(Progress("checkpoints", report.rows["checkpoints"], None, 0, sum(report.deleted.values())))
-        if self._values is not None and not report.dry_run and not order.keep_latest:
+            elif self.keep_latest or newest < self.cutoff:
+                self._fenced(thread, is_delta=bool(delta))
+            self.work.tell("checkpoints")
+        if self._values is not None and not report.dry_run and not self.keep_latest:
             if report.gone:
                 time.sleep(SETTLE)
             self._values.delete_orphans(selection)
 
     def _threads(self, selection: Selection) -> Iterator[tuple[Any, ...]]:
-        """Returns threads: newest id, number of checkpoints, and how many are undated, have delta channels, hide that."""
+        """Returns threads: newest id, number of checkpoints, and how many of these are undated, and have delta channels."""
         database = self._database
         where, parameters = database.selected(self._checkpoints, selection)
         delta = " OR ".join(database.has_metadata(key) for key in DELTA_KEYS)
-        readable = " AND ".join(database.has_metadata(key) for key in sorted(ALWAYS_READABLE))
-        hidden = f"{database.has_metadata(KEY)} AND NOT ({readable})"
-        counts = "".join(f", sum(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in (delta, hidden))
-        dated = f", max({self._id}), count(*), sum(CASE WHEN {self._id} LIKE {database.mark} THEN 0 ELSE 1 END)"
-        return database.threads(PAGE_ROWS, dated + counts, where, (DATED, *parameters))
+        dated, counted = f"{self._id} LIKE {database.mark}", "sum(CASE WHEN {0} THEN {1} ELSE {2} END)"
+        also = f", max({self._id}), count(*), {counted.format(dated, 0, 1)}, {counted.format(delta, 1, 0)}"
+        return database.threads(PAGE_ROWS, also, where, (DATED, *parameters))
 
     # --- one thread
 
-    def _fenced(self, thread: Any, kind: _Kind) -> None:
+    def _fenced(self, thread: Any, *, is_delta: bool) -> None:
         """Expires a thread. Whatever is stored there becomes one failure, and the next thread follows."""
         try:
-            self._expire(thread, kind)
+            self._expire(thread, is_delta=is_delta)
         except (EncryptedSerdeError, self._database.errors):  # what the anchor or the database says concerns every thread
             raise
         except Exception as error:  # noqa: BLE001  # an id of another type, where only text belongs
             self._report.fail(Failure.of("checkpoints", {"thread_id": thread}, error))
 
-    def _expire(self, thread: Any, kind: _Kind) -> None:
+    def _expire(self, thread: Any, *, is_delta: bool) -> None:
         """Deletes what is old of a thread, oldest first, in transactions of `PAGE_ROWS`."""
-        report, order = self._report, self._order
-        newest = None if order.anchored is None else self._newest_of(order.anchored, str(thread))
-        if order.anchored is not None and newest is None:
+        report, newest = self._report, None
+        if self.anchored is not None and (newest := self._newest_of(self.anchored, str(thread))) is None:
             return
-        deleted = 0
-        while True:
+        if is_delta:
+            self._leave(thread, self._old(thread, newest))
+            return
+        deleted, is_last = 0, False
+        while not is_last:
             start = time.monotonic()
             with self._announcing(str(thread)) as announce, nullcontext() if report.dry_run else self._database.transaction():
                 rows = self._old(thread, newest)
                 announce([(str(row.namespace), str(row.checkpoint_id)) for row in rows])
-                if rows and (kind.is_delta or kind.is_hidden):
-                    self._leave(thread, kind)
-                    return
                 for start_of_page in range(0, len(rows), PAGE_ROWS):
                     self._delete(thread, rows[start_of_page : start_of_page + PAGE_ROWS])
+                deleted += len(rows)
                 is_last = report.dry_run or len(rows) < PAGE_ROWS
-                if rows and is_last and self._values is not None:
-                    if order.keep_latest:
+                if deleted and is_last and self._values is not None:
+                    if self.keep_latest:
                         self._values.delete_unreferenced(thread, {(row.namespace, row.checkpoint_id) for row in rows})
                     elif report.dry_run:
                         self._values.delete_all(thread)
-            deleted += len(rows)
-            if is_last:
-                break
-            self._pause(len(rows), start)
+            keep_pace(None if report.dry_run else self.rate, len(rows), start)
         report.deleted["checkpoints"] += deleted
         report.threads += deleted > 0
-        report.gone += deleted > 0 and not order.keep_latest
+        report.gone += deleted > 0 and not self.keep_latest
 
     def _newest_of(self, anchored: AnchoredDatabase, thread_id: str) -> list[tuple[str, str]] | None:
         """Returns namespace and id of the newest checkpoints of a thread that is as the anchor knows it; else None."""
@@ -254,31 +233,21 @@ class _Run:
                 newest[checkpoint_ns] = max(newest.get(checkpoint_ns, ""), checkpoint_id)
         return [*newest.items()]
 
-    @contextmanager
-    def _announcing(self, thread_id: str) -> Iterator[Callable[[Sequence[tuple[str, str]]], None]]:
+    def _announcing(self, thread_id: str) -> AbstractContextManager[Callable[[Sequence[tuple[str, str]]], None]]:
         """Tells the anchor, if there is one, what goes before it goes, and what became of it."""
-        if self._order.anchored is None or self._report.dry_run:
-            yield lambda ids: None
-            return
-        with self._order.anchored.deletion(thread_id) as announce:
-            yield announce
+        if self.anchored is None or self._report.dry_run:
+            return nullcontext(lambda places: None)
+        return self.anchored.deletion(thread_id)
 
-    def _pause(self, rows: int, start: float) -> None:
-        if self._order.rate is not None:
-            time.sleep(max(0.0, rows / self._order.rate - (time.monotonic() - start)))
-
-    def _leave(self, thread: Any, kind: _Kind) -> None:
-        """Names a thread whose old checkpoints may be needed to build its newest."""
-        if not kind.is_delta:
-            self._report.fail(Failure.of("checkpoints", {"thread_id": thread}, HiddenMetadata(_UNCLEAR)))
-            return
-        self._report.delta_thread_count += 1
-        if len(self._report.delta_threads) < FAILURES_KEPT:
+    def _leave(self, thread: Any, old: list[OldCheckpoint]) -> None:
+        """Names a thread with delta channels: its old checkpoints, if it has some, may be needed to build its newest."""
+        self._report.delta_thread_count += bool(old)
+        if old and len(self._report.delta_threads) < FAILURES_KEPT:
             self._report.delta_threads.append(str(thread))
 
     def _old(self, thread: Any, newest: list[tuple[str, str]] | None) -> list[OldCheckpoint]:
         """Returns the oldest checkpoints that go; none where the thread came alive again."""
-        database, order = self._database, self._order
+        database = self._database
         kept = self._kept(thread, newest)
         if kept is None:
             return []
@@ -289,28 +258,27 @@ class _Run:
         found = database.execute(
             f"SELECT t.checkpoint_ns, {self._id}, {size}, {place} FROM checkpoints AS t WHERE {self._thread} "  # noqa: S608
             f"AND {self._id} < {database.mark} {others} ORDER BY {self._id} {limit}",
-            (thread, order.cutoff, *kept),
+            (thread, self.cutoff, *kept),
         )
         return [OldCheckpoint(namespace, checkpoint_id, size, tuple(place)) for namespace, checkpoint_id, size, *place in found]
 
     def _kept(self, thread: Any, newest: Sequence[tuple[Any, ...]] | None) -> list[str] | None:
         """Returns ids that stay although they are old; None if the thread is not to be touched."""
-        order = self._order
         if newest is None:
             newest = self._database.execute(
                 f"SELECT t.checkpoint_ns, max({self._id}) FROM checkpoints AS t "  # noqa: S608
                 f"WHERE {self._thread} GROUP BY t.checkpoint_ns",
                 (thread,),
             )
-        if not order.keep_latest:
-            return None if any(not found < order.cutoff for _, found in newest) else []
-        heads = {namespace: found for namespace, found in newest if found < order.cutoff}
+        if not self.keep_latest:
+            return None if any(not found < self.cutoff for _, found in newest) else []
+        heads = {namespace: found for namespace, found in newest if found < self.cutoff}
         roots = {found for namespace, found in newest if namespace == ""}
         kept: list[str] = []
         for namespace, head in heads.items():
             parent, root = self._head(thread, namespace, head)
             # What a subgraph was called with and for goes with the checkpoint of the root graph that called it.
-            if ":" in str(namespace) and root is not None and root < order.cutoff and root not in roots:
+            if ":" in str(namespace) and root is not None and root < self.cutoff and root not in roots:
                 continue
             kept += [head] if parent is None else [head, parent]
         return kept

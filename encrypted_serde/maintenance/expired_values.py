@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..core.binding import version_text
 from ..errors import EncryptedSerdeError
 from ..rows.parts import check_document
-from .blobs import Blobs
 from .database import Database
-from .json_columns import parse_json
+from .json_checkpoints import Blobs
 from .report import Failure
 from .selection import Selection
+from .table import parse_json
 
 if TYPE_CHECKING:
     from .expire import Expiration

@@ -41,10 +41,10 @@ from ..wrapping.stored_item import (
 )
 from .codec import ITEM, ITEM_VALUE, RowCodec
 from .database import Database
-from .json_columns import parse_json
 from .report import Seen, Unconvertible
-from .table import Column, Row, Table
+from .table import Column, Row, Table, parse_json
 
+_VECTORS = "store_vectors"
 _INTEGERS = range(-(1 << 63), 1 << 64)  # beyond these SqliteStore reads floats
 
 
@@ -184,6 +184,35 @@ class SqliteItems(StoreItems):
 
     def _written(self, text: str, row: Row) -> Any:
         return text if isinstance(row.cells["value"], str) else text.encode()
+
+
+class Vectors:
+    """The vectors that a store keeps beside its items, to search them by meaning. They give much of the text away.
+
+    Args:
+        database: The database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._same = f"prefix = {database.mark} AND key = {database.mark}"
+        try:
+            database.execute(f"SELECT prefix, key FROM {_VECTORS} WHERE 1 = 0")  # noqa: S608
+            self._exist = True
+        except database.errors:  # there is no such table
+            self._exist = False
+
+    def of(self, prefix: str, key: str) -> int:
+        """Returns how many vectors an item has."""
+        if not self._exist:
+            return 0
+        [(number,)] = self._database.execute(f"SELECT count(*) FROM {_VECTORS} WHERE {self._same}", (prefix, key))  # noqa: S608
+        return int(number)
+
+    def delete(self, prefix: str, key: str) -> None:
+        """Deletes the vectors of an item: not every database does so by itself."""
+        if self._exist:
+            self._database.execute(f"DELETE FROM {_VECTORS} WHERE {self._same}", (prefix, key))  # noqa: S608
 
 
 # --- what is stored in a row ---------------------------------------------------------------------------------------------

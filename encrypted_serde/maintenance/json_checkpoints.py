@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
+from ..core import binding
 from ..core.binding import Place
 from ..core.format import sealed_text
-from ..errors import PlaintextRefused
+from ..errors import EncryptedSerdeError, MalformedEnvelope, PlaintextRefused
 from ..rows.manifest import KEY
-from ..rows.parts import Opened, Parts, check_document, find_manifest
-from ..rows.stored import NONE, PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Stored
+from ..rows.parts import Opened, Parts, channel, check_document, find_manifest
+from ..rows.stored import NONE, PLAINTEXT, SEALED, UNVOUCHED, Form, Stored
+from ..wrapping.inert import Inert, pack
 from ..wrapping.serialize import JSON
-from ..wrapping.upstream import TASKS
-from .blobs import Blobs, references
-from .checkpoints import CHECKPOINT, MAYBE_TEXT, WHOLE, Checkpoints, OpenedCheckpoint, is_before_sends_moved, without_sends
-from .classify import in_document, in_metadata
-from .codec import INLINED, METADATA, READABLE_PART, SAVER, RowCodec, as_msgpack, unpack_exactly
+from ..wrapping.upstream import DELTA_SNAPSHOT, TASKS
+from .checkpoints import CHECKPOINT, Checkpoints, OpenedCheckpoint
+from .codec import INLINED, READABLE_PART, SAVER, Blocked, RowCodec, as_msgpack, out_of_snapshot, unpack_exactly
 from .database import Database
-from .json_columns import as_json, parse_json
 from .report import Seen, Unconvertible
-from .table import OPEN, VERIFY, Column, Row
+from .table import MAYBE_BYTES, MAYBE_TEXT, OPEN, VERIFY, Column, Row, Table, as_json, parse_json
+
+Value = tuple[str, str]
+"""A value in a row of its own: its channel and version."""
 
 BOUND = "bound"
 """Type that databases report for a value in a row of its own that `EncryptedSaver` sealed."""
@@ -39,7 +41,7 @@ class JsonCheckpoints(Checkpoints):
         self.has_checkpoint_id = not is_shallow
         names = ("thread_id", "checkpoint_ns")
         self.key = database.key(names if is_shallow else (*names, "checkpoint_id"), columns)
-        version = "" if is_shallow else f"AND b.version = {database.version}"
+        version = "" if is_shallow else f"AND b.version = {database.channel_version}"
         bound = database.is_bound("b.type", "b." + database.quoted("blob"))
         self.columns = (
             *database.hidden(),
@@ -53,37 +55,21 @@ class JsonCheckpoints(Checkpoints):
             Column("is_cut", (int, bool), sql="0" if is_shallow else database.is_cut(), reading=VERIFY),
         )
 
-    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
-        """Says how the values are stored."""
-        cells = self.checked(row)
-        inside = [*in_metadata(row, METADATA, self.json(row, "metadata"), readable_keys)]
-        if not inside or inside[0].what != "manifest":
+    def look_inside(self, row: Row, *, has_manifest: bool) -> Iterator[Seen]:
+        """Says how the inlined values are stored."""
+        if not has_manifest:
             yield Seen(CHECKPOINT, READABLE_PART, Form(UNVOUCHED), 0)
-        document = self.json(row, "checkpoint")
-        if not isinstance(document, dict):
-            yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), row.size, document)
-        elif isinstance(values := document.get("channel_values") or {}, dict):
-            types = parse_json(cells["types"])
-            inlined = {name: value for name, value in values.items() if not (value is True and name in types)}
-            yield from in_document(row, CHECKPOINT, {**document, "channel_values": inlined}, INLINED)
-        else:
-            yield from in_document(row, CHECKPOINT, document, INLINED)
-        yield from inside
+        yield from self.look_at_values(row, self.json(row, "checkpoint"), INLINED, self.json(row, "types"))
 
     def parts(self, row: Row, codec: RowCodec) -> Parts:
         """Takes a row apart."""
         cells = self.checked(row)
         document = self.json(row, "checkpoint")
         if isinstance(document, dict) and (self.database.is_shallow or not document.get("channel_values")):
-            document = {
-                **document,
-                "channel_values": {},
-            }  # savers read anything empty as no values, and shallow ones never look
-        document = check_document(document)
-        metadata = self.metadata(row)
-        types = parse_json(cells["types"])
-        if codec.form == SAVER and KEY not in metadata and is_before_sends_moved(document):
-            document = self._without_sends(document, types, row, codec)
+            # Savers read anything empty as no values, and shallow ones never look.
+            document = {**document, "channel_values": {}}
+        document = self.with_sends(check_document(document), row, codec)
+        metadata, types = self.metadata(row), self.json(row, "types")
         return Parts(
             Place.of(cells["thread_id"], cells["checkpoint_ns"]),
             str(cells["checkpoint_id"]),
@@ -95,15 +81,13 @@ class JsonCheckpoints(Checkpoints):
             find_manifest(metadata, row.part),
         )
 
-    def _without_sends(self, document: dict[str, Any], types: Mapping[str, str], row: Row, codec: RowCodec) -> dict[str, Any]:
-        """Moves the sends to the channel of tasks, which for formats below 4 are among the writes of the parent."""
+    def sends_elsewhere(self, row: Row, codec: RowCodec) -> list[Any]:
+        """Returns the sends that are among the writes of the parent, where formats below 4 keep them."""
         parent_id = row.cells["parent_checkpoint_id"]
-        sends = [*(document.get("pending_sends") or ())]
-        if parent_id and TASKS not in types:
-            place = (row.cells["thread_id"], row.cells[self.database.namespace], parent_id)
-            opened = self._writes().sends(place, codec)
-            sends += [unpack_exactly(as_msgpack(send.inner_type, send.data)) for send in opened]
-        return without_sends(document, sends)
+        if not parent_id or TASKS in self.json(row, "types"):
+            return []
+        opened = self.writes.sends((row.cells["thread_id"], row.cells[self.database.namespace], parent_id), codec)
+        return [unpack_exactly(as_msgpack(send.inner_type, send.data)) for send in opened]
 
     def weight(self, row: Row) -> int:
         """Returns the size of channel values and metadata."""
@@ -139,8 +123,8 @@ class JsonCheckpoints(Checkpoints):
 
     def mended(self, row: Row, codec: RowCodec) -> tuple[Any, ...] | None:
         """Refuses, for leaving, to take a checkpoint for plaintext that somebody stripped of its manifest."""
-        if codec.form == SAVER or codec.admission.plaintext or BOUND not in parse_json(row.cells["types"]).values():
-            return super().mended(row, codec)
+        if codec.form == SAVER or codec.admission.plaintext or BOUND not in self.json(row, "types").values():
+            return None
         place = row.cells["thread_id"], row.cells["checkpoint_ns"]
         if self.is_first_pass:
             self.kept.setdefault(place, {})[row.cells["checkpoint_id"]] = references(row)
@@ -175,3 +159,112 @@ def _scalar(opened: Opened) -> Any:
     if not is_json and not (type(value) is str and "\0" not in value):
         raise Unconvertible("an inlined value is nothing that JSON in this database could hold")
     return value
+
+
+class Blobs(Table):
+    """Channel values."""
+
+    name = "checkpoint_blobs"
+    changed = ("type", "blob")
+    has_checkpoint_id = False
+
+    def __init__(self, database: Database, columns: Collection[str]) -> None:
+        super().__init__(database, columns)
+        names = ("thread_id", "checkpoint_ns", "channel")
+        self.key = database.key(names if database.is_shallow else (*names, "version"), columns)
+        shallow = database.shallow_version.format(channel="t.channel") if database.is_shallow else ""
+        self.columns = (
+            *database.hidden(),
+            *(Column(name) for name in names),
+            Column("version", MAYBE_TEXT, sql=shallow),
+            Column("type"),
+            Column("blob", MAYBE_BYTES, is_large=True),
+        )
+        self.begin(is_first=True)
+
+    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
+        """Says how the value is stored; a row without a value has none."""
+        cells = self.checked(row)
+        if cells["type"] != "empty":
+            found = row.value("blob")
+            yield Seen("checkpoint_blobs.blob", "channel value", found.form, row.size, found.data)
+
+    def open(self, row: Row, codec: RowCodec) -> Opened | None:
+        """Opens the value."""
+        cells = self.checked(row)
+        if cells["type"] == "empty":
+            return None
+        place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
+        found = row.value("blob")
+        return out_of_snapshot(codec.open(found, channel(place, cells["channel"], cells["version"])))
+
+    def recode(self, row: Row, codec: RowCodec) -> tuple[Any, ...]:
+        """Returns type and value in the form that is asked for."""
+        opened, cells = self.open(row, codec), row.cells
+        if opened is None:
+            return cells["type"], cells["blob"]
+        context = codec.context_of(cells["thread_id"])
+        place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
+        if codec.form == SAVER and opened.is_none:  # EncryptedSaver leaves None readable, and its manifests count on that
+            return "null", b""
+        if opened.form.bound != (codec.form == SAVER):
+            self._require_finished(place, cells, codec)
+        if codec.form != SAVER:
+            return codec.unbound(opened, context)
+        where = channel(place, cells["channel"], cells["version"])(opened.is_delta)
+        sealed = codec.seal(opened, where, context)
+        return ("msgpack", pack(Inert(DELTA_SNAPSHOT, pack(sealed)))) if opened.is_delta else ("bytes", sealed)
+
+    def begin(self, *, is_first: bool) -> None:
+        """Forgets what it knows of a namespace."""
+        super().begin(is_first=is_first)
+        self._refusals: tuple[Place | None, dict[Value, EncryptedSerdeError]] = None, {}
+        self._unfinished: tuple[Place | None, set[Value]] = None, set()
+
+    def refusals(self, place: Place, codec: RowCodec) -> dict[Value, EncryptedSerdeError]:
+        """Opens every value of a thread and namespace. Returns what was raised for those that are refused."""
+        if self._refusals[0] != place:
+            found: dict[Value, EncryptedSerdeError] = {}
+            for row in _in_namespace(self, place):
+                try:
+                    self.open(row, codec)
+                except EncryptedSerdeError as error:
+                    found[row.cells["channel"], row.cells["version"]] = error
+            self._refusals = place, found
+        return self._refusals[1]
+
+    def _require_finished(self, place: Place, cells: dict[str, Any], codec: RowCodec) -> None:
+        """Refuses to write a value anew while a checkpoint that refers to it is not in the form that is asked for.
+
+        To seal it takes checkpoints that have a manifest; to leave, those that have none. In a dry run those do not count that
+        would have been written anew.
+
+        Raises:
+            Blocked: If one is not.
+        """
+        if self._unfinished[0] != place:
+            checkpoints = self.database.find(Checkpoints)
+            is_wrong = f"AND {'NOT ' if codec.form == SAVER else ''}{self.database.has_metadata(KEY)}"
+            found: set[Value] = set().union(*checkpoints.kept.get(place[:2], {}).values())
+            for row in _in_namespace(checkpoints, place, is_wrong):
+                if not (codec.dry_run and checkpoints.converts(row, codec)):
+                    found |= references(row)
+            self._unfinished = place, found
+        if (cells["channel"], cells["version"]) in self._unfinished[1]:
+            raise Blocked("a checkpoint that refers to this value is not in the form that is asked for, and could not be")
+
+
+def _in_namespace(table: Table, place: Place, condition: str = "") -> Iterator[Row]:
+    cells = {"thread_id": place.thread_id, "checkpoint_ns": place.checkpoint_ns}
+    return table.database.at(table, cells, condition)
+
+
+def references(row: Row) -> set[Value]:
+    """Returns the values in rows of their own that a checkpoint refers to; none if it is nothing that a saver could load."""
+    try:
+        document = parse_json(row.cells["checkpoint"])
+    except MalformedEnvelope:
+        return set()
+    versions = document.get("channel_versions") if isinstance(document, dict) else None
+    found = versions.items() if isinstance(versions, dict) else ()
+    return {(name, binding.version_text(version)) for name, version in found}

@@ -14,9 +14,8 @@ import pymysql
 
 from ..errors import ConfigurationError
 from .address import Address
-from .blobs import Blobs
 from .database import Database
-from .json_checkpoints import JsonCheckpoints
+from .json_checkpoints import Blobs, JsonCheckpoints
 from .table import Table
 from .writes import Writes
 
@@ -31,6 +30,8 @@ class MysqlDatabase(Database):
 
     TABLES = (Writes, JsonCheckpoints, Blobs)
     errors = pymysql.Error
+    version = "SELECT IF(INSTR(VERSION(), 'MariaDB'), VERSION(), CONCAT('MySQL ', VERSION()))"
+    looked_at = "SELECT CONCAT('database ', QUOTE(DATABASE()))"
     quote = "`"  # BLOB is a keyword
     both_ends = "CONCAT(SUBSTRING({column}, 1, {head}), SUBSTRING({column}, -{tail}))"
     magic_at = "LOCATE(X'{magic}', SUBSTRING({value}, 1, {head}))"
@@ -46,7 +47,7 @@ class MysqlDatabase(Database):
         AND b.channel = v.channel {version} AND b.type <> 'empty')"""
 
     namespace = "checkpoint_ns_hash"
-    version = "JSON_UNQUOTE(JSON_EXTRACT(t.checkpoint, CONCAT('$.channel_versions.\"', v.channel, '\"')))"
+    channel_version = "JSON_UNQUOTE(JSON_EXTRACT(t.checkpoint, CONCAT('$.channel_versions.\"', v.channel, '\"')))"
     shallow_id = "JSON_UNQUOTE(JSON_EXTRACT({alias}.checkpoint, '$.id'))"
     all_versions = "JSON_EXTRACT(t.checkpoint, '$.channel_versions')"
     shallow_version = """(SELECT JSON_UNQUOTE(JSON_EXTRACT(c.checkpoint, CONCAT('$.channel_versions."', {channel}, '"')))
@@ -69,45 +70,11 @@ class MysqlDatabase(Database):
         """Returns what the server said."""
         return f"MySQL says: {error.args[-1] if error.args else type(error).__name__}"
 
-    @property
-    def server(self) -> str:
-        """Its version."""
-        version = str(self.execute("SELECT VERSION()")[0][0])
-        return version if "MariaDB" in version else f"MySQL {version}"
-
-    def nothing_found(self) -> str:
-        """Names the tables and the database."""
-        [(name,)] = self.execute("SELECT DATABASE()")
-        return f"there are no tables {', '.join(cls.name for cls in self.TABLES)} in database {name!r}"
-
-    def check_writable(self, deleting: bool = False) -> None:
+    def check_writable(self, changes: str) -> None:
         """Runs a statement that changes nothing and needs the privilege."""
         for table in self.tables:
-            name = table.changed[-1]
-            change = f"DELETE FROM {table.name}" if deleting else f"UPDATE {table.name} SET {self.quoted(name)} = NULL"  # noqa: S608
-            self.execute(f"{change} WHERE 1 = 0")
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Opens a transaction."""
-        self.connection.begin()
-        try:
-            yield
-            self.connection.commit()
-        except BaseException:
-            if self.connection.open:
-                self.connection.rollback()
-            raise
-
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """Opens a savepoint."""
-        self.execute("SAVEPOINT rows_of_a_page")
-        try:
-            yield
-        except self.data_errors:
-            self.execute("ROLLBACK TO SAVEPOINT rows_of_a_page")
-            raise
+            values = f" SET {self.quoted(table.changed[-1])} = NULL" if changes == "UPDATE" else ""
+            self.execute(f"{changes}{'' if values else ' FROM'} {table.name}{values} WHERE 1 = 0")
 
     def behind(self, key: Sequence[str], after: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
         """Returns SQL for the rows that come after one, spelled so that the primary key serves."""

@@ -1,17 +1,23 @@
-"""Opening a database: which backend knows it."""
+"""Opening a database: which backend knows it, and a command at work on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..errors import ConfigurationError
 from .address import MYSQL, POSTGRES, Address, parse_address
 from .database import INTERRUPTED, Database
 from .report import DatabaseFailed, Report
-from .selection import Selection
+from .selection import Progress, ProgressListener, Selection
+from .table import READ_ROWS, Paging, Row, Table
+
+R = TypeVar("R", bound=Report)
 
 
 @contextmanager
@@ -35,18 +41,65 @@ def open_database(database: str | Path, *, write: bool) -> Iterator[Database]:
         raise DatabaseFailed(f"{address.label}: {backend.says(error)}{INTERRUPTED if write else ''}") from None
 
 
+@dataclass(frozen=True)
+class Work(Generic[R]):
+    """A command at work on a database.
+
+    Attributes:
+        database: The database.
+        selection: Which rows are meant.
+        report: Counts what is read and done.
+        progress: Is told how far it is.
+        total: How many rows there are, if somebody is told; None if nobody knows.
+    """
+
+    database: Database
+    selection: Selection
+    report: R
+    progress: ProgressListener | None = None
+    total: int | None = None
+
+    def pages(self, reading: int, size: int = READ_ROWS) -> Iterator[tuple[Table, list[Row]]]:
+        """Returns the rows of each table, page by page. No transaction stays open between them."""
+        for table in self.database.tables:
+            paging = Paging(table, self.selection, reading, size=size)
+            self.report.rows[table.name] = 0
+            while not paging.finished:
+                rows = self.database.fetch(paging)
+                self.count(table, rows)
+                yield table, rows
+                self.tell(table.name)
+
+    def rows(self, reading: int) -> Iterator[tuple[Table, Row]]:
+        """Returns every row of every table."""
+        for table, rows in self.pages(reading):
+            for row in rows:
+                yield table, row
+
+    def count(self, table: Table, rows: Sequence[Row]) -> None:
+        """Counts rows that were read."""
+        self.report.rows[table.name] += len(rows)
+        self.report.bytes += sum(row.size for row in rows)
+
+    def tell(self, table: str) -> None:
+        """Tells how far it is."""
+        if self.progress is not None:
+            read, done = sum(self.report.rows.values()), self.report.done
+            self.progress(Progress(table, read, self.total, self.report.bytes, done))
+
+
 @contextmanager
-def opened_for(
-    report: Report, database: str | Path, selection: Selection, *, write: bool = False, deleting: bool = False
-) -> Iterator[Database]:
+def at_work(
+    report: R, database: str | Path, selection: Selection, progress: ProgressListener | None = None, changes: str = ""
+) -> Iterator[Work[R]]:
     """Opens a database for a command, and notes in its report which it is, what was told, and when the work ended.
 
     Args:
         report: The report.
         database: As for `open_database`.
         selection: Which rows are meant.
-        write: Whether it will be written to, and must be writable.
-        deleting: Whether rows will be deleted.
+        progress: Is told how far it is.
+        changes: ``UPDATE`` or ``DELETE`` where rows will be changed: the database must allow it.
 
     Raises:
         ConfigurationError: As for `open_database`, and if the selection cannot be meant.
@@ -54,12 +107,18 @@ def opened_for(
     """
     selection.check()
     report.options = {**selection.described(), **report.options}
-    with open_database(database, write=write) as opened:
+    with open_database(database, write=bool(changes)) as opened:
         report.database, report.server = opened.label, opened.server
-        if write:
-            opened.check_writable(deleting)
-        yield opened
-    report.finish()
+        if changes:
+            opened.check_writable(changes)
+        yield Work(opened, selection, report, progress, opened.total(selection) if progress else None)
+    report.finished = datetime.now(timezone.utc)
+
+
+def keep_pace(rate: float | None, done: int, start: float) -> None:
+    """Waits until so many rows, begun at a time, have taken as long as a rate says; not at all where there is none."""
+    if rate is not None:
+        time.sleep(max(0.0, done / rate - (time.monotonic() - start)))
 
 
 def _backend(address: Address) -> Any:

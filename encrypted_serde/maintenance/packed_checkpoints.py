@@ -9,16 +9,14 @@ from ..core.binding import Place
 from ..errors import MalformedEnvelope
 from ..rows.manifest import KEY
 from ..rows.parts import Opened, Parts, channel, check_document, find_manifest
-from ..rows.stored import PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form, Stored, find_typed
+from ..rows.stored import PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form
 from ..wrapping.inert import Inert, pack, unpack
 from ..wrapping.upstream import DELTA_SNAPSHOT
-from .checkpoints import CHECKPOINT, JSON_CELL, MAYBE_TEXT, WHOLE, Checkpoints, is_before_sends_moved, without_sends
-from .classify import in_document, in_metadata
-from .codec import METADATA, SAVER, RowCodec, as_msgpack, unpack_exactly
+from .checkpoints import CHECKPOINT, WHOLE, Checkpoints
+from .codec import SAVER, RowCodec, as_msgpack, unpack_exactly
 from .database import Database
-from .json_columns import as_json
 from .report import Seen, Unconvertible
-from .table import OPEN, VERIFY, Column, Row
+from .table import MAYBE_BYTES, MAYBE_TEXT, OPEN, VERIFY, Column, Row, as_json
 
 _NO_CHECKPOINT = ("bytes", "null")  # types that savers read without asking anybody
 
@@ -35,52 +33,52 @@ class PackedCheckpoints(Checkpoints):
             *(Column(name) for name in self.key),
             Column("parent_checkpoint_id", MAYBE_TEXT),
             Column("type", MAYBE_TEXT),
-            Column("checkpoint", (bytes, type(None))),
-            Column("metadata", JSON_CELL),
+            Column("checkpoint", MAYBE_BYTES),
+            Column("metadata", (*MAYBE_TEXT, bytes)),
             Column("has_unbound_writes", (int,), sql=self.unbound_writes(), reading=OPEN),
             Column("is_cut", (int,), sql=database.is_cut(), reading=VERIFY),
         )
 
-    def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
-        """Says how the values are stored."""
-        cells = self.checked(row)
-        packed, found = cells["checkpoint"] or b"", _stored(row)
+    def any_metadata(self, row: Row) -> Any:
+        """Returns the metadata of a row; None where they are no JSON."""
         try:
-            metadata = self.json(row, "metadata")
+            return self.json(row, "metadata")
         except MalformedEnvelope:
-            metadata = None
-        inside = [*in_metadata(row, METADATA, metadata, readable_keys)]
-        if cells["type"] in _NO_CHECKPOINT:
-            yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), len(packed), packed)
-        elif found.form.kind != PLAINTEXT or found.type_tag != "msgpack":
-            yield Seen(CHECKPOINT, WHOLE, found.form, len(packed), packed)
-        else:
-            if not inside or inside[0].what != "manifest":
-                yield Seen(CHECKPOINT, WHOLE, Form(UNVOUCHED), len(packed), packed)
+            return None
+
+    def look_inside(self, row: Row, *, has_manifest: bool) -> Iterator[Seen]:
+        """Says how the checkpoint and the values in it are stored."""
+        packed = row.cells["checkpoint"] or b""
+        form = row.value("checkpoint", len(packed)).form
+        is_apart = row.cells["type"] == "msgpack" and form.kind == PLAINTEXT  # its values are stored one by one
+        if row.cells["type"] in _NO_CHECKPOINT:
+            form = Form(UNDECODABLE)
+        if not is_apart or not has_manifest:
+            yield Seen(CHECKPOINT, WHOLE, Form(UNVOUCHED) if is_apart else form, len(packed), packed)
+        if is_apart:
             try:
-                document = check_document(_document(row, packed, metadata))
+                document = check_document(_document(row, packed, self.any_metadata(row)))
             except (MalformedEnvelope, Unconvertible):
                 yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), len(packed), packed)
             else:
-                yield from in_document(row, CHECKPOINT, document, "channel value")
-        yield from inside
+                yield from self.look_at_values(row, document, "channel value")
 
     def parts(self, row: Row, codec: RowCodec) -> Parts:
         """Takes a row apart."""
         cells = self.checked(row)
         place = Place.of(cells["thread_id"], cells["checkpoint_ns"])
-        found, metadata = _stored(row), self.metadata(row)
+        packed = cells["checkpoint"] or b""
+        found, metadata = row.value("checkpoint", len(packed)), self.metadata(row)
         manifest = find_manifest(metadata, row.part)
         if cells["type"] in _NO_CHECKPOINT:
             raise MalformedEnvelope("the row holds no checkpoint")
-        value = _document(row, cells["checkpoint"] or b"", metadata) if cells["type"] == "msgpack" else None
+        value = _document(row, packed, metadata) if cells["type"] == "msgpack" else None
         if value is not None:  # its values are judged one by one
             whole, document = Form(PLAINTEXT), check_document(value)
         else:
             opened = codec.open(found, channel(place, "", None), is_proven=manifest is not None and manifest.is_bound)
             whole, document = found.form, check_document(unpack_exactly(as_msgpack(opened.inner_type, opened.data)))
-        if codec.form == SAVER and KEY not in metadata and is_before_sends_moved(document):
-            document = without_sends(document, [*(document.get("pending_sends") or ())])
+        document = self.with_sends(document, row, codec)
         values = {name: row.part(value) for name, value in document["channel_values"].items()}
         parent_id = cells["parent_checkpoint_id"]
         return Parts(place, cells["checkpoint_id"], parent_id, document, metadata, values, {}, manifest, whole)
@@ -100,12 +98,6 @@ class PackedCheckpoints(Checkpoints):
         typed = codec.unbound(Opened("msgpack", pack(result), form), codec.context_of(parts.place.thread_id))
         unchanged = row.cells["metadata"]
         return (*typed, unchanged if opened.manifest is None else as_json(self.plain_metadata(opened)).encode())
-
-
-def _stored(row: Row) -> Stored:
-    packed = row.cells["checkpoint"] or b""
-    found: Stored = row.once("stored", lambda: find_typed(row.cells["type"], packed, len(packed)))
-    return found
 
 
 def _document(row: Row, packed: bytes, metadata: Any) -> Any:

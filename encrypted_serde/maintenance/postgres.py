@@ -6,7 +6,7 @@ A checkpoint is JSON, with its scalars inlined, and every other channel value ha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
@@ -15,13 +15,12 @@ from psycopg.conninfo import conninfo_to_dict
 from ..core.format import SEALED_MAGIC, sealed_text_prefixes
 from ..core.keys import Key
 from ..errors import ConfigurationError
-from ..rows.manifest import ALWAYS_READABLE, KEY
+from ..rows.manifest import KEY
 from .address import Address
-from .blobs import Blobs
 from .codec import SAVER
 from .database import SEALED_HEAD, Database
 from .items import StoreItems
-from .json_checkpoints import JsonCheckpoints
+from .json_checkpoints import Blobs, JsonCheckpoints
 from .report import DatabaseFailed
 from .selection import Selection
 from .table import Table
@@ -38,6 +37,9 @@ class PostgresDatabase(Database):
 
     TABLES = (Writes, JsonCheckpoints, Blobs, StoreItems)
     errors = psycopg.Error
+    version = "SELECT 'PostgreSQL ' || current_setting('server_version')"
+    looked_at = "SELECT 'the search_path, which is ' || current_setting('search_path')"
+    begin = "BEGIN READ WRITE"
     prunes = True
     takes_parts = True
     stored_length = "pg_column_size({column})"
@@ -54,7 +56,7 @@ class PostgresDatabase(Database):
         JOIN checkpoint_blobs AS b ON b.thread_id = t.thread_id AND b.checkpoint_ns = t.checkpoint_ns
         AND b.channel = v.key {version} AND b.type <> 'empty')"""
 
-    version = "v.value"
+    channel_version = "v.value"
     shallow_id = "{alias}.checkpoint ->> 'id'"
     all_versions = "(t.checkpoint -> 'channel_versions')::text"
     shallow_version = """(SELECT c.checkpoint -> 'channel_versions' ->> {channel} FROM checkpoints AS c
@@ -71,7 +73,6 @@ class PostgresDatabase(Database):
             raise ConfigurationError("no URL or conninfo string that Postgres understands (it is not shown)") from None
         options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, **parts}
         with closing(psycopg.connect(**options, autocommit=True)) as connection:
-            connection.read_only = not write
             yield connection
 
     @staticmethod
@@ -80,32 +81,16 @@ class PostgresDatabase(Database):
         message = error.diag.message_primary if isinstance(error, psycopg.Error) else None
         return f"Postgres says: {message or str(error).partition(chr(10))[0]}"
 
-    @property
-    def server(self) -> str:
-        """Its version."""
-        return f"PostgreSQL {self.execute('SHOW server_version')[0][0]}"
-
-    def nothing_found(self) -> str:
-        """Names the tables and the search path."""
-        [(path,)] = self.execute("SHOW search_path")
-        return f"there are no tables {', '.join(cls.name for cls in self.TABLES)} in the search_path, which is {path}"
-
-    def check_writable(self, deleting: bool = False) -> None:
+    def check_writable(self, changes: str) -> None:
         """Asks for the privileges that are needed, and whether the server takes writes at all."""
         [(role, standby)] = self.execute("SELECT current_user, pg_is_in_recovery()")
         if standby:
             raise DatabaseFailed(f"{self.label}: this server is a standby, which takes no writes: use the primary")
-        needed = ("SELECT", "DELETE" if deleting else "UPDATE")
-        query = "SELECT has_table_privilege(%s, %s) AND has_table_privilege(%s, %s)"
-        names = [table.name for table in self.tables if table.has_threads or not deleting]
-        missing = [name for name in names if not self.execute(query, (name, needed[0], name, needed[1]))[0][0]]
-        if missing:
-            grant = f"GRANT {', '.join(needed)} ON {', '.join(missing)} TO {role}"
-            raise DatabaseFailed(f"{self.label}: role {role!r} may not {needed[1].lower()}: {grant}")
-
-    def transaction(self) -> AbstractContextManager[Any]:
-        """Opens a transaction."""
-        return self.connection.transaction()  # type: ignore[no-any-return]
+        query = "SELECT has_table_privilege(%s, 'SELECT') AND has_table_privilege(%s, %s)"
+        names = [table.name for table in self.tables if table.has_threads or changes == "UPDATE"]
+        if missing := [name for name in names if not self.execute(query, (name, name, changes))[0][0]]:
+            grant = f"GRANT SELECT, {changes} ON {', '.join(missing)} TO {role}"
+            raise DatabaseFailed(f"{self.label}: role {role!r} may not {changes.lower()}: {grant}")
 
     def execute(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         """Runs a statement with parameters on the server, so that values come as bytes and not as text."""
@@ -135,7 +120,6 @@ class PostgresDatabase(Database):
             return "", ()
         if isinstance(table, JsonCheckpoints):
             done = f"EXISTS (SELECT FROM unnest(%s::text[]) AS p WHERE starts_with(t.metadata ->> '{KEY}', p))"
-            done += "".join(f" AND {self.has_metadata(name)}" for name in sorted(ALWAYS_READABLE))
             return (f"NOT coalesce({done}, false)", (sealed_text_prefixes(key.id, "msgpack"),)) if target == SAVER else ("", ())
         if target == SAVER:
             done = (

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ..core.keys import Key, KeyProvider
-from ..errors import ConfigurationError, EncryptedSerdeError
+from ..errors import EncryptedSerdeError
 from ..rows.stored import PLAINTEXT
 from ..rows.write import MetadataKeys
 from .checkpoints import Checkpoints
 from .codec import SAVER, Blocked, ContextOf, ItemFields, RowCodec, Switches, Target
-from .database import Database
-from .opening import opened_for
+from .opening import Work, at_work, keep_pace
 from .report import Failure, Report, Seen, Tally
-from .scan import Scanning, scan_opened
-from .selection import Progress, ProgressListener, Selection
+from .scan import scan_all
+from .selection import ProgressListener, Selection
 from .table import OPEN, Paging, Row, Table, fenced
 from .writes import Writes
 
@@ -55,6 +54,11 @@ class Reencryption(Report):
     overtaken: int = 0
     left: int = 0
     admitted: dict[str, int] | None = None
+
+    @property
+    def done(self) -> int:
+        """How many rows were written anew so far."""
+        return self.rewritten
 
     def reasons(self) -> list[str]:
         """Says what is left."""
@@ -127,10 +131,7 @@ def reencrypt(
         ConfigurationError: If an argument cannot be used.
         DatabaseFailed: If the database fails. What was committed stays; run it again.
     """
-    if rate is not None and rate <= 0:
-        raise ConfigurationError("rate must be positive")
-    if selection.sample < 1 or selection.since is not None:
-        raise ConfigurationError("re-encryption takes whole threads: neither a sample nor a date")
+    selection.check_whole("reencrypt", rate)
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
     fields = ItemFields.of(readable_fields, searchable_fields)
     metadata_keys = MetadataKeys(readable_metadata, searchable_metadata)
@@ -149,8 +150,8 @@ def reencrypt(
     report = Reencryption("reencrypt", dry_run=dry_run, options=options)
     if target != PLAINTEXT and codec.only_key is not None:
         report.current_keys = (codec.only_key.id.hex(),)
-    with opened_for(report, database, selection, write=not dry_run) as opened:
-        _Run(opened, codec, report, selection).to_the_end(rate, progress)
+    with at_work(report, database, selection, progress, "" if dry_run else "UPDATE") as work:
+        _Run(work, codec).to_the_end(rate)
     report.admitted = dict(+codec.admission.admitted)
     report.compared = ["what was rewritten opened in its place", "how every value is stored in the end, by types and headers"]
     report.not_compared = ["what was left as it is because it is as asked for: verify opens it"]
@@ -158,44 +159,37 @@ def reencrypt(
 
 
 class _Run:
-    def __init__(self, database: Database, codec: RowCodec, report: Reencryption, selection: Selection) -> None:
-        self._database = database
-        self._codec = codec
-        self._report = report
-        self._selection = selection
-        self._bytes = 0
-        self._blocked = 0
+    def __init__(self, work: Work[Reencryption], codec: RowCodec) -> None:
+        self._work, self._codec = work, codec
+        self._database, self._report = work.database, work.report
 
-    def to_the_end(self, rate: float | None, progress: ProgressListener | None) -> None:
+    def to_the_end(self, rate: float | None) -> None:
         """Goes through the database until nothing is left that could be done, and scans it."""
         report = self._report
-        total = self._database.total(self._selection) if progress else None
         for number in range(MAX_PASSES):
             before = report.rewritten
             report.start_again()
-            self._blocked = 0
             # Pending writes first, then checkpoints, then values: a manifest never has anything beside it that it does not
             # cover, and a value is bound only once every checkpoint that refers to it has one. For leaving, checkpoints come
             # first, since a manifest decides about all that is stored beside it.
             for table in self._database.tables if self._codec.form == SAVER else self._leaving():
                 table.begin(is_first=number == 0)
-                paging = Paging(table, self._selection, OPEN, size=PAGE_ROWS, lock=not report.dry_run)
+                report.rows.setdefault(table.name, 0)
+                paging = Paging(table, self._work.selection, OPEN, size=PAGE_ROWS, lock=not report.dry_run)
                 if number == 0:
                     paging.condition = self._not_done(table)
                 while not paging.finished:
                     start = time.monotonic()
                     with self._database.page(paging) as rows:
                         written = self._convert(table, rows)
-                    if rate is not None:
-                        time.sleep(max(0.0, written / rate - (time.monotonic() - start)))
-                    if progress is not None:
-                        progress(Progress(table.name, report.read, total, self._bytes, report.rewritten))
+                    keep_pace(rate, written, start)
+                    self._work.tell(table.name)
             self._count_what_is_left()
-            if report.dry_run or (report.left <= report.failed and not self._blocked):
+            is_blocked = any(error == Blocked.__name__ for _, error, _ in report.groups)
+            is_stuck = report.rewritten == before
+            if report.dry_run or (report.left <= report.failed and (not is_blocked or (is_stuck and number))):
                 break
-            if report.rewritten == before:
-                if report.left <= report.failed and number:
-                    break
+            if is_stuck:
                 time.sleep(_PAUSE)
 
     def _leaving(self) -> list[Table]:
@@ -208,14 +202,14 @@ class _Run:
     def _convert(self, table: Table, rows: Sequence[Row]) -> int:
         report = self._report
         changes: list[tuple[Row, tuple[Any, ...]]] = []
+        report.read += len(rows)
+        self._work.count(table, rows)
         for row in rows:
-            report.read += 1
-            self._bytes += row.size
             counts = self._codec.admission.counts()
             new = fenced(table, row, lambda: self._recoded(table, row))  # noqa: B023  # called at once
             if isinstance(new, Failure):
                 self._codec.admission.count_back(counts)  # it is left, and read again in the next pass
-                self._fail(new)
+                self._report.fail(new)
             elif new is not None:
                 changes.append((row, new))
         written = self._store(table, changes) if changes and not report.dry_run else len(changes)
@@ -230,14 +224,10 @@ class _Run:
         except self._database.data_errors as error:
             if len(changes) > 1:
                 return sum(self._store(table, [change]) for change in changes)
-            self._fail(Failure.of(table.name, table.key_of(changes[0][0]), error))
+            self._report.fail(Failure.of(table.name, table.key_of(changes[0][0]), error))
             return 0
         self._report.overtaken += len(changes) - written
         return written
-
-    def _fail(self, failure: Failure) -> None:
-        self._blocked += failure.error == Blocked.__name__
-        self._report.fail(failure)
 
     def _recoded(self, table: Table, row: Row) -> tuple[Any, ...] | None:
         """Returns the new columns of a row; None if it may stay as it is."""
@@ -252,8 +242,8 @@ class _Run:
         report = self._report
         scanned = Report("scan", tally=Tally())
         report.left = 0
-        how = Scanning(visit=self._count_left)
-        scan_opened(self._database, scanned, self._selection, self._codec.metadata_keys.readable, how)
+        work = Work(self._database, self._work.selection, scanned)
+        scan_all(work, self._codec.metadata_keys.readable, visit=self._count_left)
         report.tally, report.rows, report.bytes = scanned.tally, scanned.rows, scanned.bytes
 
     def _count_left(self, table: Table, row: Row, found: list[Seen]) -> None:

@@ -44,10 +44,6 @@ class Unconvertible(EncryptedSerdeError):
     """A value that opens, but cannot be written in the form that was asked for. It stays as it is."""
 
 
-class HiddenMetadata(EncryptedSerdeError):
-    """Metadata are sealed that LangGraph reads in the database: filters do not find the row, and retention cannot judge it."""
-
-
 class Seen(NamedTuple):
     """One value that was found.
 
@@ -253,9 +249,10 @@ class Report:
         """Forgets the failures of a pass before."""
         self.failed, self.failures, self.groups = 0, [], Counter()
 
-    def finish(self) -> None:
-        """Notes the time."""
-        self.finished = datetime.now(timezone.utc)
+    @property
+    def done(self) -> int:
+        """How many rows were changed so far."""
+        return 0
 
     @property
     def seconds(self) -> float:
@@ -320,6 +317,24 @@ class Report:
             "result": self.result(),
         }
         return {**document, "sha256": digest(document)}
+
+
+@dataclass
+class Deletion(Report):
+    """What a command deleted.
+
+    Attributes:
+        dry_run: Whether nothing was deleted.
+        deleted: Rows that were deleted, by table; in a dry run, that would have been.
+    """
+
+    dry_run: bool = False
+    deleted: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def done(self) -> int:
+        """How many rows were deleted so far."""
+        return self.deleted.total()
 
 
 def digest(document: Mapping[str, Any]) -> str:

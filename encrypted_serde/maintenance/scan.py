@@ -12,11 +12,10 @@ from ..core.keys import KeyProvider, current_key_id
 from ..errors import EncryptedSerdeError
 from ..rows.stored import NONE, PLAINTEXT, UNDECODABLE, Form
 from ..wrapping.inert import Inert
-from .database import Database
-from .opening import opened_for
+from .opening import Work, at_work
 from .report import Failure, Report, Seen, Tally
-from .selection import Progress, ProgressListener, Selection
-from .table import LOOK, READ_ROWS, Row, Table, fenced
+from .selection import ProgressListener, Selection
+from .table import LOOK, Row, Table, fenced
 
 SAMPLE_CHARACTERS = 60
 """How much of a value a sample shows."""
@@ -65,8 +64,8 @@ def scan(
     """
     report = ScanReport("scan", tally=Tally(by_context=by_context), current_keys=tuple(current_keys))
     report.options = {"readable_metadata": sorted(readable_metadata), "samples": samples}
-    with opened_for(report, database, selection) as opened:
-        scan_opened(opened, report, selection, readable_metadata, Scanning(samples=samples, progress=progress))
+    with at_work(report, database, selection, progress) as work:
+        scan_all(work, readable_metadata, samples)
     if keys is not None:
         report.current_keys = tuple(sorted(_current_keys(report, keys)))
     report.compared = ["types and headers of every value that was read"]
@@ -78,48 +77,31 @@ def scan(
     return report
 
 
-@dataclass(frozen=True)
-class Scanning:
-    """How to scan.
+Visit = Callable[[Table, Row, list[Seen]], None]
 
-    Attributes:
+
+def scan_all(work: Work[Any], readable_keys: Collection[str], samples: int = 0, visit: Visit | None = None) -> None:
+    """Scans a database that is open already.
+
+    Args:
+        work: Its report gets the counts.
+        readable_keys: Metadata keys, and fields of items, that are readable on purpose.
         samples: How many samples of each line.
-        progress: Is told how far it is.
         visit: Is given each row with its table, and what was found in it.
     """
-
-    samples: int = 0
-    progress: ProgressListener | None = None
-    visit: Callable[[Table, Row, list[Seen]], None] | None = None
-
-
-def scan_opened(
-    database: Database, report: Report, selection: Selection, readable_keys: Collection[str], how: Scanning
-) -> None:
-    """Scans a database that is open already."""
-    total = database.total(selection) if how.progress else None
-    read = 0
-    for table in database.tables:
-        report.rows.setdefault(table.name, 0)
-        for row in database.rows(table, selection, LOOK):
-            read += 1
-            report.rows[table.name] += 1
-            report.bytes += row.size
-            found = fenced(table, row, lambda: [*table.look(row, readable_keys)])  # noqa: B023  # called at once
-            if isinstance(found, Failure):
-                report.fail(found)
-                found = [Seen(table.name, "row", Form(UNDECODABLE), row.size)]
-            if how.visit is not None:
-                how.visit(table, row, found)
-            for seen in found:
-                if seen.form.kind != NONE:
-                    line = report.tally.add(seen)
-                    if len(line.samples) < how.samples and seen.form.kind in (PLAINTEXT, UNDECODABLE):
-                        line.samples.append(_sample(seen.value))
-            if how.progress is not None and read % READ_ROWS == 0:
-                how.progress(Progress(table.name, read, total, report.bytes))
-        if how.progress is not None:
-            how.progress(Progress(table.name, read, total, report.bytes))
+    report = work.report
+    for table, row in work.rows(LOOK):
+        found = fenced(table, row, lambda: [*table.look(row, readable_keys)])  # noqa: B023  # called at once
+        if isinstance(found, Failure):
+            report.fail(found)
+            found = [Seen(table.name, "row", Form(UNDECODABLE), row.size)]
+        if visit is not None:
+            visit(table, row, found)
+        for seen in found:
+            if seen.form.kind != NONE:
+                line = report.tally.add(seen)
+                if len(line.samples) < samples and seen.form.kind in (PLAINTEXT, UNDECODABLE):
+                    line.samples.append(_sample(seen.value))
 
 
 def _current_keys(report: Report, keys: KeyProvider) -> set[str]:

@@ -56,6 +56,11 @@ class Selection(NamedTuple):
         if self.partition and not 1 <= self.partition[0] <= self.partition[1]:
             raise ConfigurationError("a partition is (number, of how many), such as (3, 16), counted from 1")
 
+    def check_whole(self, command: str, rate: float | None) -> None:
+        """Raises ConfigurationError if it takes threads apart, or so many rows a second cannot be meant."""
+        if self.sample < 1 or self.since is not None or (rate is not None and rate <= 0):
+            raise ConfigurationError(f"{command} takes whole threads, neither a sample nor a date, and a positive rate")
+
     def described(self) -> dict[str, Any]:
         """Returns it for a report."""
         return {

@@ -31,6 +31,9 @@ class SqliteDatabase(Database):
 
     TABLES = (SqliteWrites, PackedCheckpoints, SqliteItems)
     errors = sqlite3.Error
+    version = "SELECT 'SQLite ' || sqlite_version()"
+    looked_at = "SELECT 'it'"
+    begin = "BEGIN IMMEDIATE"  # takes the write lock
     mark = "?"
     page_key = ("rowid",)
     columns_of = "SELECT name FROM pragma_table_info(?)"
@@ -69,31 +72,16 @@ class SqliteDatabase(Database):
         """Returns what SQLite said."""
         return f"SQLite says: {error}"
 
-    @property
-    def server(self) -> str:
-        """Its version."""
-        return f"SQLite {sqlite3.sqlite_version}"
-
-    def nothing_found(self) -> str:
-        """Names the tables."""
-        return f"it has no tables {', '.join(cls.name for cls in self.TABLES)}"
-
-    def check_writable(self, deleting: bool = False) -> None:
+    def check_writable(self, changes: str) -> None:
         """Takes the write lock once, and lets go of it."""
         with self.transaction():
             pass
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Takes the write lock."""
-        self._patiently(lambda: self.connection.execute("BEGIN IMMEDIATE"))
-        try:
+    def savepoint(self) -> Iterator[None]:
+        """Opens a transaction: reading a page takes none."""
+        with self.transaction():
             yield
-            self.connection.execute("COMMIT")
-        except BaseException:
-            if self.connection.in_transaction:  # where the disk is full SQLite has rolled back already
-                self.connection.execute("ROLLBACK")
-            raise
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Runs a statement, waiting for a lock if it must."""

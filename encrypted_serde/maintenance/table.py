@@ -6,6 +6,7 @@ that can have it.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ..errors import MalformedEnvelope
 from ..rows.stored import Stored, find_part, find_typed
-from .report import DatabaseFailed, Failure, Seen
+from .report import DatabaseFailed, Failure, Seen, Unconvertible
 from .selection import THREAD, Selection
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ READ_ROWS = 200
 
 LOOK, OPEN, VERIFY = 0, 1, 2
 """What rows are read for: values cut to `HEAD` and `TAIL`; whole; whole, and with the columns that only `verify` compares."""
+
+
+MAYBE_TEXT, MAYBE_BYTES = (str, type(None)), (bytes, type(None))
 
 
 class Column(NamedTuple):
@@ -70,9 +74,10 @@ class Row:
             self._made[column] = make()
         return self._made[column]
 
-    def value(self, column: str) -> Stored:
-        """Returns the value that is stored in a column beside its type. It is parsed once."""
-        found: Stored = self.once(column, lambda: find_typed(self.cells["type"], self.cells[column] or b"", self.size))
+    def value(self, column: str, size: int | None = None) -> Stored:
+        """Returns the value that is stored in a column beside its type, which is parsed once. Its size is that of the row."""
+        whole = self.size if size is None else size
+        found: Stored = self.once(column, lambda: find_typed(self.cells["type"], self.cells[column] or b"", whole))
         return found
 
     def part(self, value: object) -> Stored:
@@ -239,3 +244,27 @@ def fenced(table: Table, row: Row, run: Callable[[], Any]) -> Any:
         raise
     except Exception as error:  # noqa: BLE001  # a row holds what somebody chose, and there is no list of what that can break
         return Failure.of(table.name, table.key_of(row), error)
+
+
+def parse_json(cell: str | bytes | None) -> Any:
+    """Reads a JSON column.
+
+    Raises:
+        MalformedEnvelope: If it is no JSON.
+    """
+    try:
+        return {} if cell is None else json.loads(cell)
+    except (ValueError, RecursionError):
+        raise MalformedEnvelope("a column that should hold JSON does not") from None
+
+
+def as_json(value: Any) -> str:
+    """Writes a JSON column.
+
+    Raises:
+        Unconvertible: If JSON cannot express it.
+    """
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise Unconvertible("something in it cannot be expressed in JSON") from None

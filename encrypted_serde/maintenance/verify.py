@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,11 @@ from ..rows.stored import NONE
 from .checkpoints import OpenedCheckpoint
 from .codec import RowCodec, Switches
 from .completeness import AnchoredDatabase, Finding
-from .database import Database
 from .items import StoreItems
-from .opening import opened_for
+from .opening import Work, at_work
 from .report import Failure, Report
-from .selection import Progress, ProgressListener, Selection
-from .table import OPEN, READ_ROWS, VERIFY, Row, Table, fenced
+from .selection import ProgressListener, Selection
+from .table import OPEN, VERIFY, Row, Table, fenced
 
 
 @dataclass
@@ -108,61 +107,35 @@ def verify(
     codec = RowCodec(keys, switches, expected=context, show_contexts=show_contexts)
     options = {**switches.described(), "context": None if context is None else sorted(context)}
     report = Verification("verify", options=options)
-    with opened_for(report, database, selection) as opened:
+    with at_work(report, database, selection, progress) as work:
         # An anchor knows which parents were deleted on purpose.
-        run = _Run(opened, codec, report, selection, VERIFY if anchor is None else OPEN)
-        has_items = opened.find(StoreItems) is not None
-        total = opened.total(selection) if progress else None
-        for table in opened.tables:
-            for read in run.go_through(table):
-                if progress is not None:
-                    progress(Progress(table.name, read, total, report.bytes))
-        for compared in AnchoredDatabase(opened, codec, anchor).findings() if anchor else ():
+        reading = VERIFY if anchor is None else OPEN
+        for table, row in work.rows(reading):
+            _verify(work, table, row, codec, reading)
+        for compared in AnchoredDatabase(work.database, codec, anchor).findings() if anchor else ():
             for finding in [compared] if isinstance(compared, Finding) else compared.findings:
                 report.incomplete += 1
                 report.fail(finding.failure())
+        has_items = work.database.find(StoreItems) is not None
     report.admitted = dict(codec.admission.admitted)
     report.describe(selection, has_items=has_items, has_anchor=anchor is not None)
     return report
 
 
-class _Run:
-    def __init__(self, database: Database, codec: RowCodec, report: Verification, selection: Selection, reading: int) -> None:
-        self._database = database
-        self._codec = codec
-        self._report = report
-        self._selection = selection
-        self._reading = reading
-
-    def go_through(self, table: Table) -> Iterator[int]:
-        """Verifies a table, and says now and then how many rows were read of all."""
-        report = self._report
-        before = sum(report.rows.values())
-        read = 0
-        for row in self._database.rows(table, self._selection, self._reading):
-            read += 1
-            report.bytes += row.size
-            self._verify(table, row)
-            if read % READ_ROWS == 0:
-                yield before + read
-        report.rows[table.name] = read
-        yield before + read
-
-    def _verify(self, table: Table, row: Row) -> None:
-        opened = fenced(table, row, lambda: table.open(row, self._codec))
-        if isinstance(opened, Failure):  # once more: the application may have been at it
-            fresh = self._database.again(table, row, self._reading)
-            if fresh is None:
-                return
-            row = fresh
-            opened = fenced(table, row, lambda: table.open(row, self._codec))
-        if isinstance(opened, Failure):
-            self._report.fail(opened)
+def _verify(work: Work[Verification], table: Table, row: Row, codec: RowCodec, reading: int) -> None:
+    report, found = work.report, row
+    opened = fenced(table, row, lambda: table.open(row, codec))
+    if isinstance(opened, Failure):  # once more: the application may have been at it
+        if (fresh := work.database.again(table, row, reading)) is None:
             return
-        self._report.opened += 1
-        if isinstance(opened, OpenedCheckpoint):
-            self._report.manifests += opened.manifest is not None
-            self._report.without_manifest += opened.manifest is None
-        for seen in table.look(row, None):
-            if seen.form.kind != NONE:
-                self._report.tally.add(seen)
+        found, opened = fresh, fenced(table, fresh, lambda: table.open(fresh, codec))
+    if isinstance(opened, Failure):
+        report.fail(opened)
+        return
+    report.opened += 1
+    if isinstance(opened, OpenedCheckpoint):
+        report.manifests += opened.manifest is not None
+        report.without_manifest += opened.manifest is None
+    for seen in table.look(found, None):
+        if seen.form.kind != NONE:
+            report.tally.add(seen)

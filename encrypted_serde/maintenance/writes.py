@@ -21,9 +21,8 @@ from ..wrapping.upstream import NULL_TASK, TASKS
 from .codec import SAVER, Blocked, RowCodec
 from .database import Database
 from .report import Seen, Unconvertible
-from .table import OPEN, Column, Row, Table
+from .table import MAYBE_BYTES, MAYBE_TEXT, OPEN, Column, Row, Table
 
-_TEXT, _MAYBE_TEXT, _BYTES = (str,), (str, type(None)), (bytes, type(None))
 _BATCH_DIGITS = 16
 _SPECIAL = ", ".join(f"'{name}'" for name in WRITES_IDX_MAP)
 
@@ -46,8 +45,8 @@ class Writes(Table):
             Column("idx", (int,)),
             Column("task_path", sql=path),
             Column("channel"),
-            Column("type", _MAYBE_TEXT),
-            Column(self.value, _BYTES, is_large=True),
+            Column("type", MAYBE_TEXT),
+            Column(self.value, MAYBE_BYTES, is_large=True),
             Column("has_manifest", (int, bool), sql=self._has_manifest(), reading=OPEN),
         )
         self._task: tuple[Any, ...] = ()

@@ -37,9 +37,6 @@ KEY = "es1"
 LANGGRAPH_KEYS = frozenset({"source", "step", "parents", "run_id", DELTA_COUNTERS, "delta_writes_versioned"})
 """Metadata keys that LangGraph and its savers read in the database."""
 
-ALWAYS_READABLE = frozenset({"step"})
-"""Those of them that LangGraph writes into every checkpoint: the stub of a run that stores at its exit has no source."""
-
 DIGEST_SIZE = 16
 _NOT_DIGESTED = "channel_values", "pending_sends"
 _EXACT_INT = 1 << 53
@@ -205,15 +202,6 @@ def _normal(value: Any) -> Any:
     if isinstance(value, float):
         return int(value) if value.is_integer() else float(value)
     return str(value) if isinstance(value, str) else int(value) if isinstance(value, int) else value
-
-
-def hides_metadata(metadata: Mapping[str, Any]) -> bool:
-    """Says whether metadata beside a manifest lack what LangGraph writes into every checkpoint, and reads in the database.
-
-    It is sealed then, in the manifest, or was never written. Nobody can tell without a key whether the thread has delta
-    channels.
-    """
-    return KEY in metadata and not metadata.keys() >= ALWAYS_READABLE
 
 
 def split_metadata(metadata: Mapping[str, Any], readable_keys: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -24,7 +24,7 @@ from ..errors import ConfigurationError
 from ..wrapping.steps import Step, Steps, Work
 from .completeness import Kept, RowReader, id_of, naming, spot_of
 from .open import RowOpener
-from .steps import Call, Page, Query
+from .steps import Call, Page, list_call
 from .traits import Traits
 from .whole_history import WholeLister
 from .wiring import At, Wiring
@@ -220,7 +220,7 @@ class Anchoring:
         """Deletes what runs wrote: only rows that open are named, so that no forged ``run_id`` excuses a deletion."""
         named: dict[str, _Rows] = defaultdict(dict)
         for run_id in run_ids:
-            rows = yield Page(Query(self._wiring.gated, None, None, {"run_id": run_id}))
+            rows = yield Page(list_call(self._wiring.gated, None, None, filter={"run_id": run_id}))
             for found in rows:
                 try:
                     yield Work(partial(self._opener.listed, found, None), is_heavy=True)
@@ -281,7 +281,7 @@ class Anchoring:
 
     def _rows(self, view: View) -> Steps[_Rows]:
         """Returns the rows that the database has of a thread."""
-        rows = yield Page(Query(self._wiring.gated, {"configurable": {"thread_id": view.thread_id}}, None))
+        rows = yield Page(list_call(self._wiring.gated, {"configurable": {"thread_id": view.thread_id}}, None))
         return {view.spot(*spot_of(found)): spot_of(found) for found in rows if id_of(found) is not None}
 
     def _seen(self, at: At, checkpoint_id: str | None = None) -> Steps[Kept | None]:

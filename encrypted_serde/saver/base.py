@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
@@ -16,17 +17,16 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..core.binding import Place
 from ..core.context import EncryptionContext, current
-from ..core.waiting import aside
 from ..errors import ConfigurationError
 from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
+from ..wrapping.steps import Step, Work
 from .anchoring import Anchoring
 from .listing import Asked, Lister
 from .open import IDENTITY, RowOpener
 from .seal import RowSealer
 from .wiring import At, Wiring
 
-_T = TypeVar("_T")
 ContextSource = Mapping[str, str] | Callable[[RunnableConfig], Mapping[str, str] | None]
 
 
@@ -58,9 +58,9 @@ class WiredSaver(BaseCheckpointSaver[Any]):
     def serde(self, serde: SerializerProtocol) -> None:
         self._connect(replace(self._wiring, serde=value_serde(serde)))
 
-    async def _aside(self, is_heavy: bool, function: Callable[..., _T], *arguments: Any) -> _T:
-        """Calls something that seals or opens, without holding the event loop."""
-        return await aside(is_heavy or self._wiring.sealer.may_block, function, *arguments)
+    def _work(self, is_heavy: bool | Callable[[], bool], function: Callable[..., Any], *arguments: Any) -> Step:
+        """Returns the step that calls something which seals or opens, without holding an event loop."""
+        return Work(partial(function, *arguments), self._wiring.sealer.may_block or is_heavy)
 
     def _open(self, config: RunnableConfig, asked: RunnableConfig, found: CheckpointTuple, at: At) -> CheckpointTuple:
         self._opener.check_identity(asked, found)

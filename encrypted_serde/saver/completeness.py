@@ -24,7 +24,7 @@ from ..core.opaque import opaque
 from ..errors import EncryptedSerdeError, Incomplete
 from ..wrapping.steps import Steps, Work
 from .open import RowOpener
-from .steps import Call, Page, Query
+from .steps import Call, Page, list_call
 from .wiring import At, Wiring
 
 UNANCHORED = "unanchored"
@@ -123,7 +123,7 @@ class RowReader:
 
     def _behind(self, asked: RunnableConfig, at: At) -> Verdict:
         """Looks behind rows that were deleted on purpose and are there all the same."""
-        rows: list[CheckpointTuple] = yield Page(Query(self._wiring.gated, naming(asked, at, None), at.context))
+        rows: list[CheckpointTuple] = yield Page(list_call(self._wiring.gated, naming(asked, at, None), at.context))
         view: View = yield Work(partial(self._client.place, at.place), is_heavy=True)
         ids = {checkpoint_id for found in rows if (checkpoint_id := id_of(found)) is not None}
         if (required := view.newest(at.place.checkpoint_ns)) is not None:
@@ -145,8 +145,7 @@ class RowReader:
     def refused(self, problem: str, place: Place, checkpoint_id: str | None) -> Incomplete:
         """Returns the error for what is missing, of which the audit is told."""
         error = Incomplete(problem)
-        row = {"thread": place.thread_id, "namespace": place.checkpoint_ns}
-        error.row = row if checkpoint_id is None else {**row, "checkpoint": checkpoint_id}
+        error.row = At(place, checkpoint_id, None).named
         tell_refused(self._wiring.sealer, error)
         return error
 

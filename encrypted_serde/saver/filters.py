@@ -1,7 +1,7 @@
-"""Answering ``list(filter=, before=, limit=)`` as the plain saver would, although most metadata cannot be read in the database.
+"""Answering ``list(filter=)`` as the plain saver would, although most metadata cannot be read in the database.
 
 What can be compared there is: readable keys by value, searchable keys by token. The rest is compared here, after opening
-the metadata, page by page, so that ``limit=1`` does not read a whole thread. What a filter means differs from saver to saver.
+the metadata. What a filter means differs from saver to saver.
 """
 
 from __future__ import annotations
@@ -11,17 +11,11 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from langgraph.checkpoint.base import CheckpointTuple
-
 from ..core.context import EncryptionContext
 from ..core.keys import Key
 from ..core.opaque import opaque
 from ..rows.manifest import survives_json
 from ..wrapping.filters import Filter, divide, sqlite_extract, token_finds
-
-_FIRST_PAGE = 16
-LARGEST_PAGE = 1024
-"""Rows that are asked for at once, unless more share a checkpoint id."""
 
 _PATH = re.compile(r"[a-zA-Z0-9_.-]+")
 
@@ -157,50 +151,3 @@ CONTAINMENT = Semantics(_check_json, _contains, true_is_one=False)
 
 JSON_PATH = Semantics(_check_path, _extracts, has_paths=True)
 """``json_extract`` of SQLite, by path."""
-
-
-# --- pages ----------------------------------------------------------------------------------------------------------
-
-
-class Pager:
-    """Walks through rows that come newest first, a page at a time, so that nothing of the inner saver stays open meanwhile.
-
-    Rows of different threads or namespaces may share a checkpoint id, and ``before`` excludes the id it names. So the rows
-    with the last id of a full page are held back, and begin the next page.
-
-    Args:
-        before: Start below this checkpoint id; None for the newest.
-
-    Attributes:
-        before: Where the next page starts.
-        size: How many rows to ask for.
-        done: Whether the last page was fed.
-    """
-
-    def __init__(self, before: str | None) -> None:
-        self.before = before
-        self.size = _FIRST_PAGE
-        self.done = False
-
-    def feed(self, page: Sequence[CheckpointTuple]) -> Sequence[CheckpointTuple]:
-        """Takes a page and gives the rows of it that are to be used now."""
-        if len(page) < self.size:
-            self.done = True
-            return page
-        last = _checkpoint_id(page[-1])
-        kept = [found for found in page if _checkpoint_id(found) != last]
-        if kept:
-            self.before = _checkpoint_id(kept[-1])
-            self.size = min(self.size * 4, LARGEST_PAGE)
-        else:
-            self.size *= 4
-        return kept
-
-
-def merge(answers: Sequence[Sequence[CheckpointTuple]]) -> list[CheckpointTuple]:
-    """Merges answers that came newest first into one that does."""
-    return sorted((found for answer in answers for found in answer), key=_checkpoint_id, reverse=True)
-
-
-def _checkpoint_id(found: CheckpointTuple) -> str:
-    return str(found.config["configurable"]["checkpoint_id"])

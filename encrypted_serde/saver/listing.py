@@ -14,10 +14,11 @@ from ..core.keys import Key, Keyring, SearchKeyProvider
 from ..core.opaque import opaque
 from ..errors import KeyErased, WrongLocation
 from ..wrapping.offload import is_heavy
-from ..wrapping.steps import Give, Step, Steps, Work
-from .filters import LARGEST_PAGE, Pager, Plan, Tokens, merge, plan
+from ..wrapping.steps import Give, Steps, Work
+from .filters import Plan, Tokens, plan
 from .open import RowOpener
-from .steps import Call, Page, Query, Stream
+from .pages import LARGEST_PAGE, Merged, Paged, Rows, Streamed
+from .steps import Call, list_call
 from .wiring import Wiring
 
 
@@ -64,16 +65,9 @@ class Lister:
             EncryptedSerdeError: As `RowOpener.checkpoint` raises it.
         """
         query = yield Work(partial(self._plan, asked), self._wiring.sealer.may_block)
-        if asked.limit is not None and asked.limit < 0:  # what that means is the inner saver's to say
-            fetch: _Fetch = _Streamed(self._query(asked, query.pushed[0], asked.before, asked.limit))
-        else:
-            fetch = self._fetch(asked, query)
-        left = asked.limit if asked.limit is not None and asked.limit >= 0 else None
-        while left != 0 and (requests := fetch.requests()):
-            answers = []
-            for request in requests:
-                answers.append((yield request))
-            for row in fetch.rows(answers):
+        rows, left = self._rows(asked, query), None if is_odd(asked.limit) else asked.limit
+        while left != 0 and (page := (yield from rows.more())) is not None:
+            for row in page:
                 found = row
                 if self._wiring.traits.lists_stubs:
                     found = yield Call(self._wiring.gated, "get_tuple", (row.config,), asked.context)
@@ -103,23 +97,20 @@ class Lister:
         return None
 
     def _opened(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
-        semantics = self._wiring.traits.filters
+        matches = self._wiring.traits.filters.matches
         if _passes_over_others(asked):
-            found = self._opener.with_manifest_found(found)
-            if self._opener.is_of_others(found, asked.context):
+            own = self._opener.own(found, asked.context)
+            if own is None:
                 return None
+            found = own
         self._opener.check_identity(asked.config, found, is_listed=True)
-        if query.rest:
-            matching = self._opener.matching(found, asked.context, lambda given: semantics.matches(given, query.rest))
-            if matching is None:
-                return None
-            opened = matching
-        else:
-            opened = self._opener.checkpoint(found, asked.context)
-        if asked.wanted and not semantics.matches(cast("Mapping[str, Any]", opened.metadata), asked.wanted):
+        opened = self._opener.row(found, asked.context, (lambda given: matches(given, query.rest)) if query.rest else None)
+        if opened is None:
+            return None
+        if asked.wanted and not matches(cast("Mapping[str, Any]", opened.checkpoint.metadata), asked.wanted):
             del opened  # error reporters show the variables of a frame
             raise WrongLocation("the database answered a filter with a row that does not match it")
-        return opened
+        return opened.checkpoint
 
     def _plan(self, asked: Asked) -> Plan:
         wiring = self._wiring
@@ -134,20 +125,29 @@ class Lister:
         tokens = Tokens(wiring.searchable_keys, keys, context or NO_CONTEXT)
         return plan(asked.wanted, wiring.readable_keys, tokens, wiring.traits.filters)
 
-    def _fetch(self, asked: Asked, query: Plan) -> _Fetch:
+    def _rows(self, asked: Asked, query: Plan) -> Rows:
+        traits = self._wiring.traits
+        if is_odd(asked.limit):
+            return Streamed(self._call(asked, query.pushed[0]))
         may_pass = query.rest or _passes_over_others(asked) or not isinstance(self._wiring.sealer.keys, Keyring)
-        limit = None if may_pass else asked.limit
-        if len(query.pushed) > 1:
-            return _Merged([self._query(asked, pushed, asked.before, limit) for pushed in query.pushed])
-        one = self._query(asked, query.pushed[0], asked.before, limit)
-        if self._wiring.traits.lists_stubs:  # nothing else is asked of a saver while it is listing
-            return _Merged([one])
-        if not self._wiring.traits.newest_first:
-            return _Streamed(one)
-        return _Merged([one]) if _names_no_id(asked.before) or (limit is not None and limit <= LARGEST_PAGE) else _Paged(one)
+        if may_pass:
+            asked = asked._replace(limit=None)
+        calls = [self._call(asked, pushed) for pushed in query.pushed]
+        if len(calls) > 1 or traits.lists_stubs:  # nothing else is asked of a saver while it is listing
+            return Merged(*calls)
+        if not traits.newest_first:
+            return Streamed(*calls)
+        is_one_page = _names_no_id(asked.before) or (asked.limit is not None and asked.limit <= LARGEST_PAGE)
+        return Merged(*calls) if is_one_page else Paged(*calls)
 
-    def _query(self, asked: Asked, pushed: dict[str, Any], before: RunnableConfig | None, limit: int | None) -> Query:
-        return Query(self._wiring.gated, asked.config, asked.context, pushed or None, before, limit)
+    def _call(self, asked: Asked, pushed: dict[str, Any]) -> Call:
+        wanted = {"filter": pushed or None, "before": asked.before, "limit": asked.limit}
+        return list_call(self._wiring.gated, asked.config, asked.context, **wanted)
+
+
+def is_odd(limit: int | None) -> bool:
+    """Says whether a limit is none. What is listed then is the inner saver's to say."""
+    return limit is not None and limit < 0
 
 
 def _names_no_id(before: RunnableConfig | None) -> bool:
@@ -161,56 +161,6 @@ def _passes_over_others(asked: Asked) -> bool:
         return False
     return asked.config is None or asked.config.get("configurable", {}).get("thread_id") is None
 
-
-class _Streamed:
-    """Rows one by one, in whatever order the saver has."""
-
-    def __init__(self, query: Query) -> None:
-        self._stream = Stream(query)
-        self._done = False
-
-    def requests(self) -> list[Step]:
-        return [] if self._done else [self._stream]
-
-    def rows(self, answers: list[list[CheckpointTuple]]) -> Sequence[CheckpointTuple]:
-        self._done = not answers[0]
-        return answers[0]
-
-
-class _Paged:
-    """Rows that come newest first, a page at a time."""
-
-    def __init__(self, query: Query) -> None:
-        self._query = query
-        before = query.before["configurable"].get("checkpoint_id") if query.before else None
-        self._pager = Pager(before)
-
-    def requests(self) -> list[Step]:
-        pager = self._pager
-        if pager.done:
-            return []
-        before: RunnableConfig | None = {"configurable": {"checkpoint_id": pager.before}} if pager.before else None
-        return [Page(self._query._replace(before=before, limit=pager.size))]
-
-    def rows(self, answers: list[list[CheckpointTuple]]) -> Sequence[CheckpointTuple]:
-        return self._pager.feed(answers[0])
-
-
-class _Merged:
-    """The answers to several queries, merged into one that has the newest first."""
-
-    def __init__(self, queries: list[Query]) -> None:
-        self._queries = queries
-
-    def requests(self) -> list[Step]:
-        queries, self._queries = self._queries, []
-        return [Page(query) for query in queries]
-
-    def rows(self, answers: list[list[CheckpointTuple]]) -> Sequence[CheckpointTuple]:
-        return merge(answers)
-
-
-_Fetch = _Streamed | _Paged | _Merged
 
 Row = Steps[CheckpointTuple | None]
 """Steps that come to a row, or to none."""

@@ -7,19 +7,17 @@ the wrapper's type is made to fit: a subclass, cached, with just those that the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import DeltaChannelHistory
 
-from ..errors import ConfigurationError
-from ..rows.manifest import hides_metadata
-from ..wrapping.steps import Give, Steps, Work, arun, run
+from ..wrapping.steps import Steps, Work, arun, run
 from .base import WiredSaver
 from .copying import copy_steps
 from .listing import Asked
-from .steps import Call, Page, Query
+from .steps import Call
 from .traits import overrides
 
 
@@ -50,17 +48,15 @@ def _subclass(wrapper: type[WiredSaver], cls: type[WiredSaver], names: frozenset
     return type(cls.__name__, (cls, _subclass(wrapper, wrapper, names)), members)  # type: ignore[arg-type]  # as above
 
 
-def delete_thread(self: WiredSaver, thread_id: str, **named: Any) -> Any:
+def delete_thread(self: WiredSaver, thread_id: str, **named: Any) -> Steps[Any]:
     """Deletes a thread. Arguments and result are those of the inner saver. With an anchor the deletion is entered there."""
-    return run(_delete_steps(self, thread_id, named))
+    delete = Call(self._wiring.gated, "delete_thread", (thread_id,), None, named)
+    if self._anchoring is None:
+        return (yield delete)
+    return (yield from self._anchoring.delete_threads([thread_id], delete))
 
 
-async def adelete_thread(self: WiredSaver, thread_id: str, **named: Any) -> Any:
-    """Deletes a thread, as `delete_thread` does."""
-    return await arun(_delete_steps(self, thread_id, named))
-
-
-def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Any:
+def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Steps[Any]:
     """Prunes threads, as the inner saver does. Arguments and result are those of the inner saver.
 
     With an anchor what is gone is entered, and the newest checkpoint stays required.
@@ -68,48 +64,11 @@ def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Any:
     Raises:
         ConfigurationError: If metadata of a thread are sealed that tell the inner saver which threads it must not prune.
     """
-    return run(_prune_steps(self, thread_ids, named))
 
-
-async def aprune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Any:
-    """Prunes threads, as `prune` does."""
-    return await arun(_prune_steps(self, thread_ids, named))
-
-
-def delete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Any:
-    """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key. Returns its result."""
-    return run(_delete_for_runs_steps(self, run_ids, named))
-
-
-async def adelete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Any:
-    """Deletes what runs wrote, as `delete_for_runs` does."""
-    return await arun(_delete_for_runs_steps(self, run_ids, named))
-
-
-def copy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
-    """Copies a thread. Every row is verified, and sealed again for its new place under the context it had."""
-    run(_copy_steps(self, source_thread_id, target_thread_id))
-
-
-async def acopy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> None:
-    """Copies a thread, as `copy_thread` does."""
-    await arun(_copy_steps(self, source_thread_id, target_thread_id))
-
-
-def _delete_steps(self: WiredSaver, thread_id: str, named: Mapping[str, Any]) -> Steps[Any]:
-    delete = Call(self._wiring.gated, "delete_thread", (thread_id,), None, named)
-    if self._anchoring is None:
-        return (yield delete)
-    return (yield from self._anchoring.delete_threads([thread_id], delete))
-
-
-def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], named: Mapping[str, Any]) -> Steps[Any]:
     def prune_those(chosen: Sequence[str]) -> Call:
         return Call(self._wiring.gated, "prune", (chosen,), None, named)
 
     is_whole = named.get("strategy") == "delete"
-    if not is_whole:
-        yield from require_judgeable(self, thread_ids)
     if self._anchoring is None or isinstance(thread_ids, str):  # which the inner saver refuses
         return (yield prune_those(thread_ids))
     if is_whole:
@@ -117,66 +76,29 @@ def _prune_steps(self: WiredSaver, thread_ids: Sequence[str], named: Mapping[str
     return (yield from self._anchoring.prune(thread_ids, prune_those))
 
 
-def require_judgeable(self: WiredSaver, thread_ids: Sequence[str]) -> Steps[None]:
-    """Refuses to prune threads of which the inner saver cannot tell whether they have delta channels: it would cut them.
-
-    Raises:
-        ConfigurationError: If metadata that it reads are sealed.
-    """
-    for thread_id in [] if isinstance(thread_ids, str) else thread_ids:
-        for found in (yield Page(Query(self._wiring.gated, {"configurable": {"thread_id": thread_id}}, None))):
-            if hides_metadata(found.metadata or {}):
-                raise ConfigurationError(
-                    f"metadata of thread {thread_id!r} are sealed, so nobody can tell whether it has delta channels; "
-                    "reencrypt mends them"
-                )
-
-
-def _delete_for_runs_steps(self: WiredSaver, run_ids: Sequence[str], named: Mapping[str, Any]) -> Steps[Any]:
+def delete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Steps[Any]:
+    """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key. Returns its result."""
     delete = Call(self._wiring.gated, "delete_for_runs", (run_ids,), None, named)
     if self._anchoring is None:
         return (yield delete)
     return (yield from self._anchoring.delete_for_runs(run_ids, delete))
 
 
-def _copy_steps(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> Steps[None]:
+def copy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> Steps[None]:
+    """Copies a thread. Every row is verified, and sealed again for its new place under the context it had."""
     only = None
     if self._anchoring is not None:  # a thread that lacks something is not copied at all
         lister, (expected, _) = self._anchoring.lister(), self._for_copying()
         source: RunnableConfig = {"configurable": {"thread_id": source_thread_id}}
-        yield from _unheard(lister.steps(Asked(source, expected, None, None, None)))
+        yield from lister.steps(Asked(source, expected, None, None, None))
         only = lister.listed
     yield from copy_steps(self, source_thread_id, target_thread_id, only)
 
 
-def _unheard(steps: Steps[None]) -> Steps[None]:
-    """Does steps that give their caller something, for their effect alone."""
-    answer = None
-    while True:
-        try:
-            step = steps.send(answer)
-        except StopIteration:
-            return
-        answer = None if isinstance(step, Give) else (yield step)
-
-
 def get_delta_channel_history(
     self: WiredSaver, *, config: RunnableConfig, channels: Sequence[str]
-) -> Mapping[str, DeltaChannelHistory]:
-    """Returns writes and seeds of delta channels, each authenticated to thread, namespace and channel."""
-    return run(_history_steps(self, config, channels))
-
-
-async def aget_delta_channel_history(
-    self: WiredSaver, *, config: RunnableConfig, channels: Sequence[str]
-) -> Mapping[str, DeltaChannelHistory]:
-    """Returns writes and seeds of delta channels, as `get_delta_channel_history` does."""
-    return await arun(_history_steps(self, config, channels))
-
-
-def _history_steps(
-    self: WiredSaver, config: RunnableConfig, channels: Sequence[str]
 ) -> Steps[Mapping[str, DeltaChannelHistory]]:
+    """Returns writes and seeds of delta channels, each authenticated to thread, namespace and channel."""
     asked, at = self._asked(config)
     found = yield Call(self._wiring.gated, "get_delta_channel_history", (), at.context, {"config": asked, "channels": channels})
     opened: Mapping[str, DeltaChannelHistory] = yield Work(lambda: self._opener.history(found, at), is_heavy=True)
@@ -188,20 +110,27 @@ def setup(self: WiredSaver) -> Any:
     return cast("Any", self._wiring.gated).setup()
 
 
-_FAST_HISTORY: dict[str, Callable[..., Any]] = {
-    "get_delta_channel_history": get_delta_channel_history,
-    "aget_delta_channel_history": aget_delta_channel_history,
-}
+def _twins(steps: Callable[..., Steps[Any]]) -> dict[str, Callable[..., Any]]:
+    """Makes a method of its steps, and its asynchronous twin."""
 
-_METHODS: dict[str, Callable[..., Any]] = {
-    "delete_thread": delete_thread,
-    "adelete_thread": adelete_thread,
-    "prune": prune,
-    "aprune": aprune,
-    "delete_for_runs": delete_for_runs,
-    "adelete_for_runs": adelete_for_runs,
-    "copy_thread": copy_thread,
-    "acopy_thread": acopy_thread,
+    @wraps(steps)
+    def now(*arguments: Any, **named: Any) -> Any:
+        return run(steps(*arguments, **named))
+
+    @wraps(steps)
+    async def later(*arguments: Any, **named: Any) -> Any:
+        return await arun(steps(*arguments, **named))
+
+    later.__name__ = later.__qualname__ = f"a{steps.__name__}"
+    return {now.__name__: now, later.__name__: later}
+
+
+_FAST_HISTORY = _twins(get_delta_channel_history)
+_METHODS = {
+    **_twins(delete_thread),
+    **_twins(prune),
+    **_twins(delete_for_runs),
+    **_twins(copy_thread),
     "setup": setup,
     **_FAST_HISTORY,
 }

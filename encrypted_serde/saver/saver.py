@@ -21,9 +21,10 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..anchor.entries import Anchor
-from ..audit import AuditListener, Sealing, make_sealer
+from ..audit import AuditListener, make_sealer
 from ..core.context import EncryptionContext
 from ..core.keys import Key, KeyProvider, Keyring
+from ..core.sealer import Sealer
 from ..errors import ConfigurationError
 from ..rows.manifest import KEY, LANGGRAPH_KEYS
 from ..wrapping import upstream
@@ -32,13 +33,13 @@ from ..wrapping.description import description, summary
 from ..wrapping.gate import Gate, gated
 from ..wrapping.json_gate import JsonGate
 from ..wrapping.offload import is_heavy, is_large, seal_now
-from ..wrapping.steps import arun, astream, run, stream
+from ..wrapping.steps import Steps, arun, astream, run, stream
 from .anchoring import client_for
 from .base import ContextSource, WiredSaver, value_serde
 from .listing import Lister
 from .optional import class_for
 from .seal import RowSealer
-from .steps import Call, ambient
+from .steps import Call
 from .traits import Traits, next_of_its_own, traits_of, with_probed
 from .wiring import At, Wiring
 
@@ -104,7 +105,7 @@ class EncryptedSaver(WiredSaver):
     def __init__(
         self,
         inner: BaseCheckpointSaver[Any],
-        keys: Key | KeyProvider | Sealing,
+        keys: Key | KeyProvider | Sealer,
         *,
         serde: SerializerProtocol | None = None,
         allow_plaintext: bool = False,
@@ -199,81 +200,78 @@ class EncryptedSaver(WiredSaver):
     # --- writing
 
     def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
     ) -> RunnableConfig:
         """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
-        asked, at = self._asked(config)
-        if self._needs_parent(at, checkpoint, new_versions):
-            with ambient(at.context):
-                self._note_parent(asked, at, self._wiring.gated.get_tuple(asked))
-        sealed, beside, listed = self._sealer.checkpoint(at, config, checkpoint, metadata, new_versions)
-        if self._anchoring is None:
-            stored = self._wiring.gated.put(asked, sealed, beside, new_versions)
-        else:
-            store = Call(self._wiring.gated, "put", (asked, sealed, beside, new_versions))
-            stored = run(self._anchoring.checkpoint(at, checkpoint["id"], store))
-        self._wiring.remembered.note(listed, beside.get(KEY))
-        return stored
+        return run(self._put(self._sealer, config, checkpoint, metadata, new_versions))
 
     async def aput(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+    ) -> RunnableConfig:
+        """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
+        return await arun(self._put(self._late_sealer, config, checkpoint, metadata, new_versions))
+
+    def _put(
         self,
+        sealer: RowSealer,
         config: RunnableConfig,
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
+    ) -> Steps[RunnableConfig]:
         traits, values = self._wiring.traits, checkpoint["channel_values"]
-        asked, at = await self._aside(False, self._asked, config)
+        asked, at = yield self._work(False, self._asked, config)
         if self._needs_parent(at, checkpoint, new_versions):
-            with ambient(at.context):
-                found = await self._wiring.gated.aget_tuple(asked)
-            await self._aside(False, self._note_parent, asked, at, found)
-        sealed, beside, listed = await self._aside(
-            not traits.asks_serde, self._late_sealer.checkpoint, at, config, checkpoint, metadata, new_versions
-        )
-        if traits.asks_serde:
-            # What the inner saver would seal on its loop must have its key: a keyring in memory always has.
-            is_remote = not isinstance(self._wiring.sealer.keys, Keyring)
+            found = yield Call(self._wiring.gated, "get_tuple", (asked,), at.context)
+            yield self._work(False, self._note_parent, asked, at, found)
+        seal = partial(sealer.checkpoint, at, config, checkpoint, metadata, new_versions)
+        sealed, beside, listed = yield self._work(not traits.asks_serde, seal)
+        if sealer is self._late_sealer:
             asks_for = values if traits.stores_all_values else new_versions
-            large = {name for name in asks_for if is_large(values.get(name))}
-            later = [sealed["channel_values"].get(name) for name in asks_for if is_remote or name in large]
-            await self._aside(bool(large), seal_now, later)
+            yield from self._seal_ahead([(values.get(name), sealed["channel_values"].get(name)) for name in asks_for])
         store = Call(self._wiring.gated, "put", (asked, sealed, beside, new_versions))
         anchoring = self._anchoring
-        steps = None if anchoring is None else anchoring.checkpoint(at, checkpoint["id"], store)
-        stored = await (store.later() if steps is None else arun(steps))
+        stored = (yield store) if anchoring is None else (yield from anchoring.checkpoint(at, checkpoint["id"], store))
         self._wiring.remembered.note(listed, beside.get(KEY))
-        return stored
+        return cast("RunnableConfig", stored)
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
-        asked, at, sealed, batch = self._seal_writes(self._sealer, config, writes, task_id, task_path)
-        if self._anchoring is None:
-            self._wiring.gated.put_writes(asked, sealed, task_id, task_path)
-        else:
-            store = Call(self._wiring.gated, "put_writes", (asked, sealed, task_id, task_path))
-            run(self._anchoring.writes(at, writes, task_id, batch, store))
+        run(self._put_writes(self._sealer, config, writes, task_id, task_path))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Seals the writes of a task and stores them."""
-        asks = self._wiring.traits.asks_serde
-        late = self._late_sealer
-        asked, at, sealed, batch = await self._aside(not asks, self._seal_writes, late, config, writes, task_id, task_path)
-        is_heavy = asks and any(is_large(value) for _, value in writes)
-        if asks and (is_heavy or not isinstance(self._wiring.sealer.keys, Keyring)):
-            await self._aside(is_heavy, seal_now, [value for _, value in sealed])
+        await arun(self._put_writes(self._late_sealer, config, writes, task_id, task_path))
+
+    def _put_writes(
+        self, sealer: RowSealer, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> Steps[None]:
+        asked, at = yield self._work(False, self._asked, config)
+        if at.checkpoint_id is None:
+            at = At(at.place, config["configurable"]["checkpoint_id"], at.context)
+        seal = partial(sealer.writes, at, writes, task_id, task_path)
+        sealed, batch = yield self._work(not self._wiring.traits.asks_serde, seal)
+        if sealer is self._late_sealer:
+            yield from self._seal_ahead([(value, handed[1]) for (_, value), handed in zip(writes, sealed, strict=True)])
         store = Call(self._wiring.gated, "put_writes", (asked, sealed, task_id, task_path))
         if self._anchoring is None:
-            await store.later()
+            yield store
         else:
-            await arun(self._anchoring.writes(at, writes, task_id, batch, store))
+            yield from self._anchoring.writes(at, writes, task_id, batch, store)
+
+    def _seal_ahead(self, handed: Sequence[tuple[Any, Any]]) -> Steps[None]:
+        """Seals what an inner saver would seal on the event loop and must not: what is large, or needs a key to be fetched.
+
+        Args:
+            handed: Values, each with what the inner saver is handed for it.
+        """
+        if self._wiring.traits.asks_serde:
+            large = [later for value, later in handed if is_large(value)]
+            is_remote = not isinstance(self._wiring.sealer.keys, Keyring)  # a keyring in memory always has its key
+            if is_remote or large:
+                yield self._work(bool(large), seal_now, [later for _, later in handed] if is_remote else large)
 
     def _needs_parent(self, at: At, checkpoint: Checkpoint, new_versions: ChannelVersions) -> bool:
         """Says whether the parent has to be read to know which of its values this checkpoint shares with it."""
@@ -289,33 +287,23 @@ class EncryptedSaver(WiredSaver):
             self._opener.check_identity(asked, found)
             self._opener.listed(found, at.context)
 
-    def _seal_writes(
-        self, sealer: RowSealer, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> tuple[RunnableConfig, At, list[tuple[str, Any]], str]:
-        asked, at = self._asked(config)
-        if at.checkpoint_id is None:
-            at = At(at.place, config["configurable"]["checkpoint_id"], at.context)
-        return asked, at, *sealer.writes(at, writes, task_id, task_path)
-
     # --- reading
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Fetches a checkpoint and verifies it. Raises as `RowOpener.checkpoint` does; None only if there is none."""
-        asked, at = self._asked(config)
-        if self._anchoring is not None:
-            return run(self._anchoring.found(asked, at, partial(self._open, config, asked, at=at)))
-        with ambient(at.context):
-            found = self._wiring.gated.get_tuple(asked)
-        return None if found is None else self._open(config, asked, found, at)
+        return run(self._get(config))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Fetches a checkpoint and verifies it, as `get_tuple` does. A large one is opened off the event loop."""
-        asked, at = await self._aside(False, self._asked, config)
+        return await arun(self._get(config))
+
+    def _get(self, config: RunnableConfig) -> Steps[CheckpointTuple | None]:
+        asked, at = yield self._work(False, self._asked, config)
+        opened = partial(self._open, config, asked, at=at)
         if self._anchoring is not None:
-            return await arun(self._anchoring.found(asked, at, partial(self._open, config, asked, at=at)))
-        with ambient(at.context):
-            found = await self._wiring.gated.aget_tuple(asked)
-        return None if found is None else await self._aside(is_heavy(found), self._open, config, asked, found, at)
+            return (yield from self._anchoring.found(asked, at, opened))
+        found = yield Call(self._wiring.gated, "get_tuple", (asked,), at.context)
+        return None if found is None else (yield self._work(partial(is_heavy, found), opened, found))
 
     def list(
         self,

@@ -16,7 +16,10 @@ from ..core.opaque import opaque
 
 def ambient(context: EncryptionContext | None) -> AbstractContextManager[None]:
     """Makes a context the ambient one, if there is one: the gate of an inner saver opens unbound values with it."""
-    return nullcontext() if context is None else encryption_context(context.pairs)
+    return _NO_BLOCK if context is None else encryption_context(context.pairs)
+
+
+_NO_BLOCK = nullcontext()
 
 
 class Call(NamedTuple):
@@ -39,84 +42,62 @@ class Call(NamedTuple):
     def __repr__(self) -> str:
         return opaque(self)
 
+    def begin(self, prefix: str = "") -> Any:
+        """Calls the method, or its twin; the caller sees to the context."""
+        return getattr(self.saver, f"{prefix}{self.name}")(*self.arguments, **self.named)
+
     def now(self) -> Any:
         """Calls it."""
         with ambient(self.context):
-            return getattr(self.saver, self.name)(*self.arguments, **self.named)
+            return self.begin()
 
     async def later(self) -> Any:
         """Calls its twin."""
         with ambient(self.context):
-            return await getattr(self.saver, f"a{self.name}")(*self.arguments, **self.named)
+            return await self.begin("a")
 
 
-class Query(NamedTuple):
-    """What a saver is asked to list.
-
-    Attributes:
-        saver: The saver.
-        config: As its ``list`` takes it.
-        context: Made ambient meanwhile.
-        filter: As its ``list`` takes it, as are the next two.
-        before: See above.
-        limit: See above.
-    """
-
-    saver: BaseCheckpointSaver[Any]
-    config: RunnableConfig | None
-    context: EncryptionContext | None
-    filter: dict[str, Any] | None = None
-    before: RunnableConfig | None = None
-    limit: int | None = None
-
-    def __repr__(self) -> str:
-        return opaque(self)
-
-    def rows(self) -> Any:
-        """Starts listing."""
-        return self.saver.list(self.config, filter=self.filter, before=self.before, limit=self.limit)
-
-    def arows(self) -> Any:
-        """Starts listing asynchronously."""
-        return self.saver.alist(self.config, filter=self.filter, before=self.before, limit=self.limit)
+def list_call(
+    saver: BaseCheckpointSaver[Any], config: RunnableConfig | None, context: EncryptionContext | None, **named: Any
+) -> Call:
+    """Returns the call of a saver's ``list``, which the next two make; `named` are ``filter``, ``before`` and ``limit``."""
+    return Call(saver, "list", (config,), context, {"filter": None, "before": None, "limit": None, **named})
 
 
 class Page(NamedTuple):
-    """All rows that a query gives. Nothing of the saver stays open afterwards."""
+    """All rows that a call of ``list`` gives. Nothing of the saver stays open afterwards."""
 
-    query: Query
+    call: Call
 
     def now(self) -> list[CheckpointTuple]:
         """Lists them."""
-        with ambient(self.query.context), closing(self.query.rows()) as rows:
+        with ambient(self.call.context), closing(self.call.begin()) as rows:
             return [*rows]
 
     async def later(self) -> list[CheckpointTuple]:
         """Lists them."""
-        with ambient(self.query.context):
-            async with aclosing(self.query.arows()) as rows:
+        with ambient(self.call.context):
+            async with aclosing(self.call.begin("a")) as rows:
                 return [found async for found in rows]
 
 
 class Stream:
-    """The rows of a query one by one; each call of `now` or `later` gives the next, as a list, or an empty one."""
+    """The rows of a call of ``list`` one by one; `now` and `later` give the next, as a list, or an empty one."""
 
-    def __init__(self, query: Query) -> None:
-        self._query = query
+    def __init__(self, call: Call) -> None:
+        self._call = call
         self._rows: Any = None
 
     def now(self) -> list[CheckpointTuple]:
         """Returns the next row."""
-        with ambient(self._query.context):
-            if self._rows is None:
-                self._rows = self._query.rows()
+        with ambient(self._call.context):
+            self._rows = self._rows or self._call.begin()
             return [] if (found := next(self._rows, None)) is None else [found]
 
     async def later(self) -> list[CheckpointTuple]:
         """Returns the next row."""
-        with ambient(self._query.context):
-            if self._rows is None:
-                self._rows = self._query.arows()
+        with ambient(self._call.context):
+            self._rows = self._rows or self._call.begin("a")
             return [] if (found := await anext(self._rows, None)) is None else [found]
 
     def close(self) -> None:

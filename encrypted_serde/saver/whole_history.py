@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,8 +16,9 @@ from ..core.binding import Place
 from ..wrapping.steps import Give, Steps, Work
 from .completeness import Kept, RowReader, Verdict, found_writes, id_of
 from .filters import Plan
-from .listing import Asked, Lister, Row
+from .listing import Asked, Lister, Row, is_odd
 from .open import RowOpener
+from .pages import More, Rows
 from .wiring import At, Wiring
 
 
@@ -53,7 +53,7 @@ class WholeLister(Lister):
             EncryptedSerdeError: As `Lister.steps` raises it.
         """
         thread_id = (asked.config or {"configurable": {}})["configurable"].get("thread_id")
-        if thread_id is None or (asked.limit or 0) < 0:
+        if thread_id is None or is_odd(asked.limit):
             yield from super().steps(asked)
         else:
             yield from self._thread(str(thread_id), asked)
@@ -67,14 +67,10 @@ class WholeLister(Lister):
         plan, left = Plan([{}], dict(asked.wanted or {})), asked.limit
         view: View = yield from self._view(thread_id)
         self._due = self._expected(view, asked)
-        fetch = self._fetch(asked._replace(limit=None), plan)
+        rows = self._rows(asked._replace(limit=None), plan)
         descends = self._wiring.traits.newest_first and all(spot.checkpoint[:1] == b"u" for spot in self._due)
-        while left != 0 and (requests := fetch.requests()):
-            [request] = requests
-            rows = fetch.rows([(yield request)])
-            if not descends:
-                rows = yield from self._all_rows(thread_id, fetch, rows)
-            for found in rows:
+        while left != 0 and (page := (yield from (rows.more() if descends else self._every(thread_id, rows)))) is not None:
+            for found in page:
                 if descends:
                     yield from self._require(thread_id, id_of(found))
                 answer = yield from self._row(asked, plan, found)
@@ -86,16 +82,15 @@ class WholeLister(Lister):
         if left != 0:
             yield from self._require(thread_id, None)
 
-    def _all_rows(self, thread_id: str, fetch: Any, rows: Sequence[CheckpointTuple]) -> Steps[list[CheckpointTuple]]:
+    def _every(self, thread_id: str, rows: Rows) -> More:
         """Fetches all rows, of a saver whose order says nothing, before any is returned."""
-        every = [*rows]
-        while requests := fetch.requests():
-            more = fetch.rows([(yield requests[0])])
-            every += more
+        every: list[CheckpointTuple] = []
+        while (page := (yield from rows.more())) is not None:
+            every += page
         for found in every:
             self._note(thread_id, found)
         yield from self._require(thread_id, None)
-        return every
+        return every or None
 
     def _row(self, asked: Asked, query: Plan, found: CheckpointTuple) -> Row:
         kept = yield from self._judged(asked, found)

@@ -10,11 +10,11 @@ from typing import Any
 
 from ..core.binding import WriteClaims, version_text
 from ..core.keys import Key, KeyProvider
-from ..maintenance.blobs import Blobs
 from ..maintenance.checkpoints import Checkpoints, OpenedCheckpoint
 from ..maintenance.codec import RowCodec, Switches
 from ..maintenance.database import Database
 from ..maintenance.items import OpenedItem, StoreItems
+from ..maintenance.json_checkpoints import Blobs
 from ..maintenance.opening import open_database
 from ..maintenance.report import DatabaseFailed, Failure
 from ..maintenance.selection import Selection

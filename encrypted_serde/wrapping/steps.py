@@ -1,7 +1,8 @@
 """One description of what a method does, and two drivers of it: for methods that block, and for those on an event loop.
 
 A method is written once, as a generator. It yields what it needs done, is sent the result, and returns its own. `run` and
-`arun` do what is yielded, each in its way; `stream` and `astream` also hand out each value that is yielded as `Give`.
+`arun` do what is yielded, each in its way; `stream` and `astream` also hand out each value that is yielded as `Give`, which
+`run` and `arun` pass over.
 
 A generator is only ever advanced by its driver, on the thread or event loop of the caller. What computes for long is yielded as
 `Work`, a function that touches nothing of the method: a thread may go on with it after the caller was cancelled. What a step
@@ -11,7 +12,6 @@ raises, a cancellation too, is raised in the generator where it yielded the step
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import closing
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..core.waiting import aside
@@ -56,6 +56,12 @@ class Give(NamedTuple):
 
     value: Any
 
+    def now(self) -> None:
+        """Does nothing."""
+
+    async def later(self) -> None:
+        """Does nothing."""
+
 
 Steps = Generator[Any, Any, T]
 """Yields `Step` (and `Give`, where it is streamed), is sent what each step returned, returns what the method returns."""
@@ -63,36 +69,38 @@ Steps = Generator[Any, Any, T]
 
 def run(steps: Steps[T]) -> T:
     """Does steps one after the other, and returns what they come to."""
-    with closing(steps):
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = step.now()
-                except BaseException as error:  # noqa: BLE001  # the generator decides about it
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = step.now()
+            except BaseException as error:  # noqa: BLE001  # the generator decides about it
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        steps.close()
 
 
 async def arun(steps: Steps[T]) -> T:
     """Does steps as `run` does, without holding the event loop."""
-    with closing(steps):
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = await step.later()
-                except BaseException as error:  # noqa: BLE001  # the generator decides about it, and about a cancellation
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = await step.later()
+            except BaseException as error:  # noqa: BLE001  # the generator decides about it, and about a cancellation
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        steps.close()
 
 
 def stream(steps: Steps[Any]) -> Generator[Any, None, None]:
@@ -103,11 +111,8 @@ def stream(steps: Steps[Any]) -> Generator[Any, None, None]:
         while step is not None:
             if isinstance(step, Give):
                 yield step.value
-                answer = None
-            else:
-                _note(opened, step)
-                answer = step.now()
-            step = _next(steps, answer)
+            _note(opened, step)
+            step = _next(steps, step.now())
     finally:
         steps.close()
         for each in opened:
@@ -122,11 +127,8 @@ async def astream(steps: Steps[Any]) -> AsyncGenerator[Any, None]:
         while step is not None:
             if isinstance(step, Give):
                 yield step.value
-                answer = None
-            else:
-                _note(opened, step)
-                answer = await step.later()
-            step = _next(steps, answer)
+            _note(opened, step)
+            step = _next(steps, await step.later())
     finally:
         steps.close()
         for each in opened:

@@ -83,6 +83,25 @@ def test_a_dry_run_says_the_same_and_deletes_nothing(place: str, keep_latest: bo
     assert dry.deleted_bytes == done.deleted_bytes > 0
 
 
+def test_values_go_too_where_the_last_page_of_checkpoints_is_full(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(place, "a")
+    later = datetime.now(timezone.utc)
+    expected = expire(place, later, keep_latest=True, dry_run=True).deleted
+    monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.expire"], "PAGE_ROWS", expected["checkpoints"])
+    assert expire(place, later, keep_latest=True).deleted == expected
+
+
+def test_a_rate_holds_for_short_threads_too(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(place, "a", "b")
+    paced: list[tuple[Any, int]] = []
+    monkeypatch.setattr(
+        sys.modules["encrypted_serde.maintenance.expire"], "keep_pace", lambda rate, done, start: paced.append((rate, done))
+    )
+    done = expire(place, datetime.now(timezone.utc), rate=500)
+    assert {rate for rate, _ in paced} == {500}
+    assert sum(number for _, number in paced) == done.deleted["checkpoints"]
+
+
 def test_keep_latest_shortens_histories_and_every_thread_goes_on(place: str) -> None:
     write(place, "a", "b", turns=3, wrapped=True)
     later = datetime.now(timezone.utc)
@@ -143,6 +162,7 @@ def test_only_the_named_threads_go(place: str) -> None:
         (datetime(2026, 1, 1), {}),
         (NOW + timedelta(days=1), {}),
         (CUTOFF, {"rate": 0}),
+        (CUTOFF, {"keys": NEW_KEY}),  # which only an anchor needs
         (CUTOFF, {"selection": Selection(sample=0.5)}),
     ],
 )

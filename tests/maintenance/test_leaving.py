@@ -11,7 +11,7 @@ import pytest
 
 from encrypted_serde import EncryptedSaver
 from encrypted_serde.maintenance import reencrypt, scan, verify
-from encrypted_serde.maintenance.blobs import Blobs
+from encrypted_serde.maintenance.json_checkpoints import Blobs
 from tests.maintenance import sql
 from tests.maintenance.forms import NEW_KEY, open_saver
 from tests.saver.threads import make_checkpoint

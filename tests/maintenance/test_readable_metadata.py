@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import datetime, timezone
 from typing import Any
 
-import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 
-from encrypted_serde import ConfigurationError, EncryptedSaver, Keyring
+from encrypted_serde import EncryptedSaver, Keyring
 from encrypted_serde.maintenance import expire, reencrypt, verify
 from encrypted_serde.rows.manifest import KEY
 from tests.maintenance import sql
@@ -43,17 +41,6 @@ def _readable(place: str) -> list[dict[str, Any]]:
     return [{name: value for name, value in document.items() if name != KEY} for document in documents]
 
 
-@pytest.fixture
-def spoilt(place: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A database that a rotation left with all metadata sealed."""
-    _live(place, OLD_KEY)
-    with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["encrypted_serde.rows.manifest"], "LANGGRAPH_KEYS", frozenset())
-        assert reencrypt(place, BOTH).failures == []
-    assert not any(_readable(place))
-    return place
-
-
 def test_a_rotation_leaves_readable_what_langgraph_reads(place: str) -> None:
     _live(place, OLD_KEY)
     before, stored = _seen(place, OLD_KEY), _readable(place)
@@ -61,38 +48,6 @@ def test_a_rotation_leaves_readable_what_langgraph_reads(place: str) -> None:
     assert _seen(place, NEW_KEY) == before
     assert _readable(place) == stored
     assert any("counters_since_delta_snapshot" in row for row in stored)
-
-
-def test_a_row_whose_metadata_are_sealed_is_named_and_mended(spoilt: str) -> None:
-    found = verify(spoilt, NEW_KEY)
-    assert {failure.error for failure in found.failures} == {"HiddenMetadata"}
-    assert len(found.failures) == len(_readable(spoilt))
-    done = reencrypt(spoilt, NEW_KEY)
-    assert (done.failures, done.left, done.rewritten) == ([], 0, len(_readable(spoilt)))
-    assert all({"source", "step", "parents"} <= row.keys() for row in _readable(spoilt))
-    assert verify(spoilt, NEW_KEY).failures == []
-    assert _seen(spoilt, NEW_KEY)["input"] == 3
-    assert reencrypt(spoilt, NEW_KEY).rewritten == 0
-
-
-@pytest.mark.parametrize("keep_latest", [False, True])
-def test_expire_leaves_a_thread_that_it_cannot_judge(spoilt: str, keep_latest: bool) -> None:
-    rows = len(_readable(spoilt))
-    done = expire(spoilt, datetime.now(timezone.utc), keep_latest=keep_latest)
-    assert [failure.error for failure in done.failures] == ["HiddenMetadata"]
-    assert len(_readable(spoilt)) == rows
-    reencrypt(spoilt, NEW_KEY)
-    assert expire(spoilt, datetime.now(timezone.utc), keep_latest=True).delta_threads == [CONFIG["configurable"]["thread_id"]]
-
-
-@pytest.mark.parametrize("place", ["postgres"], indirect=True)  # SqliteSaver has no prune
-async def test_prune_refuses_a_thread_that_it_cannot_judge(spoilt: str) -> None:
-    with open_saver(spoilt) as inner:
-        saver: Any = EncryptedSaver(inner, NEW_KEY)
-        with pytest.raises(ConfigurationError, match="nobody can tell"):
-            saver.prune([CONFIG["configurable"]["thread_id"]])
-        saver.prune([CONFIG["configurable"]["thread_id"]], strategy="delete")
-        assert [*saver.list(CONFIG)] == []
 
 
 def test_rows_that_never_had_such_metadata_are_sealed_anew_once(place: str) -> None:

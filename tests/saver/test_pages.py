@@ -5,21 +5,36 @@ from __future__ import annotations
 import pytest
 from langgraph.checkpoint.base import CheckpointTuple
 
-from encrypted_serde.saver.filters import LARGEST_PAGE, Pager, merge
+from encrypted_serde.saver.pages import LARGEST_PAGE, Merged, Paged
+from encrypted_serde.saver.steps import list_call
+from encrypted_serde.wrapping.steps import run
 
 
 def _row(checkpoint_id: str, thread_id: str = "t") -> CheckpointTuple:
     return CheckpointTuple({"configurable": {"thread_id": thread_id, "checkpoint_id": checkpoint_id}}, {}, {})
 
 
-def _walk(rows: list[CheckpointTuple], before: str | None = None) -> tuple[list[CheckpointTuple], int]:
-    """Answers the pager as a database would; gives what came out and the number of pages."""
-    pager, given, pages = Pager(before), [], 0
-    while not pager.done:
-        left = [row for row in rows if pager.before is None or row.config["configurable"]["checkpoint_id"] < pager.before]
-        given += pager.feed(left[: pager.size])
-        pages += 1
-    return given, pages
+class _Saver:
+    """Lists rows as a database would, and notes how many were asked for each time."""
+
+    def __init__(self, rows: list[CheckpointTuple]) -> None:
+        self.rows, self.limits = rows, []
+
+    def list(self, config, *, filter, before, limit):  # noqa: A002
+        self.limits.append(limit)
+        below = before and before["configurable"]["checkpoint_id"]
+        rows = [row for row in self.rows if not below or row.config["configurable"]["checkpoint_id"] < below]
+        yield from rows[:limit]
+
+
+def _walk(rows: list[CheckpointTuple], before: str | None = None) -> tuple[list[CheckpointTuple], list[int]]:
+    """Walks the pages of a saver; gives what came out, and how many rows each page was asked for."""
+    saver, given = _Saver(rows), []
+    below = {"configurable": {"checkpoint_id": before}} if before else None
+    paged = Paged(list_call(saver, None, None, before=below))
+    while (page := run(paged.more())) is not None:
+        given += page
+    return given, saver.limits
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 79, 80, 81, 500])
@@ -35,21 +50,17 @@ def test_rows_that_share_an_id_across_a_page_break_are_neither_lost_nor_doubled(
 
 
 def test_pages_grow_so_that_a_long_thread_is_few_questions():
-    _, pages = _walk([_row(f"{number:05}") for number in reversed(range(3000))])
-    assert pages < 9
+    _, limits = _walk([_row(f"{number:05}") for number in reversed(range(3000))])
+    assert len(limits) < 9
 
 
 def test_a_page_grows_no_further_than_the_largest():
-    pager = Pager(None)
-    for _ in range(20):
-        pager.feed([_row(f"{number:09}") for number in reversed(range(pager.size))])
-    assert pager.size == LARGEST_PAGE
+    _, limits = _walk([_row(f"{number:09}") for number in reversed(range(5000))])
+    assert max(limits) == LARGEST_PAGE
 
 
 def test_a_page_that_is_not_full_is_the_last():
-    pager = Pager(None)
-    assert pager.feed([_row("1")]) == [_row("1")]
-    assert pager.done
+    assert _walk([_row("1")]) == ([_row("1")], [16])
 
 
 def test_it_starts_below_the_id_it_was_given():
@@ -58,6 +69,7 @@ def test_it_starts_below_the_id_it_was_given():
 
 
 def test_several_answers_become_one_with_the_newest_first():
-    first, second = [_row("5"), _row("2")], [_row("4"), _row("3"), _row("1")]
-    assert merge([first, second]) == [_row("5"), _row("4"), _row("3"), _row("2"), _row("1")]
-    assert merge([]) == []
+    first, second = _Saver([_row("5"), _row("2")]), _Saver([_row("4"), _row("3"), _row("1")])
+    merged = Merged(*(list_call(saver, None, None) for saver in (first, second)))
+    assert run(merged.more()) == [_row("5"), _row("4"), _row("3"), _row("2"), _row("1")]
+    assert run(merged.more()) is None

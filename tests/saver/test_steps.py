@@ -9,7 +9,7 @@ import pytest
 
 from encrypted_serde import encryption_context
 from encrypted_serde.core.context import EncryptionContext, current
-from encrypted_serde.saver.steps import Call, Page, Query, Stream
+from encrypted_serde.saver.steps import Call, Page, Stream, list_call
 from encrypted_serde.wrapping.steps import Give, Work
 from encrypted_serde.wrapping.steps import astream as arun
 from encrypted_serde.wrapping.steps import stream as run
@@ -50,13 +50,13 @@ class _Saver:
 
 
 def _streaming(saver, context=None):
-    stream = Stream(Query(saver, None, context))
+    stream = Stream(list_call(saver, None, context))
     while rows := (yield stream):
         yield Give(rows[0])
 
 
 def _paging(saver, context=None):
-    for row in (yield Page(Query(saver, None, context))):
+    for row in (yield Page(list_call(saver, None, context))):
         yield Give(row)
 
 
@@ -97,7 +97,7 @@ def test_an_error_of_a_step_closes_the_stream(drive):
     saver = _Saver()
 
     def steps():
-        yield Stream(Query(saver, None, None))
+        yield Stream(list_call(saver, None, None))
         yield Work(lambda: 1 / 0, is_heavy=False)
 
     with pytest.raises(ZeroDivisionError):
