@@ -145,8 +145,7 @@ class RowReader:
     def refused(self, problem: str, place: Place, checkpoint_id: str | None) -> Incomplete:
         """Returns the error for what is missing, of which the audit is told."""
         error = Incomplete(problem)
-        row = {"thread": place.thread_id, "namespace": place.checkpoint_ns}
-        error.row = row if checkpoint_id is None else {**row, "checkpoint": checkpoint_id}
+        error.row = At(place, checkpoint_id, None).named
         tell_refused(self._wiring.sealer, error)
         return error
 

@@ -4,43 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Container
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 
-from ..core.context import EncryptionContext
-from ..core.opaque import opaque
-from ..rows.writes import Task
 from ..wrapping.steps import Steps, Work
 from .base import WiredSaver
 from .completeness import spot_of
+from .open import OpenedRow
 from .steps import Call, Page, list_call
-
-
-class _Copy(NamedTuple):
-    """What is to be written to copy one row.
-
-    Attributes:
-        config: Where it goes.
-        parent: The config to put it with.
-        checkpoint: Opened.
-        metadata: Opened.
-        versions: Of all channels that have a value: all are new to the thread that is copied to.
-        tasks: Its pending writes.
-        context: What to write under: what it had; for a row from before the wrapper that of ``context=``, or the ambient one.
-    """
-
-    config: RunnableConfig
-    parent: RunnableConfig
-    checkpoint: Checkpoint
-    metadata: CheckpointMetadata
-    versions: ChannelVersions
-    tasks: list[Task]
-    context: EncryptionContext | None
-
-    def __repr__(self) -> str:
-        return opaque(self)
 
 
 def copy_steps(
@@ -60,28 +32,26 @@ def copy_steps(
     for row in reversed(found):
         if only is not None and spot_of(row) not in only:
             continue
-        copied: _Copy = yield Work(partial(_open, saver, target_thread_id, expected, row), is_heavy=True)
-        yield from _store(writer, copied)
+        opened: OpenedRow = yield Work(partial(saver._opener.row, row, expected), is_heavy=True)
+        yield from _store(writer, opened, target_thread_id)
 
 
-def _store(writer: WiredSaver, copied: _Copy) -> Steps[None]:
-    arguments = (copied.parent, copied.checkpoint, copied.metadata, copied.versions)
-    yield Call(writer, "put", arguments, copied.context)
-    for task in copied.tasks:
-        yield Call(writer, "put_writes", (copied.config, task.writes, task.task_id, task.task_path), copied.context)
+def _store(writer: WiredSaver, row: OpenedRow, target_thread_id: str) -> Steps[None]:
+    """Writes a row to another thread, under the context it has. There all its channels that have a value are new."""
+    config, checkpoint, metadata, parent_config, _ = row.checkpoint
+    place = {"thread_id": target_thread_id, "checkpoint_ns": config["configurable"].get("checkpoint_ns", "")}
+    parent = {"checkpoint_id": parent_config["configurable"]["checkpoint_id"]} if parent_config else {}
+    versions = {name: v for name, v in checkpoint["channel_versions"].items() if name in checkpoint["channel_values"]}
+    yield Call(writer, "put", ({"configurable": {**place, **parent}}, checkpoint, metadata, versions), row.context)
+    stored = {"configurable": {**place, "checkpoint_id": checkpoint["id"]}}
+    for (task_id, task_path), writes in _by_task(row).items():
+        yield Call(writer, "put_writes", (stored, writes, task_id, task_path), row.context)
 
 
-def _open(saver: WiredSaver, target_thread_id: str, expected: EncryptionContext | None, found: CheckpointTuple) -> _Copy:
-    opened, tasks, context = saver._opener.with_tasks(found, expected)
-    place = {"thread_id": target_thread_id, "checkpoint_ns": found.config["configurable"].get("checkpoint_ns", "")}
-    parent = {"checkpoint_id": found.parent_config["configurable"]["checkpoint_id"]} if found.parent_config else {}
-    checkpoint = opened.checkpoint
-    return _Copy(
-        config={"configurable": {**place, "checkpoint_id": checkpoint["id"]}},
-        parent={"configurable": {**place, **parent}},
-        checkpoint=checkpoint,
-        metadata=opened.metadata,
-        versions={name: v for name, v in checkpoint["channel_versions"].items() if name in checkpoint["channel_values"]},
-        tasks=tasks,
-        context=context,
-    )
+def _by_task(row: OpenedRow) -> dict[tuple[str, str], list[tuple[str, Any]]]:
+    """Returns pending writes by task and its path, which is empty for writes from before the wrapper."""
+    tasks: dict[tuple[str, str], list[tuple[str, Any]]] = {}
+    for write, (task_id, channel, value) in zip(row.writes, row.checkpoint.pending_writes or (), strict=True):
+        path = (write.claims and write.claims.task_path) or ""
+        tasks.setdefault((task_id, path), []).append((channel, value))
+    return tasks

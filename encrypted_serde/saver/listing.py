@@ -97,23 +97,20 @@ class Lister:
         return None
 
     def _opened(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
-        semantics = self._wiring.traits.filters
+        matches = self._wiring.traits.filters.matches
         if _passes_over_others(asked):
-            found = self._opener.with_manifest_found(found)
-            if self._opener.is_of_others(found, asked.context):
+            own = self._opener.own(found, asked.context)
+            if own is None:
                 return None
+            found = own
         self._opener.check_identity(asked.config, found, is_listed=True)
-        if query.rest:
-            matching = self._opener.matching(found, asked.context, lambda given: semantics.matches(given, query.rest))
-            if matching is None:
-                return None
-            opened = matching
-        else:
-            opened = self._opener.checkpoint(found, asked.context)
-        if asked.wanted and not semantics.matches(cast("Mapping[str, Any]", opened.metadata), asked.wanted):
+        opened = self._opener.row(found, asked.context, (lambda given: matches(given, query.rest)) if query.rest else None)
+        if opened is None:
+            return None
+        if asked.wanted and not matches(cast("Mapping[str, Any]", opened.checkpoint.metadata), asked.wanted):
             del opened  # error reporters show the variables of a frame
             raise WrongLocation("the database answered a filter with a row that does not match it")
-        return opened
+        return opened.checkpoint
 
     def _plan(self, asked: Asked) -> Plan:
         wiring = self._wiring

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
 from functools import partial
 from time import monotonic
 from typing import TypeVar
@@ -24,11 +23,11 @@ from ..core.waiting import KeyNotHere, must_not_wait
 from ..errors import ConfigurationError, EncryptedSerdeError, KeyErased, KeyServiceError, UnknownKey
 from ..kms import KeyWrapper
 from .cache import CachedTenant, CacheLimits, KeyCache
-from .erasure import Erasure, standing
+from .erasure import Erasure
 from .fetching import Failures, Fetches, TenantLocks
 from .locks import refuse_own_loop
 from .records import StoredKey
-from .rewrap import Rewrapping
+from .rewrap import rewrap_all
 from .store import KeyStore
 from .wrappers import Wrappers
 
@@ -170,7 +169,7 @@ class TenantKeyring:
         refuse_own_loop(self._store.base)
         with self._locks.of(checked.encoded):
             key, make = self._wrappers.new_key(checked)
-            self._store.add_next(checked, make)
+            self._store.add(checked, make)
             self._forget(checked)
         self._tell("key_rotated", key.id, checked)
         return key.id
@@ -201,17 +200,9 @@ class TenantKeyring:
         if not erased.tombstones:
             names = ", ".join(sorted(checked.pairs)) or "none"
             raise ConfigurationError(f"nothing was erased: the key store never had a key of this context (its names: {names})")
-        destroyed = sorted(erased.wrappers)
-        for key_id in destroyed:
+        for key_id in erased.key_ids:
             self._tell("key_erased", key_id, checked)
-        return Erasure(
-            context_names=tuple(sorted(checked.pairs)),
-            key_ids=tuple(destroyed),
-            tombstones=tuple(sorted(erased.tombstones)),
-            generation=erased.generation,
-            wrappers=tuple(sorted(set(erased.wrappers.values()))),
-            time=datetime.now(timezone.utc),
-        )
+        return erased
 
     def rewrap(self) -> int:
         """Wraps the keys of all tenants anew under `wrapper`, for instance after its key was rotated or replaced.
@@ -227,10 +218,7 @@ class TenantKeyring:
             KeyServiceError: If a key could not be wrapped anew, or an item in the key store is none. All that could be done is.
         """
         refuse_own_loop(self._store.base)
-        work = Rewrapping(self._rewrap)
-        for listed in self._store.everything():
-            work.tenant(listed)
-        return work.finish()
+        return rewrap_all(self._store.everything(), self._rewrap)
 
     def standing(self, key_ids: Iterable[bytes]) -> KeysLeft:
         """Looks through the whole key store for keys, and says what is stored there of each.
@@ -238,7 +226,7 @@ class TenantKeyring:
         Raises:
             KeyServiceError: If the key store cannot be read.
         """
-        return standing(self._store, frozenset(key_ids), self._wrappers.names)
+        return self._store.standing(frozenset(key_ids), self._wrappers.names)
 
     # --- fetching: what happens when the answer is not in memory --------------------------------------------------
 
@@ -367,7 +355,7 @@ class TenantKeyring:
         """Sees to it that a tenant can be written to: unwraps its primary key, or makes its first."""
         if tenant.stored.primary is None:
             key, make = self._wrappers.new_key(tenant.context)
-            tenant.stored = self._store.add_first(tenant.context, make)
+            tenant.stored = self._store.add(tenant.context, make, unless_live=True)
             if key.id in tenant.stored.live:
                 tenant.add(key)
                 self._tell("key_created", key.id, tenant.context)
