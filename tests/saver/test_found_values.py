@@ -30,7 +30,7 @@ PARTS = (
     b"\xc1ES1",
     UNBOUND,
     sealed_text(SEALED).encode(),
-    *map(ormsgpack.packb, ([1], {"a": 1}, ("null", b""), ("bytes", SEALED), ("msgpack", b"\xc0"))),
+    *map(ormsgpack.packb, ([1], {"a": 1}, "es1.", "es1.AAAA", ("null", b""), ("bytes", SEALED), ("msgpack", b"\xc0"))),
 )
 
 
