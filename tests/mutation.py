@@ -1,8 +1,9 @@
 """Breaks the code in one place at a time and asks the tests: ``nox -s mutation``; ``docs/mutation.md`` has what a run gave.
 
 mutmut writes the mutants and shows them. Its own run collects the tests again for each mutant, which takes longer than most of
-the tests. Here they are collected once, and each mutant is tried in a fork: by the tests that killed others of its function
-first, and then by all that reach the function.
+the tests. Here they are collected and run once, and each mutant is tried in a fork: by the tests that killed others of its
+function first, and then by all that reach the function, the quickest modules first. What was killed is not tried again while
+``mutants/`` is there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import pickle
 import signal
 import sys
 import time
@@ -20,20 +20,23 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
 
+SHARE = float(os.environ.get("MUTANTS", "1"))
+"""Which part of the mutants is tried: 0.25 draws a quarter, the same ones each time."""
+
+ALL_TESTS = 2.0
+"""Seconds of tests that are asked about one mutant. With all of them most of the time goes into mutants that survive."""
+
+ONE_TEST = 5.0
+"""Seconds that a test may compute beyond twenty times what it takes without a mutant. If it waits it has ten times as long."""
+
 KILLED, SURVIVED, UNREACHED, ENDED = 1, 0, 33, 36
 """How mutmut notes what became of a mutant."""
 
-SECONDS = 5.0
-"""So long a test may compute beyond twenty times what it takes. One that waits may take ten times as long."""
-
-
-ALL_TESTS = 2.0
-"""So many seconds of tests are asked about a mutant, the quickest modules first. With all, most of the time goes into survivors."""
+SAYS = {KILLED: "killed", SURVIVED: "survived", UNREACHED: "unreached", ENDED: "ended"}
 
 
 def generate() -> None:
@@ -48,10 +51,10 @@ def generate() -> None:
 
 
 class Mutants:
-    """Runs every mutant whose name fits, in place of the tests.
+    """Tries every mutant whose name fits, in place of a run of the tests.
 
     Args:
-        patterns: What names of mutants fit.
+        patterns: What names of mutants fit; all if there are none.
     """
 
     def __init__(self, patterns: list[str]) -> None:
@@ -61,30 +64,29 @@ class Mutants:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Tries the mutants instead of running the tests once."""
-        items = {item.nodeid: item for item in session.items}
-        failed, reached = self._reach(session.items)  # in this process: what is imported or warm now is so in every fork
-        if failed:
+        """Runs the tests once, in this process: what they import and warm up is there in every fork. Then tries the mutants."""
+        if failed := self._reach(session.items):
             pytest.exit(f"without a mutant these fail: {failed}", 1)
         gc.collect()
         gc.freeze()
-        for function, seconds in reached.items():
-            self._reached[function] = {items[name]: taken for name, taken in seconds.items() if is_asked(name, function)}
         for path in sorted(Path().rglob("*.meta")):
             noted = json.loads(path.read_text())
             outcomes = noted["exit_code_by_key"]
-            for name in outcomes:
-                if outcomes[name] != KILLED and drawn(name) and any(fnmatch(name, pattern) for pattern in self._patterns):
+            for name in filter(self._is_chosen, outcomes):
+                if outcomes[name] != KILLED:
                     outcomes[name] = self._try(name)
                     path.write_text(json.dumps(noted, indent=4))
         return True
 
-    def _reach(self, items: list[pytest.Item]) -> tuple[list[str], dict[str, dict[str, float]]]:
-        """Runs all tests without a mutant. Returns which fail, and for each function the tests that reach it, with their time."""
+    def _is_chosen(self, name: str) -> bool:
+        is_drawn = zlib.crc32(name.encode()) < SHARE * (1 << 32)
+        return is_drawn and any(fnmatch(name, pattern) for pattern in self._patterns)
+
+    def _reach(self, items: list[pytest.Item]) -> list[str]:
+        """Runs the tests without a mutant, and notes for each function those that reach it. Returns which fail."""
         from mutmut.state import state
 
         os.environ["MUTANT_UNDER_TEST"] = "stats"
-        reached: dict[str, dict[str, float]] = defaultdict(dict)
         failed = []
         for item, following in zip(items, [*items[1:], None], strict=True):
             state()._stats.clear()
@@ -92,47 +94,36 @@ class Mutants:
             if not passes(item, following):
                 failed.append(item.nodeid)
             for function in state()._stats:
-                reached[function][item.nodeid] = time.process_time() - begun
+                if is_asked(item.nodeid, function):
+                    self._reached[function][item] = time.process_time() - begun
         os.environ["MUTANT_UNDER_TEST"] = ""
-        return failed, dict(reached)
+        return failed
 
     def _try(self, name: str) -> int:
         function = name.rpartition("__mutmut_")[0]
-        reached = self._reached.get(function)
-        if not reached:
-            print("unreached", name, flush=True)
-            return UNREACHED
-        order = [*self._order(function)]
-        begun = time.monotonic()
-        killer = in_fork(lambda: first_failure(name, order, reached), 600 + 20 * sum(reached.values()))
-        outcome = ENDED if killer is None else SURVIVED if killer < 0 else KILLED
-        if outcome == KILLED:
-            self._killers[function][order[killer]] += 1
-        said = {KILLED: "killed", SURVIVED: "survived", ENDED: "ended"}[outcome]
-        print(said, name, f"{time.monotonic() - begun:.1f}", order[killer].nodeid if outcome == KILLED else "", flush=True)
+        order, begun = [*self._order(function)], time.monotonic()
+        killer = in_fork(lambda: first_failure(name, order, self._reached[function])) if order else None
+        if killer is None:
+            outcome = ENDED if order else UNREACHED
+        else:
+            outcome = KILLED if killer >= 0 else SURVIVED
+        by = order[killer] if killer is not None and outcome == KILLED else None
+        self._killers[function].update([by] if by else ())
+        print(SAYS[outcome], name, f"{time.monotonic() - begun:.1f} s", by.nodeid if by else "", flush=True)
         return outcome
 
     def _order(self, function: str) -> Iterator[pytest.Item]:
-        """Yields the tests of a function: what killed before, then the quickest modules first, so that each is set up once."""
-        reached, left = self._reached[function], ALL_TESTS
+        """Yields the tests of a function: what killed before, then module by module, so that each is set up once."""
+        reached, left = self._reached.get(function, {}), ALL_TESTS
         first = [item for item, _ in self._killers[function].most_common(8)]
         yield from first
         rest = [item for item in reached if item not in first]
-        groups = [[*group] for _, group in groupby(rest, lambda item: item.nodeid.partition("::")[0])]
-        for item in chain(*sorted(groups, key=lambda group: sum(map(reached.__getitem__, group)))):
+        modules = [[*group] for _, group in groupby(rest, lambda item: item.nodeid.partition("::")[0])]
+        for item in chain(*sorted(modules, key=lambda group: sum(map(reached.__getitem__, group)))):
             left -= reached[item]
             if left < 0:
                 return
             yield item
-
-
-SHARE = float(os.environ.get("MUTANTS", "1"))
-"""Which part of the mutants is tried: 0.25 draws a quarter, the same ones each time."""
-
-
-def drawn(name: str) -> bool:
-    """Says whether a mutant belongs to the sample."""
-    return zlib.crc32(name.encode()) < SHARE * (1 << 32)
 
 
 def is_asked(test: str, function: str) -> bool:
@@ -144,7 +135,7 @@ def first_failure(name: str, order: list[pytest.Item], seconds: dict[pytest.Item
     """Returns which test fails first with a mutant, or -1. A signal ends the process if one takes too long."""
     os.environ["MUTANT_UNDER_TEST"] = name
     for index, (item, following) in enumerate(zip(order, [*order[1:], None], strict=True)):
-        limit = SECONDS + 20 * seconds[item]
+        limit = ONE_TEST + 20 * seconds[item]
         signal.setitimer(signal.ITIMER_VIRTUAL, limit)
         signal.setitimer(signal.ITIMER_REAL, 10 * limit)
         if not passes(item, following):
@@ -157,22 +148,21 @@ def passes(item: pytest.Item, following: pytest.Item | None) -> bool:
     return not any(report.failed for report in runtestprotocol(item, log=False, nextitem=following))
 
 
-def in_fork(work: Callable[[], Any], seconds: float) -> Any:
-    """Returns what some work in a forked process gives; None if a signal ended it."""
+def in_fork(work: Callable[[], int]) -> int | None:
+    """Returns what some work in a forked process returns; None if a signal or an error of pytest ended it."""
     reading, writing = os.pipe()
     if not (child := os.fork()):
-        signal.alarm(int(seconds))
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             with os.fdopen(writing, "wb") as answer:
-                answer.write(pickle.dumps(work()))
+                answer.write(b"%d" % work())
         finally:
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
         said = answer.read()
     os.waitpid(child, 0)
-    return pickle.loads(said) if said else None
+    return int(said) if said else None
 
 
 def main() -> int:
@@ -182,9 +172,13 @@ def main() -> int:
     from mutmut.configuration import config
 
     os.chdir("mutants")
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
+    from tests.postgres import DSN_VARIABLE, running_postgres
+
     chosen = [*config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection]
-    return pytest.main(["--rootdir=.", "-s", "--tb=native", "-p", "no:randomly", *chosen], plugins=[Mutants(sys.argv[1:])])
+    with running_postgres() as dsn:  # one server for all forks
+        os.environ[DSN_VARIABLE] = dsn
+        return int(pytest.main(["--rootdir=.", "-s", "--tb=native", *chosen], plugins=[Mutants(sys.argv[1:])]))
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ def test_what_is_stored_after_the_end_of_a_deletion_is_required(client):
     assert client.newest(HERE).newest("") is None
     _store(client, 1)
     _write(client, "a", 0, -3, number=1)
-    view, judged = _judged(client, number=1)
+    _, judged = _judged(client, number=1)
     assert judged.standing is Standing.REQUIRED
     assert sorted(slot for _, slot in judged.missing) == [-3, 0]
 
