@@ -103,10 +103,7 @@ class Mutants:
         function = name.rpartition("__mutmut_")[0]
         order, begun = [*self._order(function)], time.monotonic()
         killer = in_fork(lambda: first_failure(name, order, self._reached[function])) if order else None
-        if killer is None:
-            outcome = ENDED if order else UNREACHED
-        else:
-            outcome = KILLED if killer >= 0 else SURVIVED
+        outcome = (ENDED if order else UNREACHED) if killer is None else KILLED if killer >= 0 else SURVIVED
         by = order[killer] if killer is not None and outcome == KILLED else None
         self._killers[function].update([by] if by else ())
         print(SAYS[outcome], name, f"{time.monotonic() - begun:.1f} s", by.nodeid if by else "", flush=True)
