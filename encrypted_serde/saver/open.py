@@ -24,7 +24,7 @@ from ..rows.stored import Stored
 from ..rows.verify import Rules, Verified, open_value, open_write, verify_row
 from ..rows.writes import Write, in_order, require_whole, whole_batches
 from ..wrapping.gate import Foreign
-from ..wrapping.serialize import Waiting
+from ..wrapping.serialize import Waiting, loads
 from ..wrapping.upstream import TASKS
 from .found import Reader, Values, stored
 from .wiring import At, Wiring
@@ -197,7 +197,7 @@ class RowOpener:
         self._remember(at, row)
         if row.manifest is None:
             return _Head(row, self._plain_metadata(metadata, at))
-        given = Waiting.for_bytes(self._wiring.serde, *row.manifest.private)
+        given = Waiting(loads, self._wiring.serde, *row.manifest.private)
         return _Head(row, Waiting(lambda: {**row.readable, **given()}))
 
     def _parts(self, found: CheckpointTuple, at: At, metadata: Mapping[str, Any]) -> Parts:
