@@ -94,8 +94,7 @@ def scan(
     if not ending.as_json:
         show_tally(found, by_key=by_key)
         show_problems(found, problems)
-    reasons = found.reasons() + [f"{problems[kind]:,} values are {kind}" for kind in kinds if problems[kind]]
-    finish(found, reasons, ending)
+    finish(found, ending, [f"{problems[kind]:,} values are {kind}" for kind in kinds if problems[kind]])
 
 
 def _kinds(fail_on: str | None) -> tuple[str, ...]:

@@ -104,7 +104,8 @@ def find(
         if as_json:
             print(document)
         else:
-            from .screen import console, show_findings, show_masked
+            from .screen import show_findings, show_masked
+            from .shown import console
 
             show_findings(found, console())
             show_masked(view, console())
@@ -168,7 +169,8 @@ class _Shown:
             print(json.dumps(to_document(found), indent=2))
             return
         from . import screen
+        from .shown import console
 
-        to = screen.console()
+        to = console()
         getattr(screen, how)(found, to, **options)
         screen.show_masked(self._view, to)

@@ -69,4 +69,4 @@ def verify(
         show_rate(found, f"{found.opened:,} rows opened, {found.failed:,} failed,")
         if anchor:
             print(f"anchor: {found.incomplete or 'no'} findings")
-    finish(found, found.reasons(), ending)
+    finish(found, ending)

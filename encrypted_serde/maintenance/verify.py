@@ -11,7 +11,7 @@ from ..core.keys import Key, KeyProvider
 from ..rows.stored import NONE
 from .checkpoints import OpenedCheckpoint
 from .codec import RowCodec, Switches
-from .completeness import AnchoredDatabase, Finding
+from .completeness import AnchoredDatabase
 from .items import StoreItems
 from .opening import Work, at_work
 from .report import Failure, Report
@@ -112,8 +112,8 @@ def verify(
         reading = VERIFY if anchor is None else OPEN
         for table, row in work.rows(reading):
             _verify(work, table, row, codec, reading)
-        for compared in AnchoredDatabase(work.database, codec, anchor).findings() if anchor else ():
-            for finding in [compared] if isinstance(compared, Finding) else compared.findings:
+        for compared in AnchoredDatabase(work.database, codec, anchor).everything() if anchor else ():
+            for finding in compared.findings:
                 report.incomplete += 1
                 report.fail(finding.failure())
         has_items = work.database.find(StoreItems) is not None
