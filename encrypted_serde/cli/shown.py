@@ -129,8 +129,6 @@ def show_tally(report: Report, *, by_key: bool = False) -> None:
         stored = Text(_stored_as(line, keys, report.current_keys), style=_STYLES[line.kind])
         shown = line.column if line.column != column else ""
         table.add_row(shown, printable(line.what), stored, f"{line.values:,}", _size(line.bytes))
-        for sample in line.samples:
-            table.add_row("", "", Text(printable(sample), style="dim"), "", "")
         column = line.column
     if table.row_count:
         to.print(table)
@@ -175,14 +173,13 @@ def _together(report: Report, by_key: bool) -> list[tuple[Line, int]]:
         return [(line, 1) for line in lines]
     alike: dict[str, list[Line]] = {}
     for line in lines:
-        form = replace(line, key_id=str(is_current(line.key_id, current)), values=0, bytes=0, samples=[])
+        form = replace(line, key_id=str(is_current(line.key_id, current)), values=0, bytes=0)
         alike.setdefault(repr(form), []).append(line)
     found = []
     for group in alike.values():
-        samples = [sample for line in group for sample in line.samples][:_SHOWN_ROWS]
         values, size = sum(line.values for line in group), sum(line.bytes for line in group)
         keys = {line.key_id for line in group}
-        found.append((replace(group[0], values=values, bytes=size, samples=samples), len(keys)))
+        found.append((replace(group[0], values=values, bytes=size), len(keys)))
     return found
 
 

@@ -124,7 +124,6 @@ class RowCodec:
         switches: What is admitted.
         target: The form that is asked for.
         expected: The context that every value must have; None where each may have its own.
-        show_contexts: Whether an error shows values of contexts that differ, and not their names alone.
         dry_run: Whether what is written anew is not stored.
 
     Raises:
@@ -139,7 +138,6 @@ class RowCodec:
         target: Target = Target(),  # noqa: B008  # immutable
         *,
         expected: Mapping[str, str] | None = None,
-        show_contexts: bool = False,
         dry_run: bool = False,
     ) -> None:
         if target.form not in TARGETS:
@@ -154,7 +152,6 @@ class RowCodec:
         self.keys: KeyProvider = provider if isinstance(provider, Keyring) else AskedKeys(provider)
         self._opener = Sealer(self.keys)
         self._sealers: dict[tuple[str, bool], Sealer] = {}
-        self._show_contexts = show_contexts
         self._expected = None if expected is None else EncryptionContext.of(expected)
         to_saver = target.form == SAVER
         self.admission = Admission(
@@ -215,7 +212,7 @@ class RowCodec:
             raise found.error
         context = found.form.context
         if self._expected is not None and context is not None and context.encoded != self._expected.encoded:
-            raise self._wrong_context(context)
+            raise WrongContext(what_differs(context, self._expected))
         if found.sealed is not None and "+" not in found.type_tag:
             inner_type, data, claims = self._opener.open_bound(found.sealed, bind(found.is_delta), context=context)
             return Opened(inner_type, data, found.form, claims, found.is_delta)
@@ -225,10 +222,6 @@ class RowCodec:
         if is_proven or self.form == SAVER:
             self.admission.settle(admitted, len(found.data), is_proven=is_proven)
         return Opened(admitted.inner_type, admitted.plaintext, found.form, is_delta=found.is_delta, kind=admitted.kind)
-
-    def _wrong_context(self, stored: EncryptionContext) -> WrongContext:
-        expected = NO_CONTEXT if self._expected is None else self._expected
-        return WrongContext(what_differs(stored, expected, show_values=self._show_contexts))
 
     # --- sealing
 

@@ -91,12 +91,12 @@ class StoreItems(Table):
         """Says how the item is stored, and which fields of a sealed one are readable."""
         stored = self._stored(row)
         found = _find(stored)
-        yield Seen(ITEM_VALUE, ITEM, found.form, row.size, row.cells["value"])
+        yield Seen(ITEM_VALUE, ITEM, found.form, row.size)
         if readable_keys is None or found.form.kind == PLAINTEXT:
             return
         for name, copy in _beside(stored).items():
             if not _is_token(copy) and _field(name) not in readable_keys:
-                yield Seen(ITEM_VALUE, f"readable field {name}", Form(PLAINTEXT), len(_as_json(copy)), copy)
+                yield Seen(ITEM_VALUE, f"readable field {name}", Form(PLAINTEXT), len(_as_json(copy)))
 
     def open(self, row: Row, codec: RowCodec) -> OpenedItem:
         """Opens the value, and compares what is stored beside it."""
