@@ -18,7 +18,6 @@ from ..rows.stored import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, St
 from ..rows.write import MetadataKeys
 from ..wrapping.admission import Admission
 from ..wrapping.inert import Inert, pack, unpack
-from ..wrapping.stored_item import RESERVED
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .asked_keys import AskedKeys
 from .report import Seen, Unconvertible
@@ -67,33 +66,20 @@ class Switches(NamedTuple):
         return opaque(self)
 
 
-class ItemFields(NamedTuple):
-    """Which fields of a store's items the database is to look at, as `EncryptedStore` is told.
+def looked_at(what: str, readable: Collection[str], searchable: Collection[str], reserved: Collection[str]) -> MetadataKeys:
+    """Checks which names of metadata, or of fields of items, the database is to look at.
 
-    Attributes:
-        readable: A copy of these is stored beside the sealed value.
-        searchable: A search token of these does.
+    Raises:
+        TypeError: If one of the two is a single str.
+        ConfigurationError: If a name is in both, or is one of those that we write.
     """
-
-    readable: frozenset[str] = frozenset()
-    searchable: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, readable: Collection[str], searchable: Collection[str]) -> ItemFields:
-        """Checks names.
-
-        Raises:
-            TypeError: If one of the two is a single str.
-            ConfigurationError: If a field is in both, or is one of those that `EncryptedStore` writes.
-        """
-        if isinstance(readable, str) or isinstance(searchable, str):
-            raise TypeError("readable_fields and searchable_fields take several names: write ('city',)")
-        fields = cls(frozenset(readable), frozenset(searchable))
-        if wrong := (fields.readable & fields.searchable) | ((fields.readable | fields.searchable) & RESERVED):
-            raise ConfigurationError(
-                f"fields cannot be readable and searchable, or have a reserved name: {', '.join(sorted(wrong))}"
-            )
-        return fields
+    if isinstance(readable, str) or isinstance(searchable, str):
+        raise TypeError(f"readable_{what} and searchable_{what} take several names: write ('city',)")
+    if wrong := ({*readable} & {*searchable}) | ({*readable, *searchable} & {*reserved}):
+        raise ConfigurationError(
+            f"{what} cannot be readable and searchable, or have a reserved name: {', '.join(sorted(wrong))}"
+        )
+    return MetadataKeys(frozenset(readable), frozenset(searchable))
 
 
 class Target(NamedTuple):
@@ -112,7 +98,7 @@ class Target(NamedTuple):
     cipher: str | None = None
     compression: str | None = None
     context: ContextOf = None
-    fields: ItemFields = ItemFields()
+    fields: MetadataKeys = MetadataKeys()
     metadata_keys: MetadataKeys = MetadataKeys()
 
 

@@ -141,7 +141,7 @@ class StoreItems(Table):
                 raise Unconvertible("a search token is stored beside a value that only the application's serializer can read")
             return stored
         fields = codec.fields
-        for name in fields.readable | fields.searchable | {*map(_field, item.tokens)}:
+        for name in {*fields.readable, *fields.searchable, *map(_field, item.tokens)}:
             value = at_path(item.value, name) if self.has_paths else item.value.get(name, ABSENT)
             if name not in fields.readable:
                 value = search_token(key, name, context, value) if is_searchable(value) else ABSENT
