@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.__main__ import as_line, main
 from benchmarks.comparisons import COMPARISONS, SAVER_RUNS
+from benchmarks.lines import code_lines, functions
 from benchmarks.pairs import Measurement
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -54,3 +55,22 @@ def test_no_module_of_the_benchmarks_imports_itself_in_a_circle() -> None:
                 found |= {node.module} if node.module else {alias.name for alias in node.names}
     assert len([*TopologicalSorter(imports).static_order()]) >= len(imports)
     assert "matplotlib" not in sys.modules  # only the report needs it
+
+
+SOURCE = '''"""What it is."""
+
+# why
+NAME = """one
+two"""
+"""What the name is."""
+
+
+def same(self, one, *, two):
+    """What it does."""
+    return one
+'''
+
+
+def test_comments_docstrings_and_blank_lines_are_no_code() -> None:
+    assert code_lines(SOURCE) == {4, 5, 9, 11}
+    assert [*functions(SOURCE)] == [(1, 2)]

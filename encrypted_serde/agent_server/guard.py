@@ -28,7 +28,7 @@ from ..core.format import find_sealed
 from ..errors import WrongContext
 from ..rows.manifest import KEY
 from ..saver import EncryptedSaver
-from ..saver.copying import copy_steps
+from ..saver.optional import copy_steps
 from ..wrapping.steps import Step, arun
 from .served import named, served_metadata
 from .tokens import UntrustedContext

@@ -219,16 +219,9 @@ class encryption_context:  # noqa: N801  # it reads like a function
             raise TypeError(f"an encryption context is a mapping of str to str, not {type(pairs).__name__}")
         if twice := given.keys() & named.keys():
             raise ConfigurationError(f"encryption context names given twice: {', '.join(sorted(twice))}")
-        self._set(EncryptionContext.of({**given, **named}), None if actor is None else _check_actor(actor))
-
-    def _set(self, context: EncryptionContext, actor: str | None) -> None:
-        self._context, self._actor = context, actor
+        self._context = EncryptionContext.of({**given, **named})
+        self._actor = None if actor is None else _check_actor(actor)
         self._entered: tuple[Token[EncryptionContext | None], Token[str | None]] | None = None
-
-    def _again(self) -> encryption_context:
-        block = object.__new__(encryption_context)
-        block._set(self._context, self._actor)
-        return block
 
     def __enter__(self) -> None:
         """Enters the block."""
@@ -245,7 +238,7 @@ class encryption_context:  # noqa: N801  # it reads like a function
 
     def __call__(self, function: F) -> F:
         """Decorates a function of any kind: the block is around every step of it."""
-        return around(self._again, function)
+        return around(lambda: encryption_context(self._context.pairs, actor=self._actor), function)
 
 
 _LEFT_ELSEWHERE = (

@@ -30,11 +30,7 @@ def lp(field: bytes) -> bytes:
         ConfigurationError: If the field is longer.
     """
     size = len(field)
-    if size < 256:
-        return _LENGTHS[size] + field
-    if size > MAX_FIELD:
-        raise ConfigurationError(f"a field of {size} bytes is too long: the limit is {MAX_FIELD} bytes")
-    return size.to_bytes(2, "big") + field
+    return (_LENGTHS[size] if size < 256 else _length(size)) + field
 
 
 def pl(field: bytes) -> bytes:
@@ -44,11 +40,13 @@ def pl(field: bytes) -> bytes:
         ConfigurationError: If the field is longer than 65535 bytes.
     """
     size = len(field)
-    if size < 256:
-        return field + _LENGTHS[size]
+    return field + (_LENGTHS[size] if size < 256 else _length(size))
+
+
+def _length(size: int) -> bytes:
     if size > MAX_FIELD:
         raise ConfigurationError(f"a field of {size} bytes is too long: the limit is {MAX_FIELD} bytes")
-    return field + size.to_bytes(2, "big")
+    return size.to_bytes(2, "big")
 
 
 def lps(fields: Iterable[str]) -> bytes:
@@ -109,29 +107,6 @@ def take_field(data: bytes, start: int) -> tuple[bytes, int]:
     if end > len(data):
         raise MalformedEnvelope("the data ends inside a length-prefixed field")
     return data[start + 2 : end], end
-
-
-def field_before(data: bytes, end: int, floor: int) -> tuple[int, int]:
-    """Finds one ``PL`` field from behind.
-
-    Args:
-        data: Where to look.
-        end: Offset just after the length.
-        floor: Offset before which nothing of the field may lie.
-
-    Returns:
-        Where the field begins and ends.
-
-    Raises:
-        MalformedEnvelope: If it would begin before the floor.
-    """
-    stop = end - 2
-    if stop < floor or stop < 0:
-        raise MalformedEnvelope("the data begins inside the length of a field")
-    start = stop - (data[stop] << 8 | data[stop + 1])
-    if start < floor:
-        raise MalformedEnvelope("a field is longer than the data before its length")
-    return start, stop
 
 
 def decode_pairs(data: bytes) -> dict[str, str]:

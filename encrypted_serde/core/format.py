@@ -17,7 +17,7 @@ from ..errors import ConfigurationError, MalformedEnvelope, UnsupportedCipher, U
 from .ciphers import CIPHERS, TAG_SIZE, Cipher
 from .claims import NO_CLAIMS, Claims, decode_claims
 from .context import EncryptionContext, parse_context
-from .encoding import b64url_decode, b64url_encode, field_before, lp, take_field
+from .encoding import b64url_decode, b64url_encode, lp
 from .keys import PROTOCOL
 
 VERSION = 1
@@ -33,6 +33,7 @@ FRONT = 34
 """Bytes of a blob before its nonce: version, flags and key id."""
 
 _LONGEST_TAG = 32
+_BEFORE_TAG = len(SEALED_MAGIC) + 2
 _TYPE_TAG = re.compile(r"[a-z0-9+._-]{1,32}", re.ASCII)
 
 
@@ -158,20 +159,14 @@ class Sealed:
             UnsupportedFormat: If the version or a flag is unknown.
             MalformedEnvelope: If it is cut, or not what a writer would have written.
         """
-        try:
-            start, stop = field_before(blob, len(blob), FRONT)
-        except MalformedEnvelope:
-            split_type_tag(type_tag)
-            _check_front(blob[:FRONT])
-            raise
-        return cls(_head(type_tag, blob[:FRONT], blob[start:stop]), blob, 0, max(size - len(blob), 0))
+        return _parsed(type_tag, blob, 0, size)
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Sealed:
         """Parses sealed bytes. Raises as `of_blob` does, and MalformedEnvelope if it is no sealed value at all."""
-        if (sealed := _parse(data)) is None:
+        if (type_tag := _tag_of(data)) is None:
             raise MalformedEnvelope("not a sealed value")
-        return sealed
+        return _parsed(type_tag, data, _BEFORE_TAG + len(type_tag), 0)
 
     @property
     def claims(self) -> Claims:
@@ -180,7 +175,7 @@ class Sealed:
         Raises:
             MalformedEnvelope: If it is not what a writer would have written.
         """
-        return decode_claims(self.encoded_claims) if self.encoded_claims else NO_CLAIMS
+        return decode_claims(self.encoded_claims)
 
     @property
     def is_bound(self) -> bool:
@@ -234,60 +229,41 @@ def _head(type_tag: str, front: bytes, context: bytes) -> Head:
     return Head(type_tag, front, context)
 
 
-class _NotSealed(Exception):
-    """It is somebody's own data, which begins alike."""
-
-
-@lru_cache(maxsize=1024)
-def _sealed_head(prefix: bytes, context: bytes) -> Head:
-    """Parses sealed bytes up to the nonce."""
-    type_tag, start = _tag_of(prefix)
-    return _head(type_tag, prefix[start:], context)
-
-
-def _tag_of(data: bytes) -> tuple[str, int]:
-    try:
-        field, start = take_field(data, len(SEALED_MAGIC))
-    except MalformedEnvelope:
-        raise _NotSealed from None
-    type_tag = field.decode("ascii", "replace")
-    if "+" not in type_tag or not _TYPE_TAG.fullmatch(type_tag):
-        raise _NotSealed
-    return type_tag, start
+def _parsed(type_tag: str, data: bytes, start: int, size: int) -> Sealed:
+    """Parses data in which a blob begins at `start`."""
+    nonce, stop = start + FRONT, len(data) - 2
+    first = stop - (data[stop] << 8 | data[stop + 1]) if stop >= nonce else 0
+    if first < nonce:
+        split_type_tag(type_tag)  # what is wrong before the tail is said first
+        _check_front(data[start:nonce])
+        raise MalformedEnvelope("the value ends inside its front, or a length in its tail is too large")
+    head = _head(type_tag, data[start:nonce], data[first:stop])
+    return Sealed(head, data, start, size - len(data) if size > len(data) else 0)
 
 
 def _parse(data: bytes, size: int = 0) -> Sealed | None:
-    if not data.startswith(SEALED_MAGIC):
+    type_tag = _tag_of(data)
+    return None if type_tag is None else _parsed(type_tag, data, _BEFORE_TAG + len(type_tag), size)
+
+
+def _tag_of(data: bytes) -> str | None:
+    """Returns the type tag that sealed bytes begin with; None for somebody's own data, which may begin alike."""
+    if not data.startswith(SEALED_MAGIC) or len(data) <= _BEFORE_TAG:
         return None
-    start = 6 + (data[4] << 8 | data[5]) if len(data) > 6 else 0
-    if not 6 < start <= 6 + _LONGEST_TAG:
-        return None
-    nonce, stop = start + FRONT, len(data) - 2
-    try:
-        if (first := stop - (data[stop] << 8 | data[stop + 1])) < nonce:
-            raise MalformedEnvelope("the value ends inside its front, or a length in its tail is too large")
-        head = _sealed_head(data[:nonce], data[first:stop])
-    except _NotSealed:
-        return None
-    except MalformedEnvelope:
-        if not is_sealed(data):
-            return None
-        split_type_tag(data[6:start].decode("ascii"))
-        _check_front(data[start:nonce])
-        raise
-    return Sealed(head, data, start, size - len(data) if size > len(data) else 0)
+    end = _BEFORE_TAG + (data[4] << 8 | data[5])
+    return _checked_tag(data[_BEFORE_TAG:end]) if end <= _BEFORE_TAG + _LONGEST_TAG and end <= len(data) else None
+
+
+@lru_cache(maxsize=1024)
+def _checked_tag(field: bytes) -> str | None:
+    type_tag = field.decode("ascii", "replace")
+    return type_tag if "+" in type_tag and _TYPE_TAG.fullmatch(type_tag) else None
 
 
 def is_sealed(value: object) -> bool:
     """Identifies sealed bytes and sealed text, whatever their header says. Never raises."""
     data = bytes_of_text(value) if isinstance(value, str) else value
-    if not isinstance(data, bytes) or not data.startswith(SEALED_MAGIC):
-        return False
-    try:
-        _tag_of(data[: 6 + _LONGEST_TAG])
-    except _NotSealed:
-        return False
-    return True
+    return isinstance(data, bytes) and _tag_of(data) is not None
 
 
 def find_sealed(value: object, size: int = 0) -> Sealed | None:

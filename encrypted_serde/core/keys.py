@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -256,15 +256,6 @@ class KeyProvider(Protocol):
 
 
 @runtime_checkable
-class CurrentKeyProvider(Protocol):
-    """A `KeyProvider` that can say which key is written with, and makes none by being asked."""
-
-    def current_key_id(self, context: Mapping[str, str]) -> bytes | None:
-        """Returns the id of the key that a context writes with; None if it has none."""
-        ...
-
-
-@runtime_checkable
 class SearchKeyProvider(Protocol):
     """A `KeyProvider` that can also say under which keys rows may have been written: searchable metadata needs that."""
 
@@ -378,8 +369,9 @@ def _keys_from_env(environ: Mapping[str, str], name: str) -> list[Key]:
 
 
 def current_key_id(keys: KeyProvider, context: Mapping[str, str]) -> bytes | None:
-    """Returns the id of the key that a context writes with; None if it has none."""
-    return keys.current_key_id(context) if isinstance(keys, CurrentKeyProvider) else keys.encryption_key(context).id
+    """Returns the id of the key that a context writes with; None if it has none. A provider that can say so makes none."""
+    ask: Callable[[Mapping[str, str]], bytes | None] | None = getattr(keys, "current_key_id", None)
+    return keys.encryption_key(context).id if ask is None else ask(context)
 
 
 def as_key_provider(keys: Key | KeyProvider) -> KeyProvider:

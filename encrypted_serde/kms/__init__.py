@@ -10,8 +10,8 @@ service that is not used. `encrypted_serde.tenants.keyring` builds a key provide
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar, runtime_checkable
 
 from ..core.encoding import encode_pairs, lp
 from ..core.keys import KEY_SIZE, PROTOCOL
@@ -20,6 +20,13 @@ from .fence import FencedWrapper
 
 TIMEOUT = 5.0
 """Seconds one call to a key service may take before it is given up, where the user's own client does not say otherwise."""
+
+
+T = TypeVar("T")
+
+Judge = Callable[[Exception], "tuple[str, bool] | None"]
+"""Says what an error of a service's client means: a status or class name, and whether a retry can help. None means that the
+service does not accept what is unwrapped."""
 
 
 @runtime_checkable
@@ -87,6 +94,29 @@ def service_error(wrapper: str, action: str, problem: str, *, retryable: bool) -
 def refused(wrapper: str) -> AuthenticationFailed:
     """Builds the error of a wrapped key that its service does not accept."""
     return AuthenticationFailed(f"{wrapper}: the wrapped key was changed, or belongs to another context or another key")
+
+
+def called(wrapper: str, action: str, call: Callable[[], T], judge: Judge) -> T:
+    """Calls a key service.
+
+    Args:
+        wrapper: `KeyWrapper.name`.
+        action: ``wrap`` or ``unwrap``.
+        call: What to call.
+        judge: Says what an error of the service's client means.
+
+    Raises:
+        AuthenticationFailed: If the service does not accept what is unwrapped.
+        KeyServiceError: In place of everything else that was raised.
+    """
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001  # there is no list of what a client raises for an answer that it cannot read
+        judged, name = judge(error), type(error).__name__
+    if judged is None and action == "unwrap":
+        raise refused(wrapper)
+    problem, retryable = judged or (name, False)
+    raise service_error(wrapper, action, problem, retryable=retryable)
 
 
 def check_wrapper(wrapper: KeyWrapper) -> None:

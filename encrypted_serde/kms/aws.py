@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
-from . import TIMEOUT, refused, service_error
+from . import TIMEOUT, called, service_error
 from .retry import ATTEMPTS
 
 try:
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.exceptions import ClientError, HTTPClientError
     from botocore.exceptions import ConnectionError as NoConnection
 except ImportError as error:
     raise ImportError("encrypted_serde.kms.aws needs boto3: pip install 'encrypted-serde[aws]'") from error
@@ -81,24 +81,23 @@ class AwsKeyWrapper:
         """
         return self._call("unwrap", "Plaintext", self._client.decrypt, context, CiphertextBlob=wrapped)
 
-    def _call(self, action: str, field: str, operation: Any, context: Mapping[str, str], **data: bytes) -> bytes:
-        try:
-            answer = operation(KeyId=self._key_id, EncryptionContext={**_CONTEXT_PAIR, **context}, **data)
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if action == "unwrap" and code in ("InvalidCiphertextException", "IncorrectKeyException"):
-                raise refused(self.name) from None
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            retryable = code in _RETRYABLE or status == 429 or status >= 500
-            raise service_error(self.name, action, code or f"HTTP status {status}", retryable=retryable) from None
-        except (HTTPClientError, NoConnection) as error:  # no connection, no answer in time, a broken answer
-            raise service_error(self.name, action, type(error).__name__, retryable=True) from None
-        except (BotoCoreError, TypeError, ValueError) as error:  # no credentials; an answer that botocore cannot read
-            raise service_error(self.name, action, type(error).__name__, retryable=False) from None
-        result = answer.get(field)
+    def _call(self, action: str, field: str, operation: Any, context: Mapping[str, str], **data: Any) -> bytes:
+        data |= {"KeyId": self._key_id, "EncryptionContext": {**_CONTEXT_PAIR, **context}}
+        result = called(self.name, action, lambda: operation(**data).get(field), _judged)
         if not isinstance(result, bytes) or not result:
             raise service_error(self.name, action, f"the answer has no {field}", retryable=False)
         return result
+
+
+def _judged(error: Exception) -> tuple[str, bool] | None:
+    if not isinstance(error, ClientError):
+        # No connection, no answer in time, a broken answer; or no credentials, an answer that botocore cannot read.
+        return type(error).__name__, isinstance(error, (HTTPClientError, NoConnection))
+    code = error.response.get("Error", {}).get("Code", "")
+    if code in ("InvalidCiphertextException", "IncorrectKeyException"):
+        return None
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return code or f"HTTP status {status}", code in _RETRYABLE or status == 429 or status >= 500
 
 
 def _default_config() -> Any:

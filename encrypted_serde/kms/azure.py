@@ -21,12 +21,12 @@ from typing import Any, TypeVar
 from ..core.encoding import encode_pairs, lp
 from ..core.keys import PROTOCOL, Key, drawn_secret
 from ..errors import ConfigurationError
-from . import TIMEOUT, refused, service_error
+from . import TIMEOUT, called, refused, service_error
 from .local import LocalKeyWrapper
 from .retry import repeated
 
 try:
-    from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceResponseError
+    from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
     from azure.identity import DefaultAzureCredential
     from azure.keyvault.keys.crypto import CryptographyClient, KeyWrapAlgorithm, SignatureAlgorithm
 except ImportError as error:
@@ -110,23 +110,18 @@ class AzureKeyWrapper:
         return sha256(PROTOCOL + b"".join(map(lp, fields))).digest()
 
     def _call(self, action: str, call: Callable[[], T]) -> T:
-        return repeated(lambda: self._call_once(action, call))
-
-    def _call_once(self, action: str, call: Callable[[], T]) -> T:
-        try:
-            result = call()
-        except (ServiceRequestError, ServiceResponseError) as error:  # no connection, no answer in time, a broken answer
-            raise service_error(self.name, action, type(error).__name__, retryable=True) from None
-        except HttpResponseError as error:
-            status = error.status_code or 0
-            retryable = status in (408, 429) or status >= 500
-            raise service_error(self.name, action, f"HTTP status {status}", retryable=retryable) from None
-        except (AzureError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
-            # no credential; an expired key; an answer that the client cannot read
-            raise service_error(self.name, action, type(error).__name__, retryable=False) from None
+        result = repeated(lambda: called(self.name, action, call, _judged))
         if result is None or result == b"":
             raise service_error(self.name, action, "the answer is empty", retryable=False)
         return result
+
+
+def _judged(error: Exception) -> tuple[str, bool]:
+    if isinstance(error, HttpResponseError):
+        status = error.status_code or 0
+        return f"HTTP status {status}", status in (408, 429) or status >= 500
+    # No connection, no answer in time, a broken answer; else no credential, an expired key, an answer that it cannot read.
+    return type(error).__name__, isinstance(error, (ServiceRequestError, ServiceResponseError))
 
 
 def _field(data: bytes) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
-from . import TIMEOUT, associated_data, refused, service_error
+from . import TIMEOUT, associated_data, called, service_error
 from .retry import ATTEMPTS
 
 try:
@@ -88,17 +88,19 @@ class GoogleKeyWrapper:
     def _call(self, action: str, operation: Any, context: Mapping[str, str], **data: bytes) -> Any:
         data["additional_authenticated_data"] = associated_data(context)
         sums = {f"{field}_crc32c": _crc(each) for field, each in data.items()}
-        try:
-            return operation(request={"name": self._key_name, **data, **sums}, **self._options)
-        except exceptions.InvalidArgument:
-            if action == "unwrap":  # how this service answers a wrong context, a changed ciphertext, another key
-                raise refused(self.name) from None
-            raise service_error(self.name, action, "InvalidArgument", retryable=False) from None
-        except exceptions.GoogleAPIError as error:
-            problem = type(error.cause if isinstance(error, exceptions.RetryError) else error).__name__
-            raise service_error(self.name, action, problem, retryable=isinstance(error, _RETRYABLE)) from None
-        except GoogleAuthError as error:
-            raise service_error(self.name, action, type(error).__name__, retryable=bool(error.retryable)) from None
+        request = {"name": self._key_name, **data, **sums}
+        return called(self.name, action, lambda: operation(request=request, **self._options), _judged)
+
+
+def _judged(error: Exception) -> tuple[str, bool] | None:
+    if isinstance(
+        error, exceptions.InvalidArgument
+    ):  # how this service answers a wrong context, a changed ciphertext, another key
+        return None
+    if isinstance(error, GoogleAuthError):
+        return type(error).__name__, bool(error.retryable)
+    problem = error.cause if isinstance(error, exceptions.RetryError) else error
+    return type(problem).__name__, isinstance(error, _RETRYABLE)
 
 
 def _crc(data: bytes) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
-from . import associated_data, refused, service_error
+from . import associated_data, called, service_error
 from .retry import repeated
 
 try:
@@ -28,6 +28,8 @@ _RETRYABLE = (
     exceptions.PreconditionFailed,  # 412: a replica has not caught up
     exceptions.RateLimitExceeded,
     exceptions.VaultDown,  # 503: sealed, or standing by
+    RequestException,  # no connection, no answer in time
+    AttributeError,  # an answer that hvac cannot read
 )
 _REFUSALS = ("message authentication failed", "invalid ciphertext")
 
@@ -88,23 +90,18 @@ class VaultKeyWrapper:
 
     def _call(self, action: str, field: str, operation: Any, context: Mapping[str, str], **data: str) -> str:
         """Calls transit, up to three times: unlike the clients of other services, hvac does not retry by itself."""
-        return repeated(lambda: self._call_once(action, field, operation, context, data))
-
-    def _call_once(self, action: str, field: str, operation: Any, context: Mapping[str, str], data: Mapping[str, str]) -> str:
-        aad = _encode(associated_data(context))
-        try:
-            answer = operation(self._key_name, mount_point=self._mount_point, associated_data=aad, **data)
-        except exceptions.VaultError as error:
-            said = str(error.args[0])
-            if action == "unwrap" and isinstance(error, exceptions.InvalidRequest) and any(r in said for r in _REFUSALS):
-                raise refused(self.name) from None
-            raise service_error(self.name, action, type(error).__name__, retryable=isinstance(error, _RETRYABLE)) from None
-        except (RequestException, AttributeError) as error:  # no connection, no answer in time, or one that hvac cannot read
-            raise service_error(self.name, action, type(error).__name__, retryable=True) from None
+        data |= {"mount_point": self._mount_point, "associated_data": _encode(associated_data(context))}
+        answer = repeated(lambda: called(self.name, action, lambda: operation(self._key_name, **data), _judged))
         result = answer["data"].get(field) if isinstance(answer, dict) and isinstance(answer.get("data"), dict) else None
         if not isinstance(result, str) or not result:
             raise service_error(self.name, action, f"the answer has no {field}", retryable=False)
         return result
+
+
+def _judged(error: Exception) -> tuple[str, bool] | None:
+    if isinstance(error, exceptions.InvalidRequest) and any(refusal in str(error.args[0]) for refusal in _REFUSALS):
+        return None
+    return type(error).__name__, isinstance(error, _RETRYABLE)
 
 
 def _encode(data: bytes) -> str:

@@ -23,7 +23,7 @@ from ..rows.stored import PLAINTEXT, Form, Stored, find_part
 from ..wrapping.inert import unpack
 from ..wrapping.json_form import json_form
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
-from ..wrapping.search import is_searchable, search_token
+from ..wrapping.search import field_token
 from ..wrapping.serialize import JSON
 from ..wrapping.stored_item import (
     ABSENT,
@@ -109,7 +109,34 @@ class StoreItems(Table):
         value, beside = _taken_apart(opened), _beside(stored)
         if value is None:
             return OpenedItem(opened, None, stored, frozenset(name for name in beside if _is_token(beside[name])))
-        return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, codec))
+        return OpenedItem(opened, value, stored, self._tokens(value, beside, opened.form, codec))
+
+    def _tokens(self, value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, codec: RowCodec) -> frozenset[str]:
+        """Verifies what is stored beside a value, and returns the names of those that are search tokens.
+
+        Copies of what JSON cannot hold (dates, say) are compared by the store when it reads them.
+
+        Raises:
+            WrongLocation: If one is neither a copy nor the token of the sealed field of its name.
+        """
+        context = form.context or NO_CONTEXT
+        tokens: set[str] = set()
+        key: Key | None = None
+        for name, copy in beside.items():
+            sealed = value.get(name, ABSENT) if path_of(name) is None else at_path(value, _field(name))
+            if sealed is ABSENT:
+                raise WrongLocation(f"the field {_field(name)!r} beside a sealed item is none of it")
+            is_json = _is_json(sealed)
+            if is_json and json_form(copy) == json_form(sealed):
+                continue
+            if _is_token(copy):
+                key = key or codec.keys.decryption_key(form.key_id, context.pairs)
+                if copy != field_token(key, _field(name), context, sealed, ends_at_nul=self.has_paths):
+                    raise WrongLocation(f"the search token of field {name!r} is not that of the sealed item")
+                tokens.add(name)
+            elif is_json:
+                raise WrongLocation(f"the readable copy of field {name!r} is not that of the sealed item")
+        return frozenset(tokens)
 
     def weight(self, row: Row) -> int:
         """Returns the size of the value as `recode` would write it."""
@@ -144,7 +171,7 @@ class StoreItems(Table):
         for name in {*fields.readable, *fields.searchable, *map(_field, item.tokens)}:
             value = at_path(item.value, name) if self.has_paths else item.value.get(name, ABSENT)
             if name not in fields.readable:
-                value = search_token(key, name, context, value) if is_searchable(value) else ABSENT
+                value = field_token(key, name, context, value, ends_at_nul=self.has_paths) or ABSENT
             if value is not ABSENT:
                 stored[path_name(name) if self.has_paths and "." in name else name] = value
         return stored
@@ -274,34 +301,6 @@ def _taken_apart(opened: Opened) -> Mapping[Any, Any] | None:
     if not isinstance(value, dict):
         raise MalformedEnvelope("a sealed item is not a dict")
     return value
-
-
-def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, codec: RowCodec) -> frozenset[str]:
-    """Verifies what is stored beside a value, and returns the names of those that are search tokens.
-
-    Copies of what JSON cannot hold (dates, say) are compared by the store when it reads them.
-
-    Raises:
-        WrongLocation: If one is neither a copy nor the token of the sealed field of its name.
-    """
-    context = form.context or NO_CONTEXT
-    tokens: set[str] = set()
-    key: Key | None = None
-    for name, copy in beside.items():
-        sealed = value.get(name, ABSENT) if path_of(name) is None else at_path(value, _field(name))
-        if sealed is ABSENT:
-            raise WrongLocation(f"the field {_field(name)!r} beside a sealed item is none of it")
-        is_json = _is_json(sealed)
-        if is_json and json_form(copy) == json_form(sealed):
-            continue
-        if _is_token(copy):
-            key = key or codec.keys.decryption_key(form.key_id, context.pairs)
-            if not is_searchable(sealed) or copy != search_token(key, _field(name), context, sealed):
-                raise WrongLocation(f"the search token of field {name!r} is not that of the sealed item")
-            tokens.add(name)
-        elif is_json:
-            raise WrongLocation(f"the readable copy of field {name!r} is not that of the sealed item")
-    return frozenset(tokens)
 
 
 def _require_readable_names(item: OpenedItem, row: Row) -> None:

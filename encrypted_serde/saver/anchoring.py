@@ -23,11 +23,10 @@ from ..core.keys import KeyProvider
 from ..errors import ConfigurationError
 from ..wrapping.steps import Step, Steps, Work
 from .completeness import Kept, RowReader, id_of, naming, spot_of
-from .open import RowOpener
 from .steps import Call, Page, list_call
 from .traits import Traits
 from .whole_history import WholeLister
-from .wiring import At, Wiring
+from .wiring import At
 
 T = TypeVar("T")
 _METHODS = ("append", "newest", "entries", "threads")
@@ -54,27 +53,12 @@ def client_for(anchor: Anchor | None, keys: KeyProvider, traits: Traits) -> Anch
     return AnchorClient(anchor, keys)
 
 
-class Anchoring:
-    """What a saver does because it has an anchor.
-
-    Args:
-        wiring: The parts of the wrapper.
-        opener: Verifies and opens rows.
-        client: Asks the anchor.
-
-    Attributes:
-        reader: Reads rows that are as the anchor knows them.
-    """
-
-    def __init__(self, wiring: Wiring, opener: RowOpener, client: AnchorClient) -> None:
-        self._wiring = wiring
-        self._opener = opener
-        self._client = client
-        self.reader = RowReader(wiring, opener, client)
+class Anchoring(RowReader):
+    """What a saver does because it has an anchor, beside reading rows that are as the anchor knows them."""
 
     def lister(self) -> WholeLister:
         """Returns what answers one call of ``list``."""
-        return WholeLister(self._wiring, self._opener, self._client)
+        return WholeLister(self)
 
     # --- storing
 
@@ -86,7 +70,7 @@ class Anchoring:
             checkpoint_id: The checkpoint.
             store: Stores it.
         """
-        entry: Entry = yield Work(partial(self._client.begin_checkpoint, at.place, checkpoint_id), is_heavy=True)
+        entry: Entry = yield Work(partial(self.client.begin_checkpoint, at.place, checkpoint_id), is_heavy=True)
         stored: RunnableConfig = yield store
         yield from self._stored([entry], at, checkpoint_id)
         return stored
@@ -103,15 +87,15 @@ class Anchoring:
         """
         checkpoint_id = at.checkpoint_id or ""
         slots = [WRITES_IDX_MAP.get(channel, position) for position, (channel, _) in enumerate(writes)]
-        settles = self._wiring.traits.settles_slots
+        settles = self.wiring.traits.settles_slots
         new = NewWrites(checkpoint_id, task_id, slots, settles, settles and max(slots, default=0) < 0)
-        begun = yield Work(partial(self._client.begin_writes, at.place, new), is_heavy=True)
+        begun = yield Work(partial(self.client.begin_writes, at.place, new), is_heavy=True)
         yield store
-        yield from self._stored(self._client.writes_entries(begun, batch), at, checkpoint_id)
+        yield from self._stored(self.client.writes_entries(begun, batch), at, checkpoint_id)
 
     def _stored(self, entries: Sequence[Entry], at: At, checkpoint_id: str) -> Steps[None]:
         """Enters what was stored; once more if a deletion may have taken it and it is there."""
-        if (yield Work(partial(self._client.stored, entries), is_heavy=True)):
+        if (yield Work(partial(self.client.stored, entries), is_heavy=True)):
             yield from self._seen(at, checkpoint_id)
 
     # --- reading
@@ -120,11 +104,11 @@ class Anchoring:
         self, asked: RunnableConfig, at: At, opened: Callable[[CheckpointTuple], CheckpointTuple]
     ) -> Steps[CheckpointTuple | None]:
         """Fetches a checkpoint that is as the anchor knows it, opens it, and enters it if it is new to the anchor."""
-        kept = yield from self.reader.row(asked, at)
+        kept = yield from self.row(asked, at)
         if kept is None:
             return None
         answer: CheckpointTuple = yield Work(partial(opened, kept.found), is_heavy=True)
-        yield from self.reader.enter(kept)
+        yield from self.enter(kept)
         return answer
 
     # --- deleting whole threads
@@ -133,7 +117,7 @@ class Anchoring:
         """Deletes whole threads. From the announcement on, what was entered of them before counts as absent."""
         threads = [*dict.fromkeys(map(str, thread_ids))]
         for thread_id in threads:
-            yield Work(partial(self._client.announce, thread_id), is_heavy=True)
+            yield Work(partial(self.client.announce, thread_id), is_heavy=True)
         has_failed = False
         try:
             return (yield delete)
@@ -145,12 +129,12 @@ class Anchoring:
 
     def _end_thread(self, has_failed: bool, thread_id: str) -> Steps[None]:
         """Enters what became of a thread that was to be deleted, and of what was stored in it meanwhile."""
-        view: View = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
+        view: View = yield Work(partial(self.client.thread, thread_id), is_heavy=True)
         in_doubt = [spot for spot in view.ledger.spots() if has_failed or view.ledger.checkpoint(spot) is Standing.GOING]
         left: _Rows = (yield from self._rows(view)) if in_doubt else {}
         kind = Kind.KEPT if has_failed and left else Kind.GONE
         gone = {spot: Kind.GONE for spot in in_doubt if spot not in left}
-        yield Work(partial(self._client.end, view, gone, kind), is_heavy=True)
+        yield Work(partial(self.client.end, view, gone, kind), is_heavy=True)
         if kind is Kind.GONE:
             for spot in in_doubt:
                 if spot in left:
@@ -185,10 +169,10 @@ class Anchoring:
 
     def _prunable(self, thread_id: str) -> Steps[tuple[_Rows, list[tuple[Place, str]]]]:
         """Returns what may go of a thread, and the newest checkpoints, which may not: of each namespace that is no call's."""
-        view: View = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
+        view: View = yield Work(partial(self.client.thread, thread_id), is_heavy=True)
         rows = yield from self._rows(view)
         if ended := {spot: Kind.GONE for spot in view.ledger.going() if spot not in rows}:  # of a deletion that did not end
-            yield Work(partial(self._client.end, view, ended), is_heavy=True)
+            yield Work(partial(self.client.end, view, ended), is_heavy=True)
         newest = []
         for checkpoint_ns in {"", *(checkpoint_ns for checkpoint_ns, _ in rows.values() if ":" not in checkpoint_ns)}:
             at = At(Place.of(thread_id, checkpoint_ns), None, None)
@@ -199,35 +183,35 @@ class Anchoring:
             newest.append((at.place, kept.judged.row.checkpoint_id))
             if any(spot > kept.judged.spot for spot in rows if spot.namespace == kept.judged.spot.namespace):
                 problem = "rows that were deleted on purpose are there, and newer than the newest: pruning would keep those"
-                raise self.reader.refused(problem, at.place, kept.judged.row.checkpoint_id)
+                raise self.refused(problem, at.place, kept.judged.row.checkpoint_id)
         return rows, newest
 
     def _end_newest(self, place: Place, checkpoint_id: str) -> Steps[None]:
         """Enters that a newest checkpoint is gone, if a run stored a newer one before its thread was pruned."""
-        view: View = yield Work(partial(self._client.thread, place.thread_id), is_heavy=True)
+        view: View = yield Work(partial(self.client.thread, place.thread_id), is_heavy=True)
         config: RunnableConfig = {"configurable": {"thread_id": place.thread_id, "checkpoint_ns": place.checkpoint_ns}}
         at, spot = At(place, checkpoint_id, None), view.spot(place.checkpoint_ns, checkpoint_id)
-        if (yield Call(self._wiring.gated, "get_tuple", (naming(config, at, checkpoint_id),))) is not None:
+        if (yield Call(self.wiring.gated, "get_tuple", (naming(config, at, checkpoint_id),))) is not None:
             if view.ledger.checkpoint(spot) is Standing.GOING:  # an earlier deletion named it, and did not end
-                yield Work(partial(self._client.end, view, {spot: Kind.KEPT}), is_heavy=True)
+                yield Work(partial(self.client.end, view, {spot: Kind.KEPT}), is_heavy=True)
             return
-        top = yield Call(self._wiring.gated, "get_tuple", (config,))
+        top = yield Call(self.wiring.gated, "get_tuple", (config,))
         newer = None if top is None else id_of(top)
         if newer is not None and id_bytes(newer) > id_bytes(checkpoint_id) and (yield from self._seen(at, newer)) is not None:
-            yield Work(partial(self._client.end, view, {spot: Kind.GONE}), is_heavy=True)
+            yield Work(partial(self.client.end, view, {spot: Kind.GONE}), is_heavy=True)
 
     def delete_for_runs(self, run_ids: Sequence[str], delete: Step) -> Steps[Any]:
         """Deletes what runs wrote: only rows that open are named, so that no forged ``run_id`` excuses a deletion."""
         named: dict[str, _Rows] = defaultdict(dict)
         for run_id in run_ids:
-            rows = yield Page(list_call(self._wiring.gated, None, None, filter={"run_id": run_id}))
+            rows = yield Page(list_call(self.wiring.gated, None, None, filter={"run_id": run_id}))
             for found in rows:
                 try:
-                    yield Work(partial(self._opener.listed, found, None), is_heavy=True)
+                    yield Work(partial(self.opener.listed, found, None), is_heavy=True)
                 except Exception:  # noqa: BLE001, S112  # it stays required, if the anchor knows it
                     continue
                 thread_id = str(found.config["configurable"]["thread_id"])
-                view = View(self._client.names, thread_id, (yield Work(partial(self._client.thread, thread_id), True)).ledger)
+                view = View(self.client.names, thread_id, (yield Work(partial(self.client.thread, thread_id), True)).ledger)
                 named[thread_id][view.spot(*spot_of(found))] = spot_of(found)
         return (yield from self._delete_parts(named, delete, takes_all=True))
 
@@ -240,7 +224,7 @@ class Anchoring:
             takes_all: Whether all of them are gone afterwards.
         """
         for thread_id, rows in named.items():
-            yield Work(partial(self._client.announce, thread_id, [*rows]), is_heavy=True)
+            yield Work(partial(self.client.announce, thread_id, [*rows]), is_heavy=True)
         is_done = False
         try:
             result = yield delete
@@ -251,18 +235,18 @@ class Anchoring:
             yield from self._each([*ends], lambda thread_id: ends[thread_id](thread_id))
 
     def _end_parts(self, rows: _Rows, are_gone: bool, thread_id: str) -> Steps[None]:
-        view: View = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
+        view: View = yield Work(partial(self.client.thread, thread_id), is_heavy=True)
         ended: dict[Spot, Kind] = {}
         failed: Exception | None = None
         for spot, (checkpoint_ns, checkpoint_id) in rows.items():
             config = {"configurable": {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns, "checkpoint_id": checkpoint_id}}
             try:
-                found = None if are_gone else (yield Call(self._wiring.gated, "get_tuple", (config,)))
+                found = None if are_gone else (yield Call(self.wiring.gated, "get_tuple", (config,)))
             except Exception as error:  # noqa: BLE001  # nobody knows whether it is there: its deletion stays open
                 failed = error
                 continue
             ended[spot] = Kind.GONE if found is None else Kind.KEPT
-        yield Work(partial(self._client.end, view, ended), is_heavy=True)
+        yield Work(partial(self.client.end, view, ended), is_heavy=True)
         if failed is not None:
             raise failed
 
@@ -281,14 +265,14 @@ class Anchoring:
 
     def _rows(self, view: View) -> Steps[_Rows]:
         """Returns the rows that the database has of a thread."""
-        rows = yield Page(list_call(self._wiring.gated, {"configurable": {"thread_id": view.thread_id}}, None))
+        rows = yield Page(list_call(self.wiring.gated, {"configurable": {"thread_id": view.thread_id}}, None))
         return {view.spot(*spot_of(found)): spot_of(found) for found in rows if id_of(found) is not None}
 
     def _seen(self, at: At, checkpoint_id: str | None = None) -> Steps[Kept | None]:
         """Reads a row, the newest if no id is given, verifies it and enters it."""
         asked: RunnableConfig = {"configurable": {}}
-        kept = yield from self.reader.row(asked, at._replace(checkpoint_id=checkpoint_id))
+        kept = yield from self.row(asked, at._replace(checkpoint_id=checkpoint_id))
         if kept is not None:
-            yield Work(partial(self._opener.checkpoint, kept.found, at.context), is_heavy=True)
-            yield from self.reader.enter(kept)
+            yield Work(partial(self.opener.checkpoint, kept.found, at.context), is_heavy=True)
+            yield from self.enter(kept)
         return kept

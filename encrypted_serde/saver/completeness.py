@@ -59,12 +59,15 @@ class RowReader:
         wiring: The parts of the wrapper.
         opener: Verifies and opens rows.
         client: Asks the anchor.
+
+    Attributes:
+        wiring: As given, as are the next two.
+        opener: See above.
+        client: See above.
     """
 
     def __init__(self, wiring: Wiring, opener: RowOpener, client: AnchorClient) -> None:
-        self._wiring = wiring
-        self._opener = opener
-        self._client = client
+        self.wiring, self.opener, self.client = wiring, opener, client
 
     def row(self, asked: RunnableConfig, at: At) -> Verdict:
         """Fetches the checkpoint that a config names, or else the newest. None if there is none, as the anchor agrees.
@@ -78,8 +81,8 @@ class RowReader:
         """Fetches one checkpoint by its id. Raises as `row` does."""
         config, problem, last = naming(asked, at, checkpoint_id), MISSING, None
         for _ in range(2):
-            view: View = yield Work(partial(self._client.checkpoint, at.place, checkpoint_id), is_heavy=True)
-            found = yield Call(self._wiring.gated, "get_tuple", (config,), at.context)
+            view: View = yield Work(partial(self.client.checkpoint, at.place, checkpoint_id), is_heavy=True)
+            found = yield Call(self.wiring.gated, "get_tuple", (config,), at.context)
             standing = view.ledger.checkpoint(view.spot(at.place.checkpoint_ns, checkpoint_id))
             if standing is Standing.DELETED or (found is None and standing is not Standing.REQUIRED):
                 return None  # if it is there, it was put back, or its deletion is not done yet
@@ -89,7 +92,7 @@ class RowReader:
                     return Kept(found, view, judged)
                 problem, last = judged.problem, found
         if last is not None:  # what was changed or moved is refused as that
-            yield Work(partial(self._opener.checkpoint, last, at.context), is_heavy=True)
+            yield Work(partial(self.opener.checkpoint, last, at.context), is_heavy=True)
         raise self.refused(problem, at.place, checkpoint_id)
 
     def newest(self, asked: RunnableConfig, at: At) -> Verdict:
@@ -100,16 +103,16 @@ class RowReader:
         """
         place = at.place
         for _ in range(2):
-            view: View = yield Work(partial(self._client.newest, place), is_heavy=True)
+            view: View = yield Work(partial(self.client.newest, place), is_heavy=True)
             required = view.newest(place.checkpoint_ns)
-            found = yield Call(self._wiring.gated, "get_tuple", (naming(asked, at, None),), at.context)
+            found = yield Call(self.wiring.gated, "get_tuple", (naming(asked, at, None),), at.context)
             top = None if found is None else id_of(found)
             if found is not None and top is None:
                 return Kept(found, view, None)
             if found is not None and top is not None and top == required:
                 judged = view.judge(FoundRow(place.checkpoint_ns, top, found_writes(found)))
                 if judged.problem is None:
-                    self._client.remember(view, judged.spot)
+                    self.client.remember(view, judged.spot)
                     return Kept(found, view, judged)
             wanted = required if top is None or (required and id_bytes(top) < id_bytes(required)) else top
             if wanted is None:
@@ -123,8 +126,8 @@ class RowReader:
 
     def _behind(self, asked: RunnableConfig, at: At) -> Verdict:
         """Looks behind rows that were deleted on purpose and are there all the same."""
-        rows: list[CheckpointTuple] = yield Page(list_call(self._wiring.gated, naming(asked, at, None), at.context))
-        view: View = yield Work(partial(self._client.place, at.place), is_heavy=True)
+        rows: list[CheckpointTuple] = yield Page(list_call(self.wiring.gated, naming(asked, at, None), at.context))
+        view: View = yield Work(partial(self.client.place, at.place), is_heavy=True)
         ids = {checkpoint_id for found in rows if (checkpoint_id := id_of(found)) is not None}
         if (required := view.newest(at.place.checkpoint_ns)) is not None:
             ids = {each for each in ids if id_bytes(each) > id_bytes(required)} | {required}
@@ -138,16 +141,15 @@ class RowReader:
     def enter(self, kept: Kept) -> Steps[None]:
         """Enters a row that opened and is not required yet: a process may have died before it did (rule A-5)."""
         if kept.judged is not None and kept.judged.is_news:
-            entered = yield Work(partial(self._client.enter, kept.view, kept.judged), is_heavy=True)
+            entered = yield Work(partial(self.client.enter, kept.view, kept.judged), is_heavy=True)
             if entered:
-                self._wiring.admission.admitted[UNANCHORED] += entered
+                self.wiring.admission.admitted[UNANCHORED] += entered
 
     def refused(self, problem: str, place: Place, checkpoint_id: str | None) -> Incomplete:
         """Returns the error for what is missing, of which the audit is told."""
         error = Incomplete(problem)
-        row = {"thread": place.thread_id, "namespace": place.checkpoint_ns}
-        error.row = row if checkpoint_id is None else {**row, "checkpoint": checkpoint_id}
-        tell_refused(self._wiring.sealer, error)
+        error.row = At(place, checkpoint_id, None).named
+        tell_refused(self.wiring.sealer, error)
         return error
 
 

@@ -51,27 +51,20 @@ class Plan(NamedTuple):
         return opaque(self)
 
 
-class Tokens(NamedTuple):
-    """What search tokens are made with.
-
-    Attributes:
-        names: Metadata keys that have tokens in the database.
-        keys: The keys that they may have been made with; empty where tokens cannot be used.
-        context: Their encryption context.
-    """
-
-    names: Collection[str]
-    keys: Sequence[Key]
-    context: EncryptionContext
-
-
-def plan(wanted: Filter | None, readable_keys: Collection[str], tokens: Tokens, semantics: Semantics) -> Plan:
+def plan(
+    wanted: Filter | None,
+    readable_keys: Collection[str],
+    searchable_keys: Collection[str],
+    keys: Sequence[tuple[Key, EncryptionContext]],
+    semantics: Semantics,
+) -> Plan:
     """Divides a filter.
 
     Args:
         wanted: The filter, as the caller gave it.
         readable_keys: Metadata keys that are readable in the database.
-        tokens: What can be found there by token.
+        searchable_keys: Metadata keys that have search tokens there.
+        keys: What those may have been made with; empty where tokens cannot be used.
         semantics: What filters mean to the saver.
 
     Raises:
@@ -82,20 +75,15 @@ def plan(wanted: Filter | None, readable_keys: Collection[str], tokens: Tokens, 
     def is_key(name: str) -> bool:
         return not (semantics.has_paths and "." in name)
 
-    divided = divide(
-        wanted,
-        lambda name, value: is_key(name) and name in readable_keys and _is_scalar(value) and survives_json(value),
-        lambda name, value: is_key(name) and bool(tokens.keys) and name in tokens.names and _has_token(value, semantics),
-    )
-    return Plan(divided.filters((key, tokens.context) for key in tokens.keys), divided.rest)
+    def is_copied(name: str, value: Any) -> bool:
+        return is_key(name) and name in readable_keys and isinstance(value, (str, int, float)) and survives_json(value)
 
+    def has_token(name: str, value: Any) -> bool:
+        is_found = token_finds(value, true_is_one=semantics.true_is_one, objects_are_text=semantics.has_paths)
+        return is_key(name) and name in searchable_keys and bool(keys) and is_found
 
-def _has_token(value: object, semantics: Semantics) -> bool:
-    return token_finds(value, true_is_one=semantics.true_is_one, objects_are_text=semantics.has_paths)
-
-
-def _is_scalar(value: object) -> bool:
-    return value is not None and isinstance(value, (str, int, float, bool))
+    divided = divide(wanted, is_copied, has_token)
+    return Plan(divided.filters(keys), divided.rest)
 
 
 # --- what a filter means ---------------------------------------------------------------------------------------------

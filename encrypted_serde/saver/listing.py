@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
-from ..core.context import NO_CONTEXT, EncryptionContext, current
+from ..core.context import EncryptionContext, current
 from ..core.keys import Key, Keyring, SearchKeyProvider
 from ..core.opaque import opaque
 from ..errors import KeyErased, WrongLocation
 from ..wrapping.offload import is_heavy
 from ..wrapping.steps import Give, Steps, Work
-from .filters import Plan, Tokens, plan
+from .filters import Plan, plan
 from .open import RowOpener
-from .pages import LARGEST_PAGE, Merged, Paged, Rows, Streamed
-from .steps import Call, list_call
+from .steps import LARGEST_PAGE, Call, Merged, Paged, Rows, Stream, list_call
 from .wiring import Wiring
 
 
@@ -97,41 +96,37 @@ class Lister:
         return None
 
     def _opened(self, asked: Asked, query: Plan, found: CheckpointTuple) -> CheckpointTuple | None:
-        semantics = self._wiring.traits.filters
+        matches = self._wiring.traits.filters.matches
         if _passes_over_others(asked):
-            found = self._opener.with_manifest_found(found)
-            if self._opener.is_of_others(found, asked.context):
+            own = self._opener.own(found, asked.context)
+            if own is None:
                 return None
+            found = own
         self._opener.check_identity(asked.config, found, is_listed=True)
-        if query.rest:
-            matching = self._opener.matching(found, asked.context, lambda given: semantics.matches(given, query.rest))
-            if matching is None:
-                return None
-            opened = matching
-        else:
-            opened = self._opener.checkpoint(found, asked.context)
-        if asked.wanted and not semantics.matches(cast("Mapping[str, Any]", opened.metadata), asked.wanted):
+        opened = self._opener.row(found, asked.context, (lambda given: matches(given, query.rest)) if query.rest else None)
+        if opened is None:
+            return None
+        if asked.wanted and not matches(cast("Mapping[str, Any]", opened.checkpoint.metadata), asked.wanted):
             del opened  # error reporters show the variables of a frame
             raise WrongLocation("the database answered a filter with a row that does not match it")
-        return opened
+        return opened.checkpoint
 
     def _plan(self, asked: Asked) -> Plan:
         wiring = self._wiring
         context = current.get() if asked.context is None else asked.context
-        keys: Sequence[Key] = ()
+        provider, keys = wiring.sealer.keys, list[tuple[Key, EncryptionContext]]()
         # Rows in plaintext have no tokens, and without a context no token can be computed that would find all.
-        if wiring.searchable_keys and not wiring.admission and context is not None:
-            provider = wiring.sealer.keys
-            keys = provider.search_keys(context.pairs) if isinstance(provider, SearchKeyProvider) else ()
-            if len(keys) > 1 and not wiring.traits.newest_first:
-                keys = ()
-        tokens = Tokens(wiring.searchable_keys, keys, context or NO_CONTEXT)
-        return plan(asked.wanted, wiring.readable_keys, tokens, wiring.traits.filters)
+        has_tokens = wiring.searchable_keys and not wiring.admission
+        if has_tokens and context is not None and isinstance(provider, SearchKeyProvider):
+            keys = [(key, context) for key in provider.search_keys(context.pairs)]
+        if len(keys) > 1 and not wiring.traits.newest_first:
+            keys = []
+        return plan(asked.wanted, wiring.readable_keys, wiring.searchable_keys, keys, wiring.traits.filters)
 
     def _rows(self, asked: Asked, query: Plan) -> Rows:
         traits = self._wiring.traits
         if is_odd(asked.limit):
-            return Streamed(self._call(asked, query.pushed[0]))
+            return Stream(self._call(asked, query.pushed[0]))
         may_pass = query.rest or _passes_over_others(asked) or not isinstance(self._wiring.sealer.keys, Keyring)
         if may_pass:
             asked = asked._replace(limit=None)
@@ -139,7 +134,7 @@ class Lister:
         if len(calls) > 1 or traits.lists_stubs:  # nothing else is asked of a saver while it is listing
             return Merged(*calls)
         if not traits.newest_first:
-            return Streamed(*calls)
+            return Stream(*calls)
         is_one_page = _names_no_id(asked.before) or (asked.limit is not None and asked.limit <= LARGEST_PAGE)
         return Merged(*calls) if is_one_page else Paged(*calls)
 

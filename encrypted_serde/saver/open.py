@@ -7,7 +7,6 @@ a checkpoint is verified before any of it is deserialised. (To answer a filter, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -15,16 +14,17 @@ from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, Checkpoint
 
 from ..audit import tell_refused
 from ..core import binding
-from ..core.binding import Binding, Place, WriteClaims
+from ..core.binding import Place, WriteClaims
 from ..core.context import EncryptionContext, current, may_read
+from ..core.opaque import opaque
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..rows.manifest import KEY
 from ..rows.parts import Parts, bound_to, channel, check_document, find_manifest, is_none
 from ..rows.stored import Stored
 from ..rows.verify import Rules, Verified, open_value, open_write, verify_row
-from ..rows.writes import Task, Write, in_order, require_whole, whole_batches
+from ..rows.writes import Write, in_order, require_whole, whole_batches
 from ..wrapping.gate import Foreign
-from ..wrapping.serialize import Waiting
+from ..wrapping.serialize import Waiting, loads
 from ..wrapping.upstream import TASKS
 from .found import Reader, Values, stored
 from .wiring import At, Wiring
@@ -34,7 +34,6 @@ _T = TypeVar("_T")
 IDENTITY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 """Keys of ``configurable`` that say which row is meant."""
 
-_WithTasks = tuple[CheckpointTuple, list[Task], "EncryptionContext | None"]
 _NO_SENDS = 4  # from this format on a checkpoint has no pending sends
 
 
@@ -53,6 +52,23 @@ class _Head(NamedTuple):
     def is_proven(self) -> bool:
         """Whether the row carries proof that we sealed it."""
         return self.row is not None and self.row.is_proven
+
+
+class OpenedRow(NamedTuple):
+    """A row, verified and opened.
+
+    Attributes:
+        checkpoint: The row as the caller gets it.
+        writes: Its pending writes, in the order of those in the checkpoint.
+        context: What it is sealed under; of a row from before the wrapper the expected context.
+    """
+
+    checkpoint: CheckpointTuple
+    writes: Sequence[Write]
+    context: EncryptionContext | None
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
 
 class RowOpener:
@@ -100,19 +116,17 @@ class RowOpener:
                 tell_refused(self._sealer, error)
                 raise error
 
-    def is_of_others(self, found: CheckpointTuple, context: EncryptionContext | None) -> bool:
-        """Says whether a row names a context that the caller may not read, before anything of it is authenticated."""
+    def own(self, found: CheckpointTuple, context: EncryptionContext | None) -> CheckpointTuple | None:
+        """Returns a row with its manifest parsed; None if it names a context that the caller may not read.
+
+        Nothing of it is authenticated before it is opened.
+        """
         expected = current.get() if context is None else context
         manifest = find_manifest(found.metadata) if isinstance(found.metadata, Mapping) else None
         if manifest is None or manifest.sealed is None:  # opening it says what is wrong with it
-            return False
-        return not may_read(manifest.sealed.head.context, expected, self._sealer.accepted_contexts)
-
-    def with_manifest_found(self, found: CheckpointTuple) -> CheckpointTuple:
-        """Returns a row whose manifest is parsed, for somebody who looks at it before it is opened."""
-        manifest = find_manifest(found.metadata) if type(found.metadata) is dict else None
-        if manifest is None:
             return found
+        if not may_read(manifest.sealed.head.context, expected, self._sealer.accepted_contexts):
+            return None
         return found._replace(metadata=cast("CheckpointMetadata", {**found.metadata, KEY: manifest}))
 
     # --- a checkpoint
@@ -130,55 +144,35 @@ class RowOpener:
             AuthenticationFailed: If a part was changed, or was sealed for another place.
             EncryptedSerdeError: As `Sealer.open_bound` raises it.
         """
-        return self._naming(self._at(found, context), self._checkpoint, found)
+        return cast("OpenedRow", self.row(found, context)).checkpoint
 
-    def _checkpoint(self, at: At, reader: Reader, found: CheckpointTuple) -> CheckpointTuple:
-        return self._opened(found, at, self._head(found, at, reader), reader)[0]
+    def row(
+        self,
+        found: CheckpointTuple,
+        context: EncryptionContext | None,
+        matches: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> OpenedRow | None:
+        """Opens a row as `checkpoint` does. One whose metadata do not match has its own fields verified, and is None."""
+        return self._naming(self._at(found, context), self._row, found, matches)
 
-    def _opened(self, found: CheckpointTuple, at: At, head: _Head, reader: Reader) -> tuple[CheckpointTuple, Sequence[Write]]:
+    def _row(
+        self, at: At, reader: Reader, found: CheckpointTuple, matches: Callable[[Mapping[str, Any]], bool] | None
+    ) -> OpenedRow | None:
+        head = self._head(found, at, reader)
+        if matches is not None and not matches(head.metadata()):
+            return None
         values = {} if head.row is None else self._values(head.row, reader)
         writes = self._pending_writes(found.pending_writes, at, reader, is_proven=head.is_proven)
         # From here on objects are built.
-        checkpoint = self._whole(found, at) if head.row is None else self._document(head.row, values, reader)
         opened = CheckpointTuple(
             found.config,
-            cast("Checkpoint", checkpoint),
+            cast("Checkpoint", self._whole(found, at) if head.row is None else self._document(head.row, values, reader)),
             cast("CheckpointMetadata", head.metadata()),
             found.parent_config,
             None if writes is None else [(write.task_id, write.channel, write.value()) for write in writes],
         )
-        return opened, writes or ()
-
-    def with_tasks(self, found: CheckpointTuple, context: EncryptionContext | None) -> _WithTasks:
-        """Verifies and opens a checkpoint as `checkpoint` does.
-
-        Returns:
-            The checkpoint, its pending writes by task, and the context that it is sealed under; of a row from before the
-            wrapper the expected one.
-        """
-        return self._naming(self._at(found, context), self._with_tasks, found)
-
-    def _with_tasks(self, at: At, reader: Reader, found: CheckpointTuple) -> _WithTasks:
-        head = self._head(found, at, reader)
-        opened, writes = self._opened(found, at, head, reader)
-        tasks: dict[tuple[str, str], Task] = {}
-        for write, (task_id, name, value) in zip(writes, opened.pending_writes or (), strict=True):
-            path = (write.claims.task_path if write.claims else None) or ""
-            tasks.setdefault((task_id, path), Task(task_id, path, [])).writes.append((name, value))
-        stored = None if head.row is None else head.row.form.context
-        return opened, [*tasks.values()], at.context if stored is None else stored
-
-    def matching(
-        self, found: CheckpointTuple, context: EncryptionContext | None, matches: Callable[[Mapping[str, Any]], bool]
-    ) -> CheckpointTuple | None:
-        """Verifies a row's own fields, and opens the rest if its metadata match; else returns None."""
-        return self._naming(self._at(found, context), self._matching, found, matches)
-
-    def _matching(
-        self, at: At, reader: Reader, found: CheckpointTuple, matches: Callable[[Mapping[str, Any]], bool]
-    ) -> CheckpointTuple | None:
-        head = self._head(found, at, reader)
-        return self._opened(found, at, head, reader)[0] if matches(head.metadata()) else None
+        sealed_under = None if head.row is None else head.row.form.context
+        return OpenedRow(opened, writes or (), at.context if sealed_under is None else sealed_under)
 
     def listed(self, found: CheckpointTuple, context: EncryptionContext | None) -> None:
         """Verifies a row's own fields, and remembers what is listed for it."""
@@ -203,7 +197,7 @@ class RowOpener:
         self._remember(at, row)
         if row.manifest is None:
             return _Head(row, self._plain_metadata(metadata, at))
-        given = Waiting.for_bytes(self._wiring.serde, *row.manifest.private)
+        given = Waiting(loads, self._wiring.serde, *row.manifest.private)
         return _Head(row, Waiting(lambda: {**row.readable, **given()}))
 
     def _parts(self, found: CheckpointTuple, at: At, metadata: Mapping[str, Any]) -> Parts:
@@ -240,8 +234,8 @@ class RowOpener:
 
     def _gathered(self, sends: Sequence[Any], place: Place, reader: Reader) -> Waiting:
         """Opens sends that a saver gathered from the writes of the parent, for a row of a format below 4."""
-        bind = partial(_as_write, place)
-        waiting = [reader.waiting(reader.open(stored(send), bind)) for send in sends]
+        where = binding.write(place, TASKS, WriteClaims())
+        waiting = [reader.waiting(reader.open(stored(send), lambda _: where)) for send in sends]
         return Waiting(lambda: [send() for send in waiting])
 
     def _document(self, row: Verified, values: Mapping[str, Waiting], reader: Reader) -> dict[str, Any]:
@@ -352,14 +346,9 @@ class RowOpener:
         try:
             return work(at, Reader(self._wiring, at.context), *arguments)
         except EncryptedSerdeError as error:
-            row = {"thread": at.place.thread_id, "namespace": at.place.checkpoint_ns}
-            error.row = row if at.checkpoint_id is None else {**row, "checkpoint": at.checkpoint_id}
+            error.row = at.named
             tell_refused(self._sealer, error)
             raise
-
-
-def _as_write(place: Place, _: bool) -> Binding:
-    return binding.write(place, TASKS, WriteClaims())
 
 
 def _built(writes: list[Write], seed: Waiting | None) -> DeltaChannelHistory:

@@ -44,7 +44,6 @@ class RowSealer:
         self._keys = MetadataKeys(wiring.readable_keys, wiring.searchable_keys)
         self._seal_others = partial(Deferred, self._seal) if wiring.traits.asks_serde else self._seal
         self._seal_stored = self._seal if now else self._seal_others
-        self._inlines = wiring.traits.inlines_scalars
         self._dumps = dumps_as_json_would if wiring.traits.inlines_scalars else dumps
         self._writer = Writer(self._keys, _no_token, self._dumps_private)
         self._nothing: tuple[str, bytes] | None = None
@@ -76,7 +75,7 @@ class RowSealer:
             versions = {name: str(version) for name, version in versions.items()}
         expected = len(values) if traits.stores_all_values else len(new_versions)
         batch = self._wiring.sealer.batch(expected + 1, context=at.context)
-        inline = self._inline(values, new_versions) if self._inlines or traits.asks_json else frozenset()
+        inline = self._inline(values, new_versions) if traits.inlines_scalars else frozenset()
         sealed: dict[str, Any] = {}
         for channel, value in values.items():
             if value is None:
@@ -99,11 +98,7 @@ class RowSealer:
 
     def _inline(self, values: Mapping[str, Any], new_versions: Mapping[str, Any]) -> Collection[str]:
         """Returns the channels that the saver stores beside the checkpoint: those that are None, or handed over as text."""
-        return {
-            name
-            for name, value in values.items()
-            if (self._inlines if value is None else self._stays_inline(value, is_new=name in new_versions))
-        }
+        return {name for name, value in values.items() if value is None or _stays_inline(value, is_new=name in new_versions)}
 
     def _listed(
         self,
@@ -149,20 +144,6 @@ class RowSealer:
             sealed.append((channel, handed))
         return sealed, batch.id
 
-    def _stays_inline(self, value: Any, *, is_new: bool) -> bool:
-        """Says whether a value is handed over as text, for a saver that keeps such values in JSON.
-
-        A text that is new in this put may as well have a row of its own: as part of a JSON document a large one is encoded and
-        parsed several times over. One that is not new stays where the saver looks for it, or it would be lost.
-        """
-        if isinstance(value, DeltaSnapshot):
-            return False
-        if self._wiring.traits.asks_json:
-            return True
-        if not isinstance(value, (str, int, float, bool)):
-            return False
-        return not (is_new and isinstance(value, str) and len(value) >= LARGE)
-
     def _seal(self, batch: BatchSealing, channel: str, value: Any, make: Callable[..., Binding], *where: Any) -> bytes:
         inner_type, plaintext = self._dumps(self._serde, value, "the value of channel", channel)
         return batch.seal(inner_type, plaintext, make(*where))
@@ -185,6 +166,17 @@ class RowSealer:
 
     def _token(self, context: EncryptionContext, name: str, value: Any) -> str:
         return search_token(self._wiring.sealer.keys.encryption_key(context.pairs), name, context, value)
+
+
+def _stays_inline(value: Any, *, is_new: bool) -> bool:
+    """Says whether a value is handed over as text, for a saver that keeps such values in JSON.
+
+    A text that is new in this put may as well have a row of its own: as part of a JSON document a large one is encoded and
+    parsed several times over. One that is not new stays where the saver looks for it, or it would be lost.
+    """
+    if is_new and isinstance(value, str) and len(value) >= LARGE:
+        return False
+    return isinstance(value, (str, int, float, bool))
 
 
 def _no_token(name: str, value: Any) -> str:

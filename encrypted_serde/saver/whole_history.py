@@ -8,7 +8,6 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
-from ..anchor.client import AnchorClient
 from ..anchor.compare import MISSING, FoundRow, View
 from ..anchor.entries import id_bytes, id_text
 from ..anchor.names import Spot
@@ -17,18 +16,15 @@ from ..wrapping.steps import Give, Steps, Work
 from .completeness import Kept, RowReader, Verdict, found_writes, id_of
 from .filters import Plan
 from .listing import Asked, Lister, Row, is_odd
-from .open import RowOpener
-from .pages import More, Rows
-from .wiring import At, Wiring
+from .steps import More, Rows
+from .wiring import At
 
 
 class WholeLister(Lister):
     """Answers one call of ``list`` or ``alist``.
 
     Args:
-        wiring: The parts of the wrapper.
-        opener: Verifies and opens what the inner saver returns.
-        client: Asks the anchor.
+        reader: Reads rows that are as the anchor knows them.
 
     Attributes:
         listed: Namespace and id of every row that counts.
@@ -36,10 +32,9 @@ class WholeLister(Lister):
 
     passes_over_erased = False  # somebody who writes rows could make any row name a destroyed key
 
-    def __init__(self, wiring: Wiring, opener: RowOpener, client: AnchorClient) -> None:
-        super().__init__(wiring, opener)
-        self._client = client
-        self._reader = RowReader(wiring, opener, client)
+    def __init__(self, reader: RowReader) -> None:
+        super().__init__(reader.wiring, reader.opener)
+        self._reader, self._client = reader, reader.client
         self._views: dict[str, View] = {}
         self._seen: dict[Spot, str] = {}
         self._due: list[Spot] = []

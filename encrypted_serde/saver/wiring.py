@@ -30,6 +30,12 @@ class At(NamedTuple):
     checkpoint_id: str | None
     context: EncryptionContext | None
 
+    @property
+    def named(self) -> dict[str, str]:
+        """The row, as an error names it."""
+        row = {"thread": self.place.thread_id, "namespace": self.place.checkpoint_ns}
+        return row if self.checkpoint_id is None else {**row, "checkpoint": self.checkpoint_id}
+
 
 @dataclass(frozen=True)
 class Wiring:

@@ -16,55 +16,60 @@ from langgraph.store.base.batch import AsyncBatchedBaseStore
 
 from ..errors import MalformedEnvelope
 from ..wrapping.offload import is_about_a_row
+from ..wrapping.steps import Steps
 
 
-class Ask(NamedTuple):
-    """A question to the inner store, as a step.
-
-    Attributes:
-        inner: The inner store.
-        ops: What it is asked, in one call.
-    """
+class _Call(NamedTuple):
+    """One call of the inner store, as a step."""
 
     inner: BaseStore
     ops: Sequence[Op]
 
     def now(self) -> list[Any]:
-        """Asks.
-
-        Raises:
-            MalformedEnvelope: If the inner store cannot read a row. Names the place.
-        """
-        try:
-            return _ask(self.inner, self.ops)
-        except Exception as error:
-            if not self._is_about_a_row(error):
-                raise
-            failed = error
-        if len(self.ops) == 1:
-            raise _unreadable(self.ops[0], failed) from None
-        return [each for op in self.ops for each in Ask(self.inner, [op]).now()]
+        """Calls it."""
+        if (method := self._method()) is None:
+            return self.inner.batch(self.ops)
+        return [getattr(self.inner, method.name)(*method.arguments, **method.options)]
 
     async def later(self) -> list[Any]:
-        """Asks asynchronously.
+        """Calls it asynchronously."""
+        if (method := self._method()) is not None:
+            return [await getattr(self.inner, f"a{method.name}")(*method.arguments, **method.options)]
+        if not isinstance(self.inner, AsyncBatchedBaseStore):
+            return await self.inner.abatch(self.ops)
+        # A caller that is cancelled leaves its operation to the queue of such a store. A batch does not go through the queue,
+        # and one that is cancelled between BEGIN and COMMIT would leave the connection unusable.
+        batch = asyncio.ensure_future(self.inner.abatch(self.ops))
+        batch.add_done_callback(_retrieve)
+        return await asyncio.shield(batch)
 
-        Raises:
-            MalformedEnvelope: As `now`.
-        """
-        try:
-            return await _aask(self.inner, self.ops)
-        except Exception as error:
-            if not self._is_about_a_row(error):
-                raise
-            failed = error
-        if len(self.ops) == 1:
-            raise _unreadable(self.ops[0], failed) from None
-        return [each for op in self.ops for each in await Ask(self.inner, [op]).later()]
+    def _method(self) -> _Method | None:
+        is_single = len(self.ops) == 1 and isinstance(self.inner, AsyncBatchedBaseStore)
+        return _method_for(self.ops[0]) if is_single else None
 
-    def _is_about_a_row(self, error: Exception) -> bool:
+
+def ask(inner: BaseStore, ops: Sequence[Op]) -> Steps[list[Any]]:
+    """Asks the inner store in one call; where it cannot read a row, for one operation after the other.
+
+    Raises:
+        MalformedEnvelope: If the inner store cannot read a row. Names the place.
+    """
+    try:
+        answers: list[Any] = yield _Call(inner, ops)
+    except Exception as error:
         # An embedder's failure, or that of a write, is the caller's to see as it is.
-        is_more = any(isinstance(op, PutOp) or (isinstance(op, SearchOp) and op.query) for op in self.ops)
-        return not is_more and is_about_a_row(error)
+        is_more = any(isinstance(op, PutOp) or (isinstance(op, SearchOp) and op.query) for op in ops)
+        if is_more or not is_about_a_row(error):
+            raise
+        failed = error
+    else:
+        return answers
+    if len(ops) == 1:
+        raise _unreadable(ops[0], failed) from None
+    answers = []
+    for op in ops:
+        answers += yield from ask(inner, [op])
+    return answers
 
 
 def _unreadable(op: Op, failed: Exception) -> MalformedEnvelope:
@@ -76,50 +81,32 @@ def _unreadable(op: Op, failed: Exception) -> MalformedEnvelope:
     return error
 
 
-def _ask(inner: BaseStore, ops: Sequence[Op]) -> list[Any]:
-    if isinstance(inner, AsyncBatchedBaseStore) and len(ops) == 1 and (call := _call_for(ops[0])):
-        return [getattr(inner, call.method)(*call.arguments, **call.options)]
-    return inner.batch(ops)
-
-
-async def _aask(inner: BaseStore, ops: Sequence[Op]) -> list[Any]:
-    if not isinstance(inner, AsyncBatchedBaseStore):
-        return await inner.abatch(ops)
-    if len(ops) == 1 and (call := _call_for(ops[0])):
-        return [await getattr(inner, f"a{call.method}")(*call.arguments, **call.options)]
-    # A caller that is cancelled leaves its operation to the queue of such a store. A batch does not go through the queue, and
-    # one that is cancelled between BEGIN and COMMIT would leave the connection unusable.
-    batch = asyncio.ensure_future(inner.abatch(ops))
-    batch.add_done_callback(_retrieve)
-    return await asyncio.shield(batch)
-
-
 def _retrieve(batch: asyncio.Future[Any]) -> None:
     """Takes note of an error that nobody waits for any more, so that asyncio does not complain."""
     if not batch.cancelled():
         batch.exception()
 
 
-class _Call(NamedTuple):
+class _Method(NamedTuple):
     """The method that makes an operation; its asynchronous twin has an "a" before its name."""
 
-    method: str
+    name: str
     arguments: tuple[Any, ...]
     options: dict[str, Any]
 
 
-def _call_for(op: Op) -> _Call | None:
-    """Returns the call of a method that makes an operation; None if there is none."""
+def _method_for(op: Op) -> _Method | None:
+    """Returns the call of the method that makes an operation; None if there is none."""
     if isinstance(op, GetOp):
-        return _Call("get", (op.namespace, op.key), {"refresh_ttl": op.refresh_ttl})
+        return _Method("get", (op.namespace, op.key), {"refresh_ttl": op.refresh_ttl})
     if isinstance(op, SearchOp):
         options = op._asdict()
-        return _Call("search", (options.pop("namespace_prefix"),), options)
+        return _Method("search", (options.pop("namespace_prefix"),), options)
     if isinstance(op, ListNamespacesOp):
         options = op._asdict()
         conditions = {condition.match_type: condition.path for condition in options.pop("match_conditions") or ()}
         lost = len(conditions) < len(op.match_conditions or ()) or not all(conditions.values())
-        return None if lost else _Call("list_namespaces", (), {**options, **conditions})
+        return None if lost else _Method("list_namespaces", (), {**options, **conditions})
     if isinstance(op, PutOp) and op.value is not None and op.namespace and op.namespace[0] != "langgraph":
-        return _Call("put", (op.namespace, op.key, op.value), {"index": op.index, "ttl": op.ttl})
-    return _Call("delete", (op.namespace, op.key), {}) if isinstance(op, PutOp) and op.value is None else None
+        return _Method("put", (op.namespace, op.key, op.value), {"index": op.index, "ttl": op.ttl})
+    return _Method("delete", (op.namespace, op.key), {}) if isinstance(op, PutOp) and op.value is None else None

@@ -14,14 +14,12 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any
 from weakref import WeakValueDictionary
 
 from langgraph.store.base import BaseStore, Embeddings, PutOp, get_text_at_path, tokenize_path
 
-from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope
-from ..wrapping.stored_item import HANDLES
 from .filters import Semantics
 
 _FIELDS = "__tokenized_fields"
@@ -99,24 +97,6 @@ class HandleEmbeddings(Embeddings):
         return await self.embedder.aembed_query(text)
 
 
-class Indexed(NamedTuple):
-    """What the inner store is told to index of one item.
-
-    Attributes:
-        paths: For ``PutOp.index``.
-        handles: For the field `HANDLES` of the stored value.
-    """
-
-    paths: Literal[False] | list[str]
-    handles: dict[str, Handle]
-
-    def __repr__(self) -> str:
-        return opaque(self)
-
-
-NOT_INDEXED = Indexed(False, {})
-
-
 class Index:
     """Indexes items of a store that searches by meaning.
 
@@ -139,10 +119,10 @@ class Index:
         self._fields = config[_FIELDS]
         self.embeddings = embedder if isinstance(embedder, HandleEmbeddings) else HandleEmbeddings(embedder)
 
-    def of(self, op: PutOp) -> Indexed:
-        """Finds the texts that the plain store would embed, at the paths it would look at."""
+    def of(self, op: PutOp) -> dict[str, Handle]:
+        """Makes handles of the texts that the plain store would embed, at the paths it would look at: for `HANDLES`."""
         if op.index is False or op.value is None:
-            return NOT_INDEXED
+            return {}
         if self._inner.embeddings is not self.embeddings:
             self._inner.embeddings = self.embeddings
         paths = self._fields if op.index is None else [(path, tokenize_path(path)) for path in op.index]
@@ -152,9 +132,7 @@ class Index:
             # The name of a vector in the database. Equal names replace each other there as in the plain store.
             vector = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
             handles[vector] = self.embeddings.handle(f"{prefix}.{number}", text)
-        if not handles:
-            return NOT_INDEXED
-        return Indexed([f"{HANDLES}.{name}" for name in handles], handles)
+        return handles
 
 
 def index_of(inner: BaseStore, semantics: Semantics, *, readable_embeddings: bool) -> Index | None:

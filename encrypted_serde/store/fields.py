@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from ..core.context import EncryptionContext
-from ..core.opaque import opaque
 from ..errors import ConfigurationError
 from ..wrapping.filters import Divided, Filter, divide, token_finds
 from ..wrapping.search import is_searchable
 from ..wrapping.stored_item import ABSENT, RESERVED, at_path, path_name, path_of
 from .filters import Semantics
-from .tenancy import Tenancy
 
 
 class Fields(NamedTuple):
@@ -72,29 +69,7 @@ def _names(option: str, names: Collection[str]) -> frozenset[str]:
     return found
 
 
-class Pushed(NamedTuple):
-    """How a filter is answered.
-
-    Attributes:
-        divided: What the database is asked, and what is compared after opening.
-        is_exact: What the database answers is what matches, so that nothing is left to compare.
-        trusted: The names whose conditions only the database can decide.
-    """
-
-    divided: Divided
-    is_exact: bool
-    trusted: frozenset[str]
-
-    def __repr__(self) -> str:
-        return opaque(self)
-
-    def filters(self, fields: Fields, tenancy: Tenancy, context: EncryptionContext | None) -> list[dict[str, Any]]:
-        """Returns the filters for the inner store, whose answers are merged: one per key that tokens may be made with."""
-        keys = ((key, each) for each in tenancy.contexts(context) for key in tenancy.keys(each))
-        return self.divided.filters(keys, fields.stored_name)
-
-
-def push_down(wanted: Filter | None, fields: Fields, semantics: Semantics, *, with_tokens: bool) -> Pushed:
+def push_down(wanted: Filter | None, fields: Fields, semantics: Semantics, *, with_tokens: bool) -> Divided:
     """Divides a filter into what the database answers and what is compared after opening.
 
     Args:
@@ -103,7 +78,7 @@ def push_down(wanted: Filter | None, fields: Fields, semantics: Semantics, *, wi
         semantics: How the inner store compares.
         with_tokens: Use tokens. They are left aside while plaintext is admitted, which has none.
     """
-    divided = divide(
+    return divide(
         {name: _simple(condition) for name, condition in (wanted or {}).items()},
         lambda name, condition: _is_readable(name, fields, semantics) and semantics.pushes(condition),
         lambda name, condition: (
@@ -112,11 +87,11 @@ def push_down(wanted: Filter | None, fields: Fields, semantics: Semantics, *, wi
             and token_finds(condition, true_is_one=semantics.true_is_one, objects_are_text=semantics.has_paths)
         ),
     )
-    return Pushed(
-        divided,
-        not divided.rest and all(map(_excludes_missing, divided.copies.values())),
-        frozenset(name for name, condition in divided.copies.items() if semantics.database_decides(condition)),
-    )
+
+
+def is_exact(divided: Divided) -> bool:
+    """Says whether what the database answers is what matches, so that nothing is left to compare."""
+    return not divided.rest and all(map(_excludes_missing, divided.copies.values()))
 
 
 def _is_readable(name: str, fields: Fields, semantics: Semantics) -> bool:

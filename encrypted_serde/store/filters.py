@@ -84,7 +84,10 @@ class Semantics:
 
     def matches(self, value: Mapping[str, Any], wanted: Filter) -> bool:
         """Compares an opened value with a whole filter."""
-        return all(_memory_compare(value.get(name), condition) for name, condition in wanted.items())
+        return all(self._meets(value, name, condition) for name, condition in wanted.items())
+
+    def _meets(self, value: Mapping[str, Any], name: str, condition: Any) -> bool:
+        return _memory_compare(value.get(name), condition)
 
     def database_decides(self, condition: object) -> bool:
         """Says whether only the database can answer a condition, so that its answer about a readable field counts."""
@@ -128,6 +131,7 @@ class DynamoSemantics(Semantics):
 
 
 class _SqlSemantics(Semantics):
+    _names: re.Pattern[str] | None = None
     newest_first = True
     known = True
 
@@ -138,44 +142,29 @@ class _SqlSemantics(Semantics):
     def check(self, wanted: Filter) -> None:
         """As `Semantics.check`."""
         for name, condition in wanted.items():
-            self._check_name(name)
+            if self._names and not self._names.fullmatch(name):
+                raise ValueError(
+                    f"Invalid filter key: {name!r}. Filter keys must contain only alphanumeric characters, underscores, "
+                    "hyphens, and dots between them."
+                )
             conditions = condition if isinstance(condition, dict) else {"$eq": condition}
             for op, value in conditions.items():
                 if op not in OPERATORS:
                     raise ValueError(f"Unsupported operator: {op}")
                 json_text(value, _refuse)
 
-    def _check_name(self, name: str) -> None:
-        pass
-
-    def matches(self, value: Mapping[str, Any], wanted: Filter) -> bool:
-        """As `Semantics.matches`."""
-        return all(self._meets(value, name, condition) for name, condition in wanted.items())
-
-    def _meets(self, value: Mapping[str, Any], name: str, condition: Any) -> bool:
-        raise NotImplementedError
-
     def sort_key(self, namespace: tuple[str, ...]) -> Any:
         """The text that the database sorts."""
         return ".".join(namespace)
 
 
-_SQLITE_NAME = re.compile(r"[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*")
-
-
 class SqliteSemantics(_SqlSemantics):
     """`SqliteStore` and `AsyncSqliteStore`."""
 
+    _names = re.compile(r"[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*")
     has_paths = True
     finds_missing = True
     values = SqliteValues
-
-    def _check_name(self, name: str) -> None:
-        if not _SQLITE_NAME.fullmatch(name):
-            raise ValueError(
-                f"Invalid filter key: {name!r}. Filter keys must contain only alphanumeric characters, underscores, hyphens, "
-                "and dots between them."
-            )
 
     def pushes(self, condition: object) -> bool:
         """Says whether the database is asked about a condition on a readable field."""

@@ -19,11 +19,10 @@ from ..core.context import EncryptionContext
 from ..core.format import Sealed, find_sealed, sealed_text
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..wrapping.admission import Admission
-from ..wrapping.filters import until_nul
 from ..wrapping.json_form import equal_as_json
-from ..wrapping.search import is_searchable, search_token
+from ..wrapping.search import field_token
 from ..wrapping.stored_item import ABSENT, HANDLES, KEY, MARK, NO_MARK, with_names, without_names
-from .embedding import Indexed
+from .embedding import Handle
 from .fields import Fields
 from .names import Namespace, Place, is_reserved
 from .tenancy import Tenancy
@@ -75,14 +74,14 @@ class Items:
 
     # --- writing
 
-    def seal(self, batch: BatchSealing, place: Place, op: PutOp, indexed: Indexed, *, named: bool) -> dict[str, Any]:
+    def seal(self, batch: BatchSealing, place: Place, op: PutOp, handles: dict[str, Handle], *, named: bool) -> dict[str, Any]:
         """Makes what is stored of one item.
 
         Args:
             batch: Seals it.
             place: Where it will stand.
             op: What the user puts.
-            indexed: What is indexed of it.
+            handles: What is indexed of it.
             named: Seal its names with it, since its place does not tell them.
         """
         value = dict(op.value or {})
@@ -95,8 +94,8 @@ class Items:
         stored[KEY] = sealed_text(batch.seal(inner_type, plaintext, binding.item(*place)))
         if not is_reserved(place.namespace):
             stored |= self._beside(value, batch.context)
-        if indexed.handles:
-            stored[HANDLES] = indexed.handles
+        if handles:
+            stored[HANDLES] = handles
         return stored
 
     def _beside(self, value: dict[str, Any], context: EncryptionContext) -> dict[str, Any]:
@@ -107,9 +106,11 @@ class Items:
             if (part := fields.get(value, name)) is not ABSENT:
                 beside[fields.stored_name(name)] = self._values.normal(part)
         for name in fields.searchable:
-            if (part := fields.get(value, name)) is not ABSENT and is_searchable(part := self._values.normal(part)):
-                part = until_nul(part) if isinstance(part, str) and fields.have_paths else part
-                beside[fields.stored_name(name)] = search_token(self.tenancy.keys(context)[0], name, context, part)
+            if (part := fields.get(value, name)) is ABSENT:
+                continue
+            key, part = self.tenancy.keys(context)[0], self._values.normal(part)
+            if token := field_token(key, name, context, part, ends_at_nul=fields.have_paths):
+                beside[fields.stored_name(name)] = token
         return beside
 
     # --- reading
@@ -125,28 +126,39 @@ class Items:
             EncryptedSerdeError: As `Sealer.open_bound` raises it.
         """
         try:
-            sealed = find_item(item)
-            if not isinstance(item.value, dict) or not isinstance(place.key, str):
-                raise MalformedEnvelope("a row that no store could have written: its value is no object, or its key no text")
-            if sealed is None:
-                self.admission.admit_plain("item", "an item", is_proven=False)
-                return Found(place.namespace, place.key, dict(item.value), sealed=False)
-            return self._open(sealed, item, place, expected)
+            return self._open(find_item(item), item, place, expected)
         except EncryptedSerdeError as error:
-            error.row = error.row or {"namespace": ".".join(map(str, place.namespace)), "key": str(place.key)}
-            tell_refused(self.sealer, error)
+            self._tell(error, place)
             raise
+
+    def open_own(self, item: Item, place: Place, expected: EncryptionContext | None) -> Found | None:
+        """Opens what was found at a place, as `open` does; None if it is another tenant's."""
+        try:
+            sealed = find_item(item)
+            if sealed is None or self.tenancy.reads(sealed.head.context, expected):
+                return self._open(sealed, item, place, expected)
+        except EncryptedSerdeError as error:
+            self._tell(error, place)
+            raise
+        return None
 
     def pass_over(self, place: Place) -> None:
         """Counts a row of another namespace, which the inner store returned by mistake. Logs the first, audits all."""
         if not self.passed_over["namespace"]:
             logger.warning("the inner store answers a search with rows of other namespaces; they are passed over")
         self.passed_over["namespace"] += 1
-        error = WrongLocation("the inner store answered a search with an item of another namespace")
-        error.row = {"namespace": ".".join(map(str, place.namespace)), "key": str(place.key)}
+        self._tell(WrongLocation("the inner store answered a search with an item of another namespace"), place)
+
+    def _tell(self, error: EncryptedSerdeError, place: Place) -> None:
+        error.row = error.row or {"namespace": ".".join(map(str, place.namespace)), "key": str(place.key)}
         tell_refused(self.sealer, error)
 
-    def _open(self, sealed: Sealed, item: Item, place: Place, expected: EncryptionContext | None) -> Found:
+    def _open(self, sealed: Sealed | None, item: Item, place: Place, expected: EncryptionContext | None) -> Found:
+        if not isinstance(item.value, dict) or not isinstance(place.key, str):
+            raise MalformedEnvelope("a row that no store could have written: its value is no object, or its key no text")
+        if sealed is None:
+            self.admission.admit_plain("item", "an item", is_proven=False)
+            return Found(place.namespace, place.key, dict(item.value), sealed=False)
         inner_type, plaintext, _ = self.sealer.open_bound(sealed, _bound_to(place), context=expected)
         inner_type, plaintext, names = without_names(inner_type, plaintext)
         namespace, key = place if names is None else (names[:-1], names[-1])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
-from langgraph.store.base import GetOp, Item, ListNamespacesOp, Op, SearchOp
+from langgraph.store.base import GetOp, Item, ListNamespacesOp, Op, SearchItem, SearchOp
 
 from ..core.context import EncryptionContext
 from ..errors import MalformedEnvelope, UnknownKey
 from ..wrapping.stored_item import DICTIONARY
-from .items import find_item
+from .batch import Plan, Question
 from .names import Namespace, Place, Pseudonyms, Remembered, is_pseudonym, is_reserved
 from .search import Ground
 
@@ -23,41 +23,20 @@ LABEL = "label"
 """The one field of an entry of the dictionary."""
 
 
-class ListNamespaces:
-    """One listing of readable namespaces: the inner store's own, but for those that are reserved.
+def list_readable(op: ListNamespacesOp, *, has_records: bool) -> Plan[list[Namespace]]:
+    """Lists readable namespaces: the inner store's own answer, but for those that are reserved.
 
     Args:
         op: The listing.
         has_records: Whether the store keeps something in reserved namespaces, so that limit and offset come last.
     """
-
-    def __init__(self, op: ListNamespacesOp, *, has_records: bool) -> None:
-        self._op = op
-        self._cuts = has_records and not any(
-            condition.match_type == "prefix" and condition.path and condition.path[0] not in ("*", *DICTIONARY)
-            for condition in op.match_conditions or ()
-        )
-        self._answer: list[Namespace] = []
-        self.done = False
-
-    def asks(self) -> list[Op]:
-        """Returns what to ask the inner store next."""
-        return [self._op._replace(limit=_ALL, offset=0) if self._cuts else self._op]
-
-    def take(self, answers: Sequence[Any]) -> None:
-        """Takes the answer."""
-        self._answer = [namespace for namespace in answers[0] if not is_reserved(namespace)]
-        if self._cuts:
-            self._answer = self._answer[self._op.offset :][: self._op.limit]
-        self.done = True
-
-    def fork(self) -> ListNamespaces:
-        """Returns a copy that goes on by itself."""
-        return copy.copy(self)
-
-    def result(self) -> list[Namespace]:
-        """Returns the answer."""
-        return self._answer
+    cuts = has_records and not any(
+        condition.match_type == "prefix" and condition.path and condition.path[0] not in ("*", *DICTIONARY)
+        for condition in op.match_conditions or ()
+    )
+    [namespaces] = yield Question([op._replace(limit=_ALL, offset=0) if cuts else op], list)
+    found = [namespace for namespace in namespaces if not is_reserved(namespace)]
+    return found[op.offset :][: op.limit] if cuts else found
 
 
 class ListPseudonyms:
@@ -85,98 +64,77 @@ class ListPseudonyms:
     ) -> None:
         self._op = op
         self._items = ground.items
-        self._names = names
         self._semantics = ground.semantics
+        self._moving_in = names.moving_in
         self._labels, self._foreign = seen
         self._expected = expected
-        self._next: list[Op] = [
+        self._asked: list[Op] = [
             op._replace(match_conditions=conditions, limit=_ALL, offset=0)
             for conditions in names.conditions(op.match_conditions, expected)
         ]
-        self._asked: list[Op] = []
-        self._answers: list[Any] = []
-        self._take = ListPseudonyms._take_namespaces
-        self._stored: list[Namespace] = []
-        self._named: set[Namespace] = set()
-        self._known: dict[str, str] = {}
-        self.done = False
 
-    def asks(self) -> list[Op]:
-        """Returns what to ask the inner store next."""
-        return self._next[:_AT_ONCE]
-
-    def take(self, answers: Sequence[Any]) -> None:
-        """Takes the answers to what was asked."""
-        self._asked += self._next[:_AT_ONCE]
-        self._answers += answers
-        self._next = self._next[_AT_ONCE:]
-        if not self._next:
-            self._take(self)
-            self._asked, self._answers = [], []
-        self.done = not self._next
-
-    def fork(self) -> ListPseudonyms:
-        """Returns a copy that goes on by itself."""
-        fork = copy.copy(self)
-        fork._asked, fork._answers = [*self._asked], [*self._answers]
-        fork._stored, fork._named, fork._known = [*self._stored], {*self._named}, {**self._known}
-        return fork
-
-    def result(self) -> list[Namespace]:
-        """Returns the answer."""
-        found = sorted(self._named, key=self._semantics.sort_key)
-        return found[self._op.offset :][: self._op.limit]
-
-    def _take_namespaces(self) -> None:
-        namespaces = dict.fromkeys(chain(*self._answers))
+    def plan(self) -> Plan[list[Namespace]]:
+        """Returns the plan."""
+        answers = yield from _each(self._asked, lambda op, namespaces: namespaces)
+        namespaces = dict.fromkeys(chain(*answers))
         tokens = dict.fromkeys(chain(*namespaces))
         readable = {label for label in tokens if not is_pseudonym(label)}
-        if self._names.moving_in:
-            self._named.update(each for each in namespaces if not (readable.isdisjoint(each) or is_reserved(each)))
+        named = set[Namespace]()
+        if self._moving_in:
+            named.update(each for each in namespaces if not (readable.isdisjoint(each) or is_reserved(each)))
         others = readable.union(self._foreign.among(self._expected, tokens))
-        self._stored = [namespace for namespace in namespaces if others.isdisjoint(namespace)]
-        tokens = dict.fromkeys(chain(*self._stored))
-        self._known = self._labels.among(self._expected, tokens)
-        self._next = [GetOp(DICTIONARY, token, refresh_ttl=False) for token in tokens if token not in self._known]
-        self._take = ListPseudonyms._take_entries
-        if not self._next:
-            self._take_entries()
-
-    def _take_entries(self) -> None:
-        for op, entry in zip(self._asked, self._answers, strict=True):
-            if entry is not None and isinstance(op, GetOp):
-                self._take_entry(op.key, entry)
-        missing = []
-        for namespace in self._stored:
-            labels = tuple(map(self._known.get, namespace))
-            if None not in labels:
-                self._named.add(labels)  # type: ignore[arg-type]  # none of them is None
+        stored = [namespace for namespace in namespaces if others.isdisjoint(namespace)]
+        known = yield from self._looked_up(dict.fromkeys(chain(*stored)))
+        unnamed: list[Op] = []
+        for namespace in stored:
+            labels = tuple(known[token] for token in namespace if token in known)
+            if len(labels) == len(namespace):
+                named.add(labels)
             elif not self._foreign.among(self._expected, namespace):
-                missing.append(namespace)
-        self._next = [SearchOp(namespace, limit=1, refresh_ttl=False) for namespace in missing]
-        self._take = ListPseudonyms._take_items
+                unnamed.append(SearchOp(namespace, limit=1, refresh_ttl=False))
+        named.update(filter(None, (yield from _each(unnamed, self._named))))
+        return sorted(named, key=self._semantics.sort_key)[self._op.offset :][: self._op.limit]
 
-    def _take_entry(self, token: str, entry: Item) -> None:
-        sealed = find_item(entry)
-        if sealed is not None and not self._items.tenancy.reads(sealed.head.context, self._expected):
-            self._foreign.add(self._expected, token)
-            return
+    def _looked_up(self, tokens: dict[str, None]) -> Plan[dict[str, str]]:
+        """Returns the labels behind pseudonyms, as far as this process or the dictionary knows them."""
+        known = self._labels.among(self._expected, tokens)
+        asked = [GetOp(DICTIONARY, token, refresh_ttl=False) for token in tokens if token not in known]
+        found = yield from _each(asked, self._label)
+        return known | {op.key: label for op, label in zip(asked, found, strict=True) if label is not None}
+
+    def _label(self, op: GetOp, entry: Item | None) -> str | None:
+        """Opens an entry of the dictionary, and remembers it; None if there is none of the caller."""
+        if entry is None:
+            return None
         try:
-            label = self._items.open(entry, Place(DICTIONARY, token), self._expected).value.get(LABEL)
+            found = self._items.open_own(entry, Place(DICTIONARY, op.key), self._expected)
         except UnknownKey:  # a key that is needed no more: `KeyRecords` saw that no item is under it
-            return
+            return None
+        if found is None:
+            self._foreign.add(self._expected, op.key)
+            return None
+        label = found.value.get(LABEL)
         if not isinstance(label, str):
             raise MalformedEnvelope("an entry of the dictionary of labels holds no label")
-        self._known[token] = label
-        self._labels.add(self._expected, token, label)
+        self._labels.add(self._expected, op.key, label)
+        return label
 
-    def _take_items(self) -> None:
-        for op, found in zip(self._asked, self._answers, strict=True):
-            if not found or not isinstance(op, SearchOp):
-                continue  # it was emptied meanwhile
-            item = found[0]
-            sealed = find_item(item)
-            if sealed is not None and not self._items.tenancy.reads(sealed.head.context, self._expected):
-                continue
-            opened = self._items.open(item, Place(item.namespace, item.key), self._expected)
-            self._named.add(opened.namespace[: len(op.namespace_prefix)])
+    def _named(self, op: SearchOp, found: Sequence[SearchItem]) -> Namespace | None:
+        """Opens an item of a namespace, which has the labels in it; None if there is none of the caller."""
+        if not found:  # it was emptied meanwhile
+            return None
+        opened = self._items.open_own(found[0], Place(found[0].namespace, found[0].key), self._expected)
+        return None if opened is None else opened.namespace[: len(op.namespace_prefix)]
+
+
+def _each(ops: Sequence[Op], open_one: Callable[[Any, Any], Any]) -> Plan[list[Any]]:
+    """Asks for each operation, and opens each answer: as many in one call as a database takes."""
+    opened: list[Any] = []
+    for start in range(0, len(ops), _AT_ONCE):
+        part = ops[start : start + _AT_ONCE]
+        opened += yield Question(part, partial(_opened, open_one, part))
+    return opened
+
+
+def _opened(open_one: Callable[[Any, Any], Any], ops: Sequence[Op], answers: Sequence[Any]) -> list[Any]:
+    return [open_one(op, answer) for op, answer in zip(ops, answers, strict=True)]

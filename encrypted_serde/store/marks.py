@@ -6,13 +6,14 @@ that a tenant searches. Where a row without a mark is found, all rows are read, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from langgraph.store.base import SearchOp
 
 from ..core.bounded import Bounded
 from ..wrapping.stored_item import MARK
+from .batch import Plan, Question
 from .filters import Semantics
 from .items import Items
 from .names import Namespace
@@ -42,38 +43,33 @@ class Marks:
         """Says whether all rows under a prefix are known to have marks."""
         return any(self._complete.get(prefix[:depth]) for depth in range(len(prefix) + 1))
 
-    def looks(self, prefixes: Sequence[Namespace]) -> list[Look]:
-        """Returns what has to be looked at before items under these prefixes are found by mark."""
+    def look(self, prefixes: Iterable[Namespace]) -> Plan[None]:
+        """Looks for rows without a mark. A store that cannot be asked for one is read, page by page."""
         if not self.are_used:
-            return []
-        return [Look(self, each) for each in prefixes if each not in self._complete and not self.are_complete(each)]
+            return
+        wanted = {MARK: None} if self._finds_missing else None
+        rows = dict.fromkeys((each for each in prefixes if each not in self._complete and not self.are_complete(each)), 0)
+        while rows:
+            ops = [
+                SearchOp(prefix, filter=wanted, limit=self._size(offset), offset=offset, refresh_ttl=False)
+                for prefix, offset in rows.items()
+            ]
+            for op, (length, are_marked) in zip(ops, (yield Question(ops, _looked)), strict=True):
+                if are_marked and not self._finds_missing and length == op.limit:
+                    rows[op.namespace_prefix] += length
+                else:
+                    self._complete[op.namespace_prefix] = are_marked
+                    del rows[op.namespace_prefix]
 
-    def settle(self, prefix: Namespace, *, is_complete: bool) -> None:
-        """Remembers what was found."""
-        self._complete[prefix] = is_complete
+    def _size(self, offset: int) -> int:
+        if self._finds_missing:
+            return 1
+        return _LARGEST_PAGE if offset else _PAGE
 
 
-class Look:
-    """Looks for a row without a mark under one prefix. A store that cannot be asked for one is read, page by page."""
-
-    def __init__(self, marks: Marks, prefix: Namespace) -> None:
-        self._marks = marks
-        self._prefix = prefix
-        self._asks_for_missing = marks._finds_missing
-        self._size = 1 if self._asks_for_missing else _PAGE
-        self._rows = 0
-
-    def asks(self) -> SearchOp:
-        """Returns what to ask the inner store next."""
-        wanted = {MARK: None} if self._asks_for_missing else None
-        return SearchOp(self._prefix, filter=wanted, limit=self._size, offset=self._rows, refresh_ttl=False)
-
-    def take(self, page: Sequence[Any]) -> bool:
-        """Takes the answer, and says whether there is nothing more to ask."""
-        self._rows += len(page)
-        is_complete = all(isinstance(row.value, dict) and isinstance(row.value.get(MARK), str) for row in page)
-        if is_complete and not self._asks_for_missing and len(page) == self._size:
-            self._size = _LARGEST_PAGE
-            return False
-        self._marks.settle(self._prefix, is_complete=is_complete)
-        return True
+def _looked(pages: Sequence[Any]) -> list[tuple[int, bool]]:
+    """Returns for each page how many rows it has, and whether all of them have marks."""
+    return [
+        (len(page or ()), all(isinstance(row.value, dict) and isinstance(row.value.get(MARK), str) for row in page or ()))
+        for page in pages
+    ]

@@ -16,22 +16,25 @@ import hmac
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
-from langgraph.store.base import InvalidNamespaceError, MatchCondition
+from langgraph.store.base import GetOp, InvalidNamespaceError, ListNamespacesOp, MatchCondition, Op, PutOp, SearchOp
 
 from ..core.bounded import Bounded
 from ..core.context import EncryptionContext
 from ..core.encoding import lp, lps, utf8
 from ..core.keys import Key
+from ..core.opaque import opaque
 from ..wrapping.stored_item import DICTIONARY
 from .tenancy import Tenancy
 
 Namespace = tuple[str, ...]
+AnyOp = TypeVar("AnyOp", bound=Op)
 
 _PSEUDONYM = re.compile(r"[a-z2-7]{26}")
 _SIZE = 16
-_REMEMBERED = 1 << 16
+REMEMBERED = 1 << 16
+"""Names that a process remembers: bounded, since anybody may fill a database with names."""
 
 
 class Place(NamedTuple):
@@ -43,7 +46,7 @@ class Place(NamedTuple):
 
 def is_reserved(namespace: Sequence[str]) -> bool:
     """Says whether a namespace is one of the store's own."""
-    return tuple(namespace[:1]) == DICTIONARY
+    return bool(namespace) and namespace[0] == DICTIONARY[0]
 
 
 def is_pseudonym(label: str) -> bool:
@@ -76,7 +79,7 @@ class Names:
         """
         if is_reserved(namespace):
             raise InvalidNamespaceError(f"the namespace {namespace!r} is reserved for what the store keeps for itself")
-        return [Place(each, key) for each in self.prefixes(namespace, context)]
+        return [Place(self.prefixes(namespace, context)[0], key)]
 
     def prefixes(self, prefix: Namespace, context: EncryptionContext | None) -> list[Namespace]:
         """Returns the prefixes in the inner store for one that a caller searches."""
@@ -150,30 +153,28 @@ class Pseudonyms(Names):
         return Place(tuple(map(secret.label, namespace)), secret.key(namespace, key))
 
     def _secrets(self, context: EncryptionContext | None) -> list[_Secret]:
-        return [_secret(key, each) for each in self._tenancy.contexts(context) for key in self._tenancy.keys(each)]
+        return [_secret(key, each.encoded) for each in self._tenancy.contexts(context) for key in self._tenancy.keys(each)]
 
 
-class _Secret:
-    """What pseudonyms are made with for one key and context."""
+class _Secret(NamedTuple):
+    """What pseudonyms of labels and of keys are made with, for one key and context."""
 
-    def __init__(self, key: Key, context: EncryptionContext) -> None:
-        self._labels = key.derive("name", b"label", context.encoded)
-        self._keys = key.derive("name", b"key", context.encoded)
+    of_labels: bytes
+    of_keys: bytes
+
+    def __repr__(self) -> str:
+        return opaque(self)
 
     def label(self, label: str) -> str:
-        return _pseudonym(self._labels, utf8(label))
+        return _pseudonym(self.of_labels, utf8(label))
 
     def key(self, namespace: Namespace, key: str) -> str:
-        return _pseudonym(self._keys, lps(namespace) + lp(utf8(key)))
+        return _pseudonym(self.of_keys, lps(namespace) + lp(utf8(key)))
 
 
 @lru_cache(maxsize=1024)
-def _secret_of(key: Key, encoded: bytes) -> _Secret:
-    return _Secret(key, EncryptionContext({}, encoded))
-
-
-def _secret(key: Key, context: EncryptionContext) -> _Secret:
-    return _secret_of(key, context.encoded)
+def _secret(key: Key, context: bytes) -> _Secret:
+    return _Secret(key.derive("name", b"label", context), key.derive("name", b"key", context))
 
 
 def _pseudonym(secret: bytes, name: bytes) -> str:
@@ -195,11 +196,32 @@ def check_labels(namespace: Sequence[str]) -> None:
             )
 
 
+def checked(op: AnyOp) -> AnyOp:
+    """Refuses names that cannot be stored or found. Returns the operation with a tuple for its namespace.
+
+    Raises:
+        InvalidNamespaceError: If a label is empty, no str, or has a period or U+0000.
+        TypeError: If a key is no str: 1 and "1" must not be two spellings of one item.
+    """
+    if isinstance(op, (GetOp, PutOp)):
+        check_labels(op.namespace)
+        if not isinstance(op.key, str):
+            raise TypeError(f"the key of an item is a str, not {type(op.key).__name__}")
+        return op if type(op.namespace) is tuple else cast("AnyOp", op._replace(namespace=tuple(op.namespace)))
+    if isinstance(op, SearchOp):
+        check_labels(op.namespace_prefix)
+        return op if type(op.namespace_prefix) is tuple else op._replace(namespace_prefix=tuple(op.namespace_prefix))
+    if isinstance(op, ListNamespacesOp):
+        for condition in op.match_conditions or ():
+            check_labels(condition.path)
+    return op
+
+
 class Remembered:
     """Names that this process has seen, by context: bounded, since anybody may fill a database with names."""
 
     def __init__(self) -> None:
-        self._names: Bounded[tuple[bytes | None, str], str] = Bounded(_REMEMBERED)
+        self._names: Bounded[tuple[bytes | None, str], str] = Bounded(REMEMBERED)
 
     def among(self, context: EncryptionContext | None, names: Iterable[str]) -> dict[str, str]:
         """Returns those of some names that were seen under a context, with what was remembered of each."""

@@ -9,7 +9,7 @@ under a key that is missing, rows of that key are looked for: if there is one th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..core.context import EncryptionContext
 from ..errors import UnknownKey
 from ..wrapping.steps import Steps, Work
 from ..wrapping.stored_item import DICTIONARY
-from .dispatch import Ask
+from .dispatch import ask
 from .items import Items, find_item
 from .names import Place, Remembered
 
@@ -42,18 +42,12 @@ class KeyRecords:
     def __init__(self, inner: BaseStore, items: Items) -> None:
         self._inner = inner
         self._items = items
-        self._written = Remembered()
         self._checked = Remembered()
 
-    def missing(self, context: EncryptionContext) -> list[Place]:
-        """Returns where records have to be written, so that what is put under a context can be found."""
+    def record(self, context: EncryptionContext) -> PutOp:
+        """Returns what has to be in the store, so that what is put under a context can be found."""
         key_id = self._items.tenancy.keys(context)[0].id.hex()
-        return [] if self._written.among(context, [key_id]) else [Place(_namespace(context), key_id)]
-
-    def written(self, context: EncryptionContext, places: list[Place]) -> None:
-        """Remembers that records were written."""
-        for place in places:
-            self._written.add(context, place.key)
+        return PutOp(_namespace(context), key_id, VALUE, index=False)
 
     def check(self, expected: EncryptionContext | None) -> Steps[None]:
         """Makes sure that no key is missing under which names and tokens of a request's contexts were made.
@@ -64,7 +58,7 @@ class KeyRecords:
         contexts = [each for each in self._items.tenancy.contexts(expected) if not self._checked.among(each, [""])]
         if not contexts:
             return
-        answers = yield Ask(self._inner, [SearchOp(_namespace(each), limit=_PAGE, refresh_ttl=False) for each in contexts])
+        answers = yield from ask(self._inner, [SearchOp(_namespace(each), limit=_PAGE, refresh_ttl=False) for each in contexts])
         unknown = yield Work(partial(self._unknown, contexts, answers), self._items.sealer.may_block)
         if unknown:
             yield from self._refuse_needed(unknown)
@@ -84,7 +78,7 @@ class KeyRecords:
 
     def _refuse_needed(self, unknown: dict[bytes, Place]) -> Steps[None]:
         for number in range(1 << 31):
-            [page] = yield Ask(self._inner, [SearchOp((), limit=_PAGE, offset=number * _PAGE, refresh_ttl=False)])
+            [page] = yield from ask(self._inner, [SearchOp((), limit=_PAGE, offset=number * _PAGE, refresh_ttl=False)])
             for row in page:
                 sealed = find_item(row)
                 if sealed is not None and sealed.head.key_id in unknown and tuple(row.namespace[:1]) != DICTIONARY:
@@ -92,14 +86,8 @@ class KeyRecords:
             if not page:
                 break
         gone: list[Op] = [PutOp(*place, value=None) for place in unknown.values()]
-        yield Ask(self._inner, gone)
+        yield from ask(self._inner, gone)
 
 
 def _namespace(context: EncryptionContext) -> tuple[str, ...]:
     return (*DICTIONARY, f"k{hashlib.sha256(context.encoded).hexdigest()[:32]}")
-
-
-def record_ops(places: list[Place]) -> Iterator[PutOp]:
-    """Yields what to seal as records."""
-    for place in places:
-        yield PutOp(*place, value=VALUE, index=False)

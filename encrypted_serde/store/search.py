@@ -8,20 +8,20 @@ passed over unopened, and so are rows of other namespaces that a store returns b
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from enum import Enum
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from langgraph.store.base import BaseStore, GetOp, Item, Op, SearchItem, SearchOp
+from langgraph.store.base import BaseStore, GetOp, SearchItem, SearchOp
 
 from ..core.context import EncryptionContext
 from ..core.keys import Keyring
 from ..errors import KeyErased, WrongLocation
 from ..wrapping.stored_item import MARK
-from .fields import push_down
+from .batch import Hidden, Plan, Question
+from .fields import is_exact, push_down
 from .filters import Semantics
-from .items import Found, Items, find_item
+from .items import Found, Items
 from .marks import Marks
 from .names import Names, Namespace, Place, is_pseudonym, is_reserved
 
@@ -29,16 +29,6 @@ _FIRST_PAGE = 16
 _LARGEST_PAGE = 1024
 _EVERYTHING = (1 << 31) - 1
 _LARGEST_ANSWER = 10_000  # of a store whose limits nobody measured
-
-
-class State(Enum):
-    """What a search does next."""
-
-    LOOKING = "finds out whether all rows of a namespace have marks"
-    AS_ASKED = "the inner store gets the very operation"
-    PAGING = "rows are read page by page, opened and compared"
-    REFRESHING = "the expiry of what is returned is pushed back"
-    DONE = "the answer is there"
 
 
 class Ground(NamedTuple):
@@ -64,6 +54,31 @@ class Ground(NamedTuple):
         return self.names.pseudonymous or bool(self.items.fields.searchable)
 
 
+class Hit(NamedTuple):
+    """An item that counts, and where it is stored."""
+
+    place: Place
+    item: SearchItem
+
+
+class Page(NamedTuple):
+    """One page of rows, opened.
+
+    Attributes:
+        hits: The items that count.
+        read: How many rows were read, until there were enough items.
+        length: How many rows the inner store returned.
+        places: Where they are stored.
+        is_enough: Whether there were enough items.
+    """
+
+    hits: Hidden
+    read: int
+    length: int
+    places: set[Place]
+    is_enough: bool
+
+
 class Source:
     """One of the inner searches that make up a search: where to go on, and what was found.
 
@@ -72,7 +87,8 @@ class Source:
         wanted: The filter in the inner store.
         size: How many rows to ask for.
         rows: How many rows were read since the beginning.
-        found: What was kept of them.
+        hits: What was kept of them.
+        places: Where they are stored.
         known: How many rows were read before the last new beginning.
         done: Whether there is nothing more to read, or no need to.
     """
@@ -80,41 +96,24 @@ class Source:
     def __init__(self, prefix: Namespace, wanted: dict[str, Any], size: int) -> None:
         self.prefix = prefix
         self.wanted = wanted or None
-        self.size = size
-        self.rows = 0
-        self.found: list[SearchItem] = []
-        self.done = False
-        self._seen: set[Place] = set()
         self.known = 0
-
-    def fork(self) -> Source:
-        """Returns a copy that goes on by itself."""
-        fork = copy.copy(self)
-        fork.found, fork._seen = [*self.found], {*self._seen}
-        return fork
-
-    def read(self, page: Sequence[SearchItem], open_row: Callable[[Source, SearchItem], None], needed: int) -> None:
-        """Opens a page, until there are as many items as needed."""
-        for row in page:
-            self.rows += 1
-            self._seen.add(Place(row.namespace, row.key))
-            open_row(self, row)
-            if self.found and len(self.found) >= needed:
-                self.done = True
-                return
-
-    def repeats(self, page: Sequence[SearchItem]) -> bool:
-        """Says whether a page has rows that were read: rows moved meanwhile, or the store does not obey ``offset``."""
-        return any(Place(row.namespace, row.key) in self._seen for row in page)
+        self.done = False
+        self.restart(size)
 
     def restart(self, size: int) -> None:
         """Begins anew, with one larger page."""
-        self.known = max(self.known, self.rows)
-        self.rows, self.found, self._seen, self.size = 0, [], set(), size
+        self.rows, self.hits, self.places, self.size = 0, Hidden(), set[Place](), size
+
+    def add(self, page: Page) -> None:
+        """Keeps what a page brought."""
+        self.rows += page.read
+        self.hits += page.hits
+        self.places |= page.places
+        self.done = page.is_enough
 
 
 class Search:
-    """One search: asks the inner store, as often as needed.
+    """One search: asks the inner store, as often as needed. All keys that it needs are asked for when it is made.
 
     Args:
         op: The search.
@@ -127,92 +126,54 @@ class Search:
         self._op = op
         self._ground = ground
         self._expected = expected
-        items = ground.items
-        self._pushed = push_down(op.filter, items.fields, ground.semantics, with_tokens=not items.admission)
+        items, tenancy = ground.items, ground.items.tenancy
+        self._divided = push_down(op.filter, items.fields, ground.semantics, with_tokens=not items.admission)
+        decides = ground.semantics.database_decides
+        self._decided = {name for name, condition in self._divided.copies.items() if decides(condition)}
+        keys = ((key, each) for each in tenancy.contexts(expected) for key in tenancy.keys(each))
+        self._filters = self._divided.filters(keys, items.fields.stored_name)
         self._prefixes = ground.names.prefixes(tuple(op.namespace_prefix), expected)
         self._needed = op.offset + op.limit
         self._is_odd = min(op.offset, op.limit) < 0  # what a store makes of that is its own affair
         # Nothing of another tenant is among the rows: names that are pseudonyms belong to one.
         self._is_alone = expected is None or (ground.names.hides_tenants and bool(op.namespace_prefix))
-        self._sources: list[Source] = []
-        self._places: dict[int, Place] = {}
-        self._answer: list[SearchItem] = []
-        self._dropped = 0
-        self._state = State.LOOKING
-        self._looks = [] if self._is_alone else ground.marks.looks(self._prefixes)
-        if not self._looks:
-            self._begin()
+        self._marks = [] if expected is None or not ground.marks.are_used else tenancy.marks(expected)
 
-    @property
-    def done(self) -> bool:
-        """Whether the answer is there."""
-        return self._state is State.DONE
-
-    def fork(self) -> Search:
-        """Returns a copy that goes on by itself."""
-        fork = copy.copy(self)
-        fork._looks = [*map(copy.copy, self._looks)]
-        fork._sources = [source.fork() for source in self._sources]
-        fork._places = dict(self._places)
-        return fork
-
-    def asks(self) -> list[Op]:
-        """Returns what to ask the inner store next."""
-        if self._state is State.LOOKING:
-            return [look.asks() for look in self._looks]
-        if self._state is State.REFRESHING:
-            return [GetOp(*self._places[id(item)], refresh_ttl=True) for item in self._answer]
-        if self._state is State.AS_ASKED:
-            first, *others = self._sources
-            asked = self._op._replace(namespace_prefix=first.prefix, filter=first.wanted)
-            return [asked, *(_exists(source) for source in others)]
-        return [self._page(source) for source in self._sources if not source.done]
-
-    def take(self, answers: Sequence[Any]) -> None:
-        """Takes the answers to what was asked."""
-        if self._state is State.LOOKING:
-            self._take_looks(answers)
-        elif self._state is State.AS_ASKED:
-            self._take_as_asked(answers)
-        elif self._state is State.PAGING:
-            self._take_pages(answers)
-        else:
-            self._state = State.DONE
-
-    def result(self) -> list[SearchItem]:
-        """Returns the answer."""
-        return self._answer
-
-    # --- each state
-
-    def _take_looks(self, answers: Sequence[Any]) -> None:
-        self._looks = [look for look, answer in zip(self._looks, answers, strict=True) if not look.take(answer or [])]
-        if not self._looks:
-            self._begin()
-
-    def _begin(self) -> None:
-        """Decides what the database compares, and whether that is all."""
-        ground, pushed = self._ground, self._pushed
-        filters = pushed.filters(ground.items.fields, ground.items.tenancy, self._expected)
-        is_exact = pushed.is_exact
+    def plan(self) -> Plan[list[SearchItem]]:
+        """Returns the plan."""
         if not self._is_alone:
-            marks = self._marks()
-            is_exact = is_exact and bool(marks)
-            if marks and pushed.divided.tokens:  # both are made per context and key, in this order
+            yield from self._ground.marks.look(self._prefixes)
+        sources, all_count = self._sources()
+        if all_count and self._skips_own_alone():
+            page = yield from self._as_asked(sources)
+            if page is not None:
+                return [hit.item for hit in page.hits]
+        while waiting := [source for source in sources if not source.done]:
+            pages = yield Question([self._page(source) for source in waiting], partial(self._pages, waiting))
+            for source, page in zip(waiting, pages, strict=True):
+                self._take(source, page)
+        merged = self._merged(sources)
+        found = Hidden(self._ground.semantics.cut([hit.item for hit in merged.values()], self._op, self._ground.inner))
+        if found and self._op.refresh_ttl and self._ground.semantics.refreshes(self._ground.inner):
+            places = [merged[Place(item.namespace, item.key)].place for item in found]
+            yield Question([GetOp(*place, refresh_ttl=True) for place in places], len)
+        return [*found]
+
+    # --- what the inner store is asked
+
+    def _sources(self) -> tuple[list[Source], bool]:
+        """Returns what the database is asked, and whether all that it returns counts."""
+        filters, all_count = self._filters, is_exact(self._divided)
+        if not self._is_alone:
+            marks = self._marks if all(map(self._ground.marks.are_complete, self._prefixes)) else []
+            all_count = all_count and bool(marks)
+            if marks and self._divided.tokens:  # both are made per context and key, in this order
                 filters = [{**wanted, MARK: mark} for wanted, mark in zip(filters, marks, strict=True)]
             elif marks:
                 filters = [{**wanted, MARK: mark} for wanted in filters for mark in marks]
-        size = max(self._needed, 1 if is_exact else _FIRST_PAGE)
-        self._sources = [Source(prefix, wanted, size) for prefix in self._prefixes for wanted in filters]
-        if self._is_odd and len(self._sources) == 1:
-            is_exact = True
-        self._state = State.AS_ASKED if is_exact and self._skips_own_alone() else State.PAGING
-
-    def _marks(self) -> list[str]:
-        marks = self._ground.marks
-        if self._expected is None or not marks.are_used or not all(map(marks.are_complete, self._prefixes)):
-            return []
-        return self._ground.items.tenancy.marks(self._expected)
+        size = max(self._needed, 1 if all_count else _FIRST_PAGE)
+        sources = [Source(prefix, wanted, size) for prefix in self._prefixes for wanted in filters]
+        return sources, all_count or (self._is_odd and len(sources) == 1)
 
     def _skips_own_alone(self) -> bool:
         """Says whether nothing that does not count is among the rows that the inner store skips for ``offset``."""
@@ -224,64 +185,17 @@ class Search:
             return self._ground.semantics.matches_whole_labels and not self._ground.items.passed_over
         return self._expected is not None or not self._ground.has_records
 
-    def _take_as_asked(self, answers: Sequence[Any]) -> None:
-        page, *others = answers
-        source = self._sources[0]
-        source.read(page or [], self._open, len(page or []))
-        if not self._is_odd and (self._dropped or any(others)):
-            source.restart(source.size)
-            source.known, source.done = 0, False
-            self._state = State.PAGING
-        else:
-            self._answer = source.found
-            self._state = State.DONE
+    def _as_asked(self, sources: Sequence[Source]) -> Plan[Page | None]:
+        """Asks the very question. The answer counts if every row of it does, and no other source has rows."""
+        first, *others = sources
+        asked = self._op._replace(namespace_prefix=first.prefix, filter=first.wanted)
+        exist = [SearchOp(source.prefix, filter=source.wanted, limit=1, refresh_ttl=False) for source in others]
+        page, *more = yield Question([asked, *exist], partial(self._opened_as_asked, first))
+        return page if self._is_odd or (len(page.hits) == page.length and not any(more)) else None
 
-    def _take_pages(self, answers: Sequence[Any]) -> None:
-        for source, page in zip([source for source in self._sources if not source.done], answers, strict=True):
-            if self._op.query:
-                self._take_ranked(source, page or [])
-            else:
-                self._take_page(source, page or [])
-        if all(source.done for source in self._sources):
-            self._answer = self._merged()
-            refreshes = self._op.refresh_ttl and self._ground.semantics.refreshes(self._ground.inner)
-            self._state = State.REFRESHING if refreshes and self._answer else State.DONE
-
-    def _take_page(self, source: Source, page: Sequence[SearchItem]) -> None:
-        """Goes on behind the last row, until a page has no more."""
-        if source.repeats(page):
-            if source.rows <= source.known:  # a larger page brought nothing new
-                source.done = True
-            else:
-                source.restart(2 * (source.rows + source.size))
-            return
-        size = source.size
-        source.read(page, self._open, self._needed)
-        # Whether a store whose limits nobody measured gives short pages before the end is not known.
-        if len(page) < (size if self._ground.semantics.known else 1):
-            source.done = True
-        source.size = max(size, min(4 * size, _LARGEST_PAGE))
-
-    def _take_ranked(self, source: Source, page: Sequence[SearchItem]) -> None:
-        """Asks for more and more of a ranking, until a larger one brings nothing new.
-
-        A store ranks vectors, of which an item may have many: a page that is shorter than asked for need not be the last. So
-        the last question is for everything.
-        """
-        is_known = self._ground.semantics.known
-        before = source.rows
-        source.restart(source.size)
-        source.read(page, self._open, self._needed)
-        if source.done or source.size >= (_EVERYTHING if is_known else _LARGEST_ANSWER):
-            source.done = True
-        elif len(page) >= source.size or len(page) > before:
-            source.size *= 4
-        elif is_known:
-            source.size = _EVERYTHING
-        else:
-            source.done = True
-
-    # --- one row
+    def _opened_as_asked(self, source: Source, answers: Sequence[Any]) -> list[Any]:
+        rows, *others = answers
+        return [self._opened(source, rows or [], len(rows or [])), *map(bool, others)]
 
     def _page(self, source: Source) -> SearchOp:
         return self._op._replace(
@@ -292,70 +206,114 @@ class Search:
             refresh_ttl=False,
         )
 
-    def _open(self, source: Source, row: SearchItem) -> None:
-        """Opens a row, and keeps it if it counts. It returns nothing: what was found shall be no variable of a frame."""
-        place = Place(row.namespace, row.key)
-        found = self._opened(source, place, row)
-        if found is None or not self._matches(found):
-            self._dropped += 1
-            return
-        item = SearchItem(found.namespace, found.key, found.value, row.created_at, row.updated_at, row.score)
-        self._places[id(item)] = place
-        source.found.append(item)
+    def _pages(self, sources: Sequence[Source], answers: Sequence[Any]) -> list[Page | None]:
+        """Opens a page of each source. A page that repeats rows is None: rows moved, or the store does not obey ``offset``."""
+        pages: list[Page | None] = []
+        for source, rows in zip(sources, answers, strict=True):
+            repeats = not self._op.query and any(Place(row.namespace, row.key) in source.places for row in rows or [])
+            needed = self._needed if self._op.query else self._needed - len(source.hits)
+            pages.append(None if repeats else self._opened(source, rows or [], needed))
+        return pages
 
-    def _opened(self, source: Source, place: Place, row: SearchItem) -> Found | None:
+    def _take(self, source: Source, page: Page | None) -> None:
+        if page is None:
+            if source.rows <= source.known:  # a larger page brought nothing new
+                source.done = True
+            else:
+                source.known = source.rows
+                source.restart(2 * (source.rows + source.size))
+        elif self._op.query:
+            self._take_ranked(source, page)
+        else:
+            size = source.size
+            source.add(page)
+            # Whether a store whose limits nobody measured gives short pages before the end is not known.
+            source.done = source.done or page.length < (size if self._ground.semantics.known else 1)
+            source.size = max(size, min(4 * size, _LARGEST_PAGE))
+
+    def _take_ranked(self, source: Source, page: Page) -> None:
+        """Asks for more and more of a ranking, until a larger one brings nothing new.
+
+        A store ranks vectors, of which an item may have many: a page that is shorter than asked for need not be the last. So
+        the last question is for everything.
+        """
+        is_known = self._ground.semantics.known
+        before, size = source.rows, source.size
+        source.restart(size)
+        source.add(page)
+        if source.done or size >= (_EVERYTHING if is_known else _LARGEST_ANSWER):
+            source.done = True
+        elif page.length >= size or page.length > before:
+            source.size = 4 * size
+        elif is_known:
+            source.size = _EVERYTHING
+        else:
+            source.done = True
+
+    # --- what counts
+
+    def _opened(self, source: Source, rows: Sequence[SearchItem], needed: int) -> Page:
+        """Opens rows, until there are as many items as needed."""
+        hits, places = Hidden(), set[Place]()
+        for number, row in enumerate(rows, 1):
+            place = Place(row.namespace, row.key)
+            places.add(place)
+            self._open(source.prefix, place, row, hits)
+            if hits and len(hits) >= needed:
+                return Page(hits, number, len(rows), places, is_enough=True)
+        return Page(hits, len(rows), len(rows), places, is_enough=False)
+
+    def _open(self, prefix: Namespace, place: Place, row: SearchItem, hits: Hidden) -> None:
+        """Opens a row, and keeps it if it counts. It returns nothing: what was found shall be no variable of a frame."""
+        found = self._found(prefix, place, row)
+        if found is not None and self._matches(found):
+            item = SearchItem(found.namespace, found.key, found.value, row.created_at, row.updated_at, row.score)
+            hits.append(Hit(place, item))
+
+    def _found(self, prefix: Namespace, place: Place, row: SearchItem) -> Found | None:
         items, names = self._ground.items, self._ground.names
         if is_reserved(place.namespace):
             return None
-        if tuple(place.namespace[: len(source.prefix)]) != source.prefix:
+        if tuple(place.namespace[: len(prefix)]) != prefix:
             items.pass_over(place)
             return None
-        if self._expected is not None:
-            sealed = find_item(row)
-            if sealed is not None and not items.tenancy.reads(sealed.head.context, self._expected):
-                return None
-        if names.pseudonymous and not items.admission and not all(map(is_pseudonym, place.namespace)):
-            raise WrongLocation("an item under a readable name; allow_plaintext=True reads it until it is moved")
         try:
-            return items.open(row, place, self._expected)
+            found = items.open_own(row, place, self._expected)
         except KeyErased:  # told by the audit; a tenant that starts anew is not blocked by its old items
             items.passed_over[KeyErased.__name__] += 1
             return None
+        if found and names.pseudonymous and not items.admission and not all(map(is_pseudonym, place.namespace)):
+            raise WrongLocation("an item under a readable name; allow_plaintext=True reads it until it is moved")
+        return found
 
     def _matches(self, found: Found) -> bool:
         wanted = self._op.filter
         if not wanted:
             return True
         semantics = self._ground.semantics
-        wanted = {name: condition for name, condition in wanted.items() if name not in self._pushed.trusted}
+        wanted = {name: condition for name, condition in wanted.items() if name not in self._decided}
         if semantics.matches(found.value, wanted):
             return True
-        tokens = {name: condition for name, condition in wanted.items() if name in self._pushed.divided.tokens}
+        tokens = {name: condition for name, condition in wanted.items() if name in self._divided.tokens}
         if found.sealed and not semantics.matches(found.value, tokens):
             raise WrongLocation("the search token of an item is not that of the sealed value")
         return False
 
-    def _merged(self) -> list[SearchItem]:
-        merged: dict[Place, SearchItem] = {}
-        for source in self._sources:
-            for item in source.found:
-                merged.setdefault(Place(item.namespace, item.key), item)
-        items = list(merged.values())
-        if len(self._sources) > 1:
-            if self._op.query:
-                items.sort(key=_score, reverse=True)
-            elif self._ground.semantics.newest_first:
-                items.sort(key=_updated, reverse=True)
-        return self._ground.semantics.cut(items, self._op, self._ground.inner)
+    def _merged(self, sources: Sequence[Source]) -> dict[Place, Hit]:
+        """Returns what all sources found, by the names that the caller knows, in the order of the inner store."""
+        merged: dict[Place, Hit] = {}
+        for source in sources:
+            for hit in source.hits:
+                merged.setdefault(Place(hit.item.namespace, hit.item.key), hit)
+        if len(sources) == 1 or not (self._op.query or self._ground.semantics.newest_first):
+            return merged
+        by = _score if self._op.query else _updated
+        return dict(sorted(merged.items(), key=lambda named: by(named[1].item), reverse=True))
 
 
-def _exists(source: Source) -> SearchOp:
-    return SearchOp(source.prefix, filter=source.wanted, limit=1, refresh_ttl=False)
-
-
-def _score(item: SearchItem) -> float:
+def _score(item: SearchItem) -> Any:
     return float("-inf") if item.score is None else item.score
 
 
-def _updated(item: Item) -> Any:
+def _updated(item: SearchItem) -> Any:
     return item.updated_at

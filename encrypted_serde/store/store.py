@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Literal, cast
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.store.base import BaseStore, GetOp, Op, PutOp, Result, TTLConfig
+from langgraph.store.base import BaseStore, Op, Result, TTLConfig
 
 from ..audit import AuditListener, Sealing, make_sealer
 from ..core.keys import Key, KeyProvider, SearchKeyProvider
@@ -18,7 +19,7 @@ from ..wrapping.admission import Admission
 from ..wrapping.description import summary
 from ..wrapping.steps import arun, run
 from .batch import Hidden
-from .dispatch import Ask
+from .dispatch import ask
 from .embedding import index_of
 from .fields import Fields
 from .filters import semantics_of
@@ -101,7 +102,6 @@ class EncryptedStore(BaseStore):
                 "with values='plain'"
             )
         self.inner = inner
-        self._followed: Any = inner
         self.serde = JsonPlusSerializer() if serde is None else serde
         semantics = semantics_of(inner)
         fields = Fields.of(searchable, readable, semantics)
@@ -154,12 +154,9 @@ class EncryptedStore(BaseStore):
             ValueError: If a filter or a namespace is one that the inner store refuses.
         """
         ops = Hidden(ops)
-        if len(ops) == 1 and isinstance(ops[0], GetOp) and self._planner.gets_at_once:
-            get = self._planner.get(ops[0])  # by far the most frequent, and it needs no more than this
-            return [get.opened(Ask(self.inner, get.asks()).now())]
-        if len(ops) == 1 and isinstance(ops[0], PutOp) and self._planner.puts_at_once:
-            Ask(self.inner, self._planner.put(ops[0])).now()
-            return [None]
+        if self._planner.is_simple(ops):  # by far the most frequent, and it needs no more than this
+            question = self._planner.question(ops[0])
+            return [question.open(run(ask(self.inner, question.ops)))]
         return cast("list[Result]", run(self._planner.steps(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
@@ -179,67 +176,18 @@ def _subclass(cls: type[EncryptedStore], names: frozenset[str]) -> type[Encrypte
     return type(cls.__name__, (cls,), members)
 
 
-def _setup(self: EncryptedStore) -> Any:
-    """Sets up the inner store's database. Await the result where the inner store's own is awaited."""
-    return self._followed.setup()
-
-
-def _sweep_ttl(self: EncryptedStore) -> Any:
-    """Deletes what has expired, as the inner store does."""
-    return self._followed.sweep_ttl()
-
-
-def _start_ttl_sweeper(self: EncryptedStore, sweep_interval_minutes: int | None = None) -> Any:
-    """Starts the inner store's sweeper."""
-    return self._followed.start_ttl_sweeper(sweep_interval_minutes)
-
-
-def _stop_ttl_sweeper(self: EncryptedStore, timeout: float | None = None) -> Any:
-    """Stops the inner store's sweeper."""
-    return self._followed.stop_ttl_sweeper(timeout)
-
-
-def _enter(self: EncryptedStore) -> EncryptedStore:
+def _enter(self: Any) -> Any:
     """Enters the inner store."""
-    self._followed.__enter__()
+    self.inner.__enter__()
     return self
 
 
-def _exit(self: EncryptedStore, *error: Any) -> Any:
-    """Leaves the inner store."""
-    return self._followed.__exit__(*error)
-
-
-async def _aenter(self: EncryptedStore) -> EncryptedStore:
+async def _aenter(self: Any) -> Any:
     """Enters the inner store."""
-    await self._followed.__aenter__()
+    await self.inner.__aenter__()
     return self
 
 
-async def _aexit(self: EncryptedStore, *error: Any) -> Any:
-    """Leaves the inner store."""
-    return await self._followed.__aexit__(*error)
-
-
-def _index_config(self: EncryptedStore) -> Any:
-    """The inner store's."""
-    return self._followed.index_config
-
-
-def _embeddings(self: EncryptedStore) -> Any:
-    """The inner store's."""
-    return self._followed.embeddings
-
-
-_FOLLOWED: dict[str, Any] = {
-    "index_config": property(_index_config),
-    "embeddings": property(_embeddings),
-    "setup": _setup,
-    "sweep_ttl": _sweep_ttl,
-    "start_ttl_sweeper": _start_ttl_sweeper,
-    "stop_ttl_sweeper": _stop_ttl_sweeper,
-    "__enter__": _enter,
-    "__exit__": _exit,
-    "__aenter__": _aenter,
-    "__aexit__": _aexit,
-}
+_SAME = ("index_config", "embeddings", "setup", "sweep_ttl", "start_ttl_sweeper", "stop_ttl_sweeper", "__exit__", "__aexit__")
+_FOLLOWED: dict[str, Any] = {name: property(attrgetter(f"inner.{name}")) for name in _SAME}
+_FOLLOWED |= {"__enter__": _enter, "__aenter__": _aenter}

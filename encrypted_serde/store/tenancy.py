@@ -37,31 +37,25 @@ class Tenancy:
         self._search_keys = sealer.keys.search_keys if isinstance(sealer.keys, SearchKeyProvider) else None
         self.has_marks = self._search_keys is not None
 
-    def now(self) -> EncryptionContext | None:
-        """Returns the context of the request that is being made; None if there is none."""
-        found = self._source
-        if found is None:
-            return current.get()
-        if isinstance(found, EncryptionContext):
-            return found
-        given = found()
+    def expected(self, *, writes: bool, reads: bool) -> EncryptionContext | None:
+        """Returns the context of the request that is being made; None if there is none.
+
+        Raises:
+            ConfigurationError: If it writes, under a context that lacks a required name.
+            WrongContext: If it reads without a context, where one is required: a search would return the items of all.
+        """
+        context = self._now()
+        if writes:
+            check_names(self._required, context or NO_CONTEXT)
+        if reads:
+            check_reading(self._required_to_read, context)
+        return context
+
+    def _now(self) -> EncryptionContext | None:
+        if isinstance(self._source, EncryptionContext):
+            return self._source
+        given = None if self._source is None else self._source()
         return current.get() if given is None else EncryptionContext.of(given)
-
-    def check_writing(self, context: EncryptionContext | None) -> None:
-        """Refuses to write under a context that lacks a required name.
-
-        Raises:
-            ConfigurationError: If it lacks one.
-        """
-        check_names(self._required, context or NO_CONTEXT)
-
-    def check_reading(self, context: EncryptionContext | None) -> None:
-        """Refuses to read without a context, where one is required.
-
-        Raises:
-            WrongContext: If there is none: a search without a tenant would return the items of all.
-        """
-        check_reading(self._required_to_read, context)
 
     def reads(self, stored: EncryptionContext, expected: EncryptionContext | None) -> bool:
         """Says whether a request may read what is sealed under a context. Without a context of its own it may read all."""

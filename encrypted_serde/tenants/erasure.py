@@ -1,15 +1,10 @@
-"""The record of an erasure, and what the key store has to say later: that nothing of these keys is left there."""
+"""The record of an erasure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-from ..core.erasing import KeysLeft
-from .records import tenant_of
-from .store import KeyStore
 
 
 @dataclass(frozen=True)
@@ -45,21 +40,3 @@ class Erasure:
             "wrappers": list(self.wrappers),
             "time": self.time.isoformat(timespec="seconds"),
         }
-
-
-def standing(store: KeyStore, key_ids: frozenset[bytes], services: Iterable[str]) -> KeysLeft:
-    """Looks through a key store for keys.
-
-    Raises:
-        KeyServiceError: If it cannot be read.
-    """
-    wrapped: set[bytes] = set()
-    tombstones: set[bytes] = set()
-    alive = unreadable = 0
-    for listed in store.everything():
-        unreadable += len(listed.problems)
-        found = [record for record in listed.records if record.key.id in key_ids]
-        wrapped |= {record.key.id for record in found if not record.is_tombstone}
-        tombstones |= {record.key.id for record in found if record.is_tombstone}
-        alive += bool(found and tenant_of(listed.records).live)
-    return KeysLeft(store.name, tuple(services), frozenset(wrapped), frozenset(tombstones), alive, unreadable)

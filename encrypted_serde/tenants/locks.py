@@ -5,18 +5,18 @@ tenant's first key take turns: an advisory lock in Postgres, ``BEGIN IMMEDIATE``
 than a lock of this process. On any other store the operations simply follow one another, and `key_store` is made so that
 nothing is lost by that.
 
-The operations come as a generator that yields lists of operations and is sent their results. That way one description
-serves the stores whose methods block and those that live on an event loop.
+The operations come as a generator that yields lists of operations and is sent their results. Stores that live on an event loop
+are asked from a thread, one call after the other, so that one description serves them and those whose methods block.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from langgraph.store.base import BaseStore, Op
@@ -39,10 +39,9 @@ def run(store: BaseStore, steps: StoreSteps[T]) -> T:
         KeyServiceError: If the store lives on the running event loop, which would wait for itself.
     """
     refuse_own_loop(store)
-    if _kind(store) in _SYNC or _kind(store) in _ASYNC:
-        return _drive(store.batch, steps)
-    with _process_lock(store):  # a store in memory is not made for being searched and changed at the same time
-        return _drive(store.batch, steps)
+    # A store in memory is not made for being searched and changed at the same time.
+    with _process_lock(store) if _lock_of(store) is None else nullcontext():
+        return _drive(store, steps)
 
 
 def run_exclusively(store: BaseStore, name: str, steps: StoreSteps[T]) -> T:
@@ -58,15 +57,11 @@ def run_exclusively(store: BaseStore, name: str, steps: StoreSteps[T]) -> T:
         KeyServiceError: If the store lives on the running event loop.
     """
     refuse_own_loop(store)
-    kind = _kind(store)
-    if kind in _SYNC:
-        with _SYNC[kind](store, name) as locked:
-            return _drive(locked.batch, steps)
-    if kind in _ASYNC:
-        loop: asyncio.AbstractEventLoop = store._loop  # type: ignore[attr-defined]  # these stores have one
-        return asyncio.run_coroutine_threadsafe(_drive_async(_ASYNC[kind](store, name), steps), loop).result()
+    if (lock := _lock_of(store)) is not None:
+        with lock(store, name) as locked:
+            return _drive(locked, steps)
     with _process_lock(store):
-        return _drive(store.batch, steps)
+        return _drive(store, steps)
 
 
 def refuse_own_loop(store: BaseStore) -> None:
@@ -84,61 +79,87 @@ def refuse_own_loop(store: BaseStore) -> None:
             )
 
 
-def _kind(store: BaseStore) -> str:
-    """Names the exact class of a store, which need not be installed for this."""
-    return f"{type(store).__module__}.{type(store).__qualname__}"
-
-
 def _process_lock(store: BaseStore) -> threading.Lock:
     with _process_locks_guard:
         return _process_locks.setdefault(store, threading.Lock())
 
 
-def _drive(batch: Callable[[list[Op]], list[Any]], steps: StoreSteps[T]) -> T:
+def _drive(store: BaseStore, steps: StoreSteps[T]) -> T:
     try:
         operations = next(steps)
         while True:
-            operations = steps.send(batch(operations))
+            operations = steps.send(store.batch(operations))
     except StopIteration as done:
         result: T = done.value
         return result
 
 
-def _advisory_lock(name: str) -> tuple[int]:
-    return (int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True),)
+# --- the locks of databases ---------------------------------------------------------------------------------------------
 
 
-_READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"  # what was committed while we waited must be seen
-_LOCK = "SELECT pg_advisory_xact_lock(%s)"
+def _wait(store: Any, result: Any) -> Any:
+    """Waits for what a method of a store or of its connection returned, if that is on an event loop."""
+    if isinstance(store, AsyncBatchedBaseStore):
+        return asyncio.run_coroutine_threadsafe(result, store._loop).result()
+    return result
+
+
+@contextmanager
+def _entered(store: Any, manager: Any) -> Iterator[Any]:
+    """Enters a context manager of a store or of its connection, on the event loop where that is on one."""
+    if not isinstance(store, AsyncBatchedBaseStore):
+        with manager as entered:
+            yield entered
+        return
+    entered = _wait(store, manager.__aenter__())
+    try:
+        yield entered
+    except BaseException as error:
+        _wait(store, manager.__aexit__(type(error), error, error.__traceback__))
+        raise
+    _wait(store, manager.__aexit__(None, None, None))
+
+
+def _on(store: Any, connection: Any) -> BaseStore:
+    """Returns a store of the same kind on a connection that is inside a transaction of ours."""
+
+    async def made() -> Any:
+        return type(store)(connection, deserializer=store._deserializer)
+
+    if isinstance(store, AsyncBatchedBaseStore):  # such a store is made on its event loop
+        return cast("BaseStore", _wait(store, made()))
+    return cast("BaseStore", type(store)(connection, deserializer=store._deserializer))
 
 
 @contextmanager
 def _locked_postgres(store: Any, name: str) -> Iterator[BaseStore]:
     # The steps use the very connection that holds the lock: a pool may have no second one to give.
     pool = hasattr(store.conn, "getconn")
+    lock_id = int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True)
     with (
-        nullcontext() if pool else store.lock,
-        store.conn.connection() if pool else nullcontext(store.conn) as connection,
-        connection.transaction(),
+        nullcontext() if pool else _entered(store, store.lock),
+        _entered(store, store.conn.connection()) if pool else nullcontext(store.conn) as connection,
+        _entered(store, connection.transaction()),
     ):
-        connection.execute(_READ_COMMITTED)
-        connection.execute(_LOCK, _advisory_lock(name))
-        yield type(store)(connection, deserializer=store._deserializer)
+        # What was committed while we waited must be seen.
+        _wait(store, connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+        _wait(store, connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_id,)))
+        yield _on(store, connection)
 
 
 @contextmanager
 def _locked_sqlite(store: Any, name: str) -> Iterator[BaseStore]:
-    store.setup()
-    with store.lock:
-        store.conn.execute("BEGIN IMMEDIATE")
+    _wait(store, store.setup())
+    with _entered(store, store.lock):
+        _wait(store, store.conn.execute("BEGIN IMMEDIATE"))
         try:
-            locked = type(store)(_Joined(store.conn), deserializer=store._deserializer)
+            locked: Any = _on(store, _Joined(store.conn))
             locked.is_setup = True
             yield locked
         except BaseException:
-            store.conn.execute("ROLLBACK")
+            _wait(store, store.conn.execute("ROLLBACK"))
             raise
-        store.conn.execute("COMMIT")
+        _wait(store, store.conn.execute("COMMIT"))
 
 
 class _Joined:
@@ -154,61 +175,16 @@ class _Joined:
         return self._connection.cursor() if sql in ("BEGIN", "COMMIT") else self._connection.execute(sql, *parameters)
 
 
-# --- stores that live on an event loop --------------------------------------------------------------------------------
+_Lock = Callable[[Any, str], AbstractContextManager[BaseStore]]
 
-
-async def _drive_async(locked: AbstractAsyncContextManager[BaseStore], steps: StoreSteps[T]) -> T:
-    async with locked as store:
-        batch: Callable[[list[Op]], Awaitable[list[Any]]] = store.abatch
-        try:
-            operations = next(steps)
-            while True:
-                operations = steps.send(await batch(operations))
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-
-@asynccontextmanager
-async def _locked_async_postgres(store: Any, name: str) -> AsyncIterator[BaseStore]:
-    pool = hasattr(store.conn, "getconn")
-    async with (
-        nullcontext() if pool else store.lock,
-        store.conn.connection() if pool else nullcontext(store.conn) as connection,
-        connection.transaction(),
-    ):
-        await connection.execute(_READ_COMMITTED)
-        await connection.execute(_LOCK, _advisory_lock(name))
-        yield type(store)(connection, deserializer=store._deserializer)
-
-
-@asynccontextmanager
-async def _locked_async_sqlite(store: Any, name: str) -> AsyncIterator[BaseStore]:
-    await store.setup()
-    async with store.lock:
-        await store.conn.execute("BEGIN IMMEDIATE")
-        try:
-            locked = type(store)(_AsyncJoined(store.conn), deserializer=store._deserializer)
-            locked.is_setup = True
-            yield locked
-        except BaseException:
-            await store.conn.execute("ROLLBACK")
-            raise
-        await store.conn.execute("COMMIT")
-
-
-class _AsyncJoined(_Joined):
-    """The same for a connection of aiosqlite."""
-
-    async def execute(self, sql: str, *parameters: Any) -> Any:
-        return None if sql in ("BEGIN", "COMMIT") else await self._connection.execute(sql, *parameters)
-
-
-_SYNC: dict[str, Callable[[Any, str], AbstractContextManager[BaseStore]]] = {
+_LOCKS: dict[str, _Lock] = {
     "langgraph.store.postgres.base.PostgresStore": _locked_postgres,
+    "langgraph.store.postgres.aio.AsyncPostgresStore": _locked_postgres,
     "langgraph.store.sqlite.base.SqliteStore": _locked_sqlite,
+    "langgraph.store.sqlite.aio.AsyncSqliteStore": _locked_sqlite,
 }
-_ASYNC: dict[str, Callable[[Any, str], AbstractAsyncContextManager[BaseStore]]] = {
-    "langgraph.store.postgres.aio.AsyncPostgresStore": _locked_async_postgres,
-    "langgraph.store.sqlite.aio.AsyncSqliteStore": _locked_async_sqlite,
-}
+
+
+def _lock_of(store: BaseStore) -> _Lock | None:
+    """Finds the lock of a store by its exact class, which need not be installed for this."""
+    return _LOCKS.get(f"{type(store).__module__}.{type(store).__qualname__}")

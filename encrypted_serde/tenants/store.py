@@ -9,15 +9,17 @@ Whatever the store or its driver raises is a `KeyServiceError`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from datetime import datetime, timezone
 from typing import Any, NamedTuple, TypeVar
 
 from langgraph.store.base import BaseStore, ListNamespacesOp, MatchCondition, Op, SearchOp
 
 from ..core.context import EncryptionContext
-from ..core.opaque import opaque
+from ..core.erasing import KeysLeft
 from ..errors import KeyServiceError
 from ..kms.fence import fenced
+from .erasure import Erasure
 from .locks import StoreSteps, run, run_exclusively
 from .records import ROOT, Record, StoredKey, TenantKeys, delete_key, parse, put_key, put_tombstone, tenant_of
 from .records import namespace_of as _namespace
@@ -30,35 +32,14 @@ Make = Callable[[int], StoredKey]
 """Makes what is stored of a new key, given its generation, which is known only under the store's lock."""
 
 
-class Erased(NamedTuple):
-    """What an erasure found and left.
-
-    Attributes:
-        wrappers: By the id of each key that was deleted, those of an erasure that was cut short included: what had wrapped it.
-        tombstones: Ids of all keys that are void.
-        generation: The highest generation that is void.
-    """
-
-    wrappers: Mapping[bytes, str]
-    tombstones: frozenset[bytes]
-    generation: int
-
-    def __repr__(self) -> str:
-        return opaque(self)
-
-
 class ListedKeys(NamedTuple):
     """What is stored in the namespace of one tenant, looked at item by item.
 
     Attributes:
-        namespace: The namespace.
-        context: Whose it is; None where no item of it says so.
-        records: Its items.
+        records: Its items. They all name its context.
         problems: What is wrong with others in it.
     """
 
-    namespace: tuple[str, ...]
-    context: EncryptionContext | None
     records: list[Record]
     problems: list[str]
 
@@ -103,25 +84,38 @@ class KeyStore:
 
     def _listed(self, namespace: tuple[str, ...]) -> ListedKeys:
         try:
-            return _sorted(namespace, self._run(_search(namespace)))
+            return self._run(_list(namespace))
         except KeyServiceError as error:
-            return ListedKeys(namespace, None, [], [str(error)])
+            return ListedKeys([], [str(error)])
 
-    def add_first(self, context: EncryptionContext, make: Make) -> TenantKeys:
-        """Stores a tenant's first key, unless there is a live one by now.
+    def standing(self, key_ids: Set[bytes], services: Iterable[str]) -> KeysLeft:
+        """Looks through the whole store for keys, and says what is stored there of each.
 
-        Returns:
-            What the store held afterwards. Its primary key is the given one, or that of somebody who was faster.
+        Raises:
+            KeyServiceError: If it cannot be read.
         """
-        return self._exclusively(context, _add(context, make, unless_live=True))
+        wrapped, tombstones = set[bytes](), set[bytes]()
+        alive = unreadable = 0
+        for listed in self.everything():
+            unreadable += len(listed.problems)
+            found = [record for record in listed.records if record.key.id in key_ids]
+            wrapped |= {record.key.id for record in found if not record.is_tombstone}
+            tombstones |= {record.key.id for record in found if record.is_tombstone}
+            alive += bool(found and tenant_of(listed.records).live)
+        return KeysLeft(self.name, tuple(services), frozenset(wrapped), frozenset(tombstones), alive, unreadable)
 
-    def add_next(self, context: EncryptionContext, make: Make) -> TenantKeys:
+    def add(self, context: EncryptionContext, make: Make, *, unless_live: bool = False) -> TenantKeys:
         """Stores a key of the next generation.
+
+        Args:
+            context: The tenant.
+            make: Makes the key.
+            unless_live: Store none if there is a live key by now, that of somebody who was faster.
 
         Returns:
             What the store held afterwards.
         """
-        return self._exclusively(context, _add(context, make, unless_live=False))
+        return self._exclusively(context, _add(context, make, unless_live=unless_live))
 
     def replace(self, context: EncryptionContext, key: StoredKey) -> bool:
         """Stores the same key wrapped anew, unless it was erased meanwhile.
@@ -131,8 +125,8 @@ class KeyStore:
         """
         return self._exclusively(context, _replace(context, key))
 
-    def erase(self, context: EncryptionContext) -> Erased:
-        """Destroys all keys of a tenant: tombstones first, then deletion."""
+    def erase(self, context: EncryptionContext) -> Erasure:
+        """Destroys all keys of a tenant: tombstones first, then deletion. Returns the record of it."""
         return self._exclusively(context, _erase(context))
 
     def _run(self, steps: StoreSteps[T]) -> T:
@@ -145,23 +139,10 @@ class KeyStore:
 # --- the steps --------------------------------------------------------------------------------------------------------
 
 
-def _records(context: EncryptionContext) -> StoreSteps[list[Record]]:
-    items = yield from _search(_namespace(context))
-    records = [parse(item) for item in items]
-    if any(record.context.encoded != context.encoded for record in records):
-        raise KeyServiceError("the key store holds a key under the namespace of another context", retryable=False)
-    return records
-
-
-def _own(context: EncryptionContext) -> StoreSteps[list[Record]]:
-    """Returns the items of a tenant, and passes over what else is stored in its namespace."""
-    namespace = _namespace(context)
-    return _sorted(namespace, (yield from _search(namespace))).records
-
-
-def _sorted(namespace: tuple[str, ...], items: list[Any]) -> ListedKeys:
+def _list(namespace: tuple[str, ...]) -> StoreSteps[ListedKeys]:
+    """Returns the items of a tenant, and what is wrong with others that are stored in its namespace."""
     records, problems = [], []
-    for item in items:
+    for item in (yield from _search(namespace)):
         try:
             records.append(parse(item))
         except KeyServiceError as error:
@@ -169,7 +150,14 @@ def _sorted(namespace: tuple[str, ...], items: list[Any]) -> ListedKeys:
     own = [record for record in records if _namespace(record.context) == namespace]
     if len(own) < len(records):
         problems.append("the key store holds a key under the namespace of another context")
-    return ListedKeys(namespace, own[0].context if own else None, own, problems)
+    return ListedKeys(own, problems)
+
+
+def _records(context: EncryptionContext) -> StoreSteps[list[Record]]:
+    records, problems = yield from _list(_namespace(context))
+    if problems:
+        raise KeyServiceError(problems[0], retryable=False)
+    return records
 
 
 def _read(context: EncryptionContext) -> StoreSteps[TenantKeys]:
@@ -186,17 +174,22 @@ def _add(context: EncryptionContext, make: Make, *, unless_live: bool) -> StoreS
 
 
 def _replace(context: EncryptionContext, key: StoredKey) -> StoreSteps[bool]:
-    if key.id not in tenant_of((yield from _own(context))).live:
+    if key.id not in (yield from _live(context)):
         return False
     yield [put_key(context, key)]
     # Without a lock an erasure may have come in between, and this key would be in the store again.
-    if key.id in tenant_of((yield from _own(context))).live:
+    if key.id in (yield from _live(context)):
         return True
     yield [delete_key(context, key.id)]
     return False
 
 
-def _erase(context: EncryptionContext) -> StoreSteps[Erased]:
+def _live(context: EncryptionContext) -> StoreSteps[Mapping[bytes, StoredKey]]:
+    """Returns the live keys of a tenant, and passes over what else is stored in its namespace."""
+    return tenant_of((yield from _list(_namespace(context))).records).live
+
+
+def _erase(context: EncryptionContext) -> StoreSteps[Erasure]:
     gone: dict[bytes, str] = {}
     void: int | None = None
     while True:  # once, and without a lock again for keys that were void when somebody stored them
@@ -205,7 +198,14 @@ def _erase(context: EncryptionContext) -> StoreSteps[Erased]:
         keys = [record.key for record in records if not record.is_tombstone]
         keys = [key for key in keys if void is None or key.generation <= void or key.id in left]
         if not keys:
-            return Erased(gone, frozenset(left), max(left.values(), default=0))
+            return Erasure(
+                context_names=tuple(sorted(context.pairs)),
+                key_ids=tuple(sorted(gone)),
+                tombstones=tuple(sorted(left)),
+                generation=max(left.values(), default=0),
+                wrappers=tuple(sorted(set(gone.values()))),
+                time=datetime.now(timezone.utc),
+            )
         keys.sort(key=lambda key: -key.generation)  # the first tombstone voids them all
         void = max(void or 0, keys[0].generation)
         for key in keys:

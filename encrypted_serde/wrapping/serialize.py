@@ -24,11 +24,6 @@ class Waiting:
         self._give, self._arguments = give, arguments
 
     @classmethod
-    def for_bytes(cls, serde: SerializerProtocol, inner_type: str, plaintext: bytes) -> Waiting:
-        """Waits to deserialise what was opened."""
-        return cls(loads, serde, inner_type, plaintext)
-
-    @classmethod
     def holding(cls, value: Any) -> Waiting:
         """Waits to hand out what needs no deserialising."""
         return cls(lambda: value)

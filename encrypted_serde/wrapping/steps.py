@@ -12,7 +12,6 @@ raises, a cancellation too, is raised in the generator where it yielded the step
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import closing
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..core.waiting import aside
@@ -70,36 +69,38 @@ Steps = Generator[Any, Any, T]
 
 def run(steps: Steps[T]) -> T:
     """Does steps one after the other, and returns what they come to."""
-    with closing(steps):
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = step.now()
-                except BaseException as error:  # noqa: BLE001  # the generator decides about it
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = step.now()
+            except BaseException as error:  # noqa: BLE001  # the generator decides about it
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        steps.close()
 
 
 async def arun(steps: Steps[T]) -> T:
     """Does steps as `run` does, without holding the event loop."""
-    with closing(steps):
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = await step.later()
-                except BaseException as error:  # noqa: BLE001  # the generator decides about it, and about a cancellation
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = await step.later()
+            except BaseException as error:  # noqa: BLE001  # the generator decides about it, and about a cancellation
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        steps.close()
 
 
 def stream(steps: Steps[Any]) -> Generator[Any, None, None]:

@@ -64,7 +64,7 @@ def test_rows_that_never_had_such_metadata_are_sealed_anew_once(place: str) -> N
 
 @pytest.mark.parametrize(("readable", "searchable"), [(["team"], ["team"]), ([KEY], []), ([], [KEY]), ("team", [])])
 def test_keys_of_metadata_that_the_saver_would_refuse_are_refused(readable: Any, searchable: Any) -> None:
-    with pytest.raises((ConfigurationError, TypeError), match="reserved name|several names"):
+    with pytest.raises((ConfigurationError, TypeError), match=r"reserved name|several names"):
         reencrypt("nothing.sqlite", NEW_KEY, readable_metadata=readable, searchable_metadata=searchable)
 
 

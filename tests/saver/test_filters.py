@@ -15,7 +15,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from encrypted_serde import EncryptedSaver, Key
 from encrypted_serde.core.context import NO_CONTEXT
-from encrypted_serde.saver.filters import CONTAINMENT, EQUALITY, JSON_PATH, Tokens, plan
+from encrypted_serde.saver.filters import CONTAINMENT, EQUALITY, JSON_PATH, plan
 from tests.saver.threads import make_checkpoint, write_thread
 
 KEY = Key.generate()
@@ -154,7 +154,7 @@ def test_a_filter_key_that_the_saver_refuses_is_refused(name):
 
 
 def _plan(wanted, semantics, readable=("a", "x.y"), searched=("b", "b.c"), keys=(KEY,)):
-    return plan(wanted, readable, Tokens(searched, keys, NO_CONTEXT), semantics)
+    return plan(wanted, readable, searched, [(key, NO_CONTEXT) for key in keys], semantics)
 
 
 def test_readable_keys_by_value_searchable_ones_by_token_the_rest_here():

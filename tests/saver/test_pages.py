@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from langgraph.checkpoint.base import CheckpointTuple
 
-from encrypted_serde.saver.pages import LARGEST_PAGE, Merged, Paged
-from encrypted_serde.saver.steps import list_call
+from encrypted_serde.saver.steps import LARGEST_PAGE, Merged, Paged, list_call
 from encrypted_serde.wrapping.steps import run
 
 

@@ -20,6 +20,7 @@ from encrypted_serde import (
     WrongLocation,
     encryption_context,
 )
+from encrypted_serde.audit import AuditEvent
 from encrypted_serde.core.format import bytes_of_text, sealed_text
 from encrypted_serde.store import EncryptedStore
 from tests.tampering import changed
@@ -94,6 +95,19 @@ def test_a_changed_item_is_refused(inner: BaseStore, key: Key, change: str) -> N
     assert caught.value.row == {"namespace": "users.alice", "key": "plan"}
     with pytest.raises(expected):
         store.search(ALICE)
+
+
+def test_a_search_of_a_tenant_names_and_tells_the_item_that_it_refuses(inner: BaseStore, key: Key) -> None:
+    told: list[AuditEvent] = []
+    store, rows = EncryptedStore(inner, key, audit=told.append), Rows(inner)
+    with encryption_context(tenant_id="acme"):
+        store.put(ALICE, "plan", {"kind": "free"})
+        stored = victim(rows.all())
+        rows.put("users.alice", "plan", {**stored, "es1": stored["es1"][:80]})
+        with pytest.raises(MalformedEnvelope) as caught:
+            store.search(ALICE)
+    assert caught.value.row == {"namespace": "users.alice", "key": "plan"}
+    assert [event.outcome for event in told if event.action == "refuse"] == ["MalformedEnvelope"]
 
 
 def test_an_exchanged_search_token_is_refused_where_it_would_answer(inner: BaseStore, key: Key) -> None:

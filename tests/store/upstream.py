@@ -35,7 +35,7 @@ class Wrapped(EncryptedStore):
     """Ours, with whatever else a test takes from the store that it opened."""
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("inner", "_followed"):
+        if name == "inner":
             raise AttributeError(name)
         return getattr(self.inner, name)
 

@@ -24,8 +24,9 @@ from encrypted_serde import (
 )
 from encrypted_serde.asgi import status_of
 from encrypted_serde.core.context import EncryptionContext
-from encrypted_serde.tenants.records import namespace_of
-from encrypted_serde.tenants.rewrap import Rewrapping
+from encrypted_serde.tenants.records import StoredKey, namespace_of
+from encrypted_serde.tenants.rewrap import rewrap_all
+from encrypted_serde.tenants.store import KeyStore
 
 TENANTS = [{"tenant_id": name} for name in ("acme", "globex", "initech")]
 
@@ -130,13 +131,13 @@ def test_a_namespace_of_nobody_does_not_end_rewrap(database: KeyDatabase) -> Non
     assert database.served() == ["acme", "globex", "initech"]
 
 
-def test_what_rewrap_could_not_do_may_be_retried_if_a_service_was_away() -> None:
-    work = Rewrapping(lambda context, stored: True)
-    assert work.finish() == 0
-    work._failed["the service is away"] += 1
-    work._may_help = True
-    with pytest.raises(KeyServiceError) as caught:
-        work.finish()
+def test_what_rewrap_could_not_do_may_be_retried_if_a_service_was_away(database: KeyDatabase) -> None:
+    def away(context: EncryptionContext, stored: StoredKey) -> bool:
+        raise KeyServiceError("the service is away", retryable=True)
+
+    assert rewrap_all([], away) == 0
+    with pytest.raises(KeyServiceError, match="3 x the service is away") as caught:
+        rewrap_all(KeyStore(database.store).everything(), away)
     assert caught.value.retryable
 
 

@@ -123,7 +123,7 @@ def test_a_transaction_that_fails_leaves_nothing_behind_and_the_store_usable(tmp
             context = EncryptionContext.of(ACME)
             unencodable = stored(bytes(32), wrapper="lone surrogate \ud800")
             with pytest.raises(KeyServiceError, match="key store") as caught:
-                keys.add_first(context, unencodable)
+                keys.add(context, unencodable, unless_live=True)
             assert not isinstance(caught.value, ValueError)
             assert not keys.read(context).live
             assert TenantKeyring(store, LocalKeyWrapper(Key.generate())).encryption_key(ACME)
@@ -170,7 +170,7 @@ def test_a_search_is_followed_to_its_end_and_misses_nothing(kind: type[InMemoryS
     keys = KeyStore(kind())
     context = EncryptionContext.of(ACME)
     for number in range(count):
-        after = keys.add_next(context, stored(number.to_bytes(32, "big")))
+        after = keys.add(context, stored(number.to_bytes(32, "big")))
     assert len(after.live) == count
     assert after.primary is not None
     assert after.primary.generation == count
@@ -180,8 +180,8 @@ def test_all_agree_on_the_primary_key_highest_generation_then_lowest_id() -> Non
     store = InMemoryStore()
     keys = KeyStore(store)
     context = EncryptionContext.of(ACME)
-    keys.add_next(context, stored(bytes([1] * 32)))
-    keys.add_next(context, stored(bytes([9] * 32)))
+    keys.add(context, stored(bytes([1] * 32)))
+    keys.add(context, stored(bytes([9] * 32)))
     [namespace] = store.list_namespaces(prefix=("encrypted_serde_keys",))
     [item] = [item for item in store.search(namespace) if item.value["generation"] == 2]
     store.batch([PutOp(namespace, f"key-{(bytes([5]) * 32).hex()}", item.value)])

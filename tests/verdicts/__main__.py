@@ -13,11 +13,12 @@ from pathlib import Path
 from random import Random
 
 from tests.lives.worlds import in_memory
-from tests.verdicts.edits import Target, prepare
+from tests.verdicts.edits.table import Target
 from tests.verdicts.judge import judge
+from tests.verdicts.prepared import prepare
 from tests.verdicts.random_edits import Op, applied, draw
 from tests.verdicts.rows import Rows
-from tests.verdicts.stores import SAVERS, Store, opened
+from tests.verdicts.stores import SAVERS, Store, no_pauses, opened
 
 
 def ways(seed: int) -> tuple[str, ...]:
@@ -61,7 +62,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     kinds: dict[str, int] = {}
     began, number = time.monotonic(), 0
-    with tempfile.TemporaryDirectory(dir=in_memory()) as folder, opened(asked.saver, Path(folder)) as store:
+    with no_pauses(), tempfile.TemporaryDirectory(dir=in_memory()) as folder, opened(asked.saver, Path(folder)) as store:
         rows, target = prepare(store)
         for number in range(1, asked.edits + 1):
             seed = asked.seed + number - 1

@@ -12,7 +12,8 @@ import ormsgpack
 
 from encrypted_serde.wrapping.inert import FOREIGN
 from tests.verdicts.attacked import CHANNELS
-from tests.verdicts.edits import Target, manifest_bytes, manifest_text, put_at
+from tests.verdicts.edits.checkpoints import put_at
+from tests.verdicts.edits.table import Target, manifest_bytes, manifest_text
 from tests.verdicts.readers import key_of
 from tests.verdicts.rows import Extension, NotHere, Place, Row, Rows, place_of
 

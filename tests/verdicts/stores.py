@@ -283,10 +283,17 @@ SAVERS = tuple(_STORES)
 
 @contextmanager
 def opened(kind: str, folder: Path) -> Iterator[Store]:
-    """Opens an empty database of a kind. Nobody else writes to it, so re-encryption waits for nobody."""
-    with pytest.MonkeyPatch.context() as patched, homes(kind, folder) as (home, _):
-        patched.setattr(sys.modules[reencrypt.__module__], "_PAUSE", 0)
+    """Opens an empty database of a kind."""
+    with homes(kind, folder) as (home, _):
         yield _STORES[kind](home)
+
+
+@contextmanager
+def no_pauses() -> Iterator[None]:
+    """Re-encryption waits for nobody: nobody else writes to these databases."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys.modules[reencrypt.__module__], "_PAUSE", 0)
+        yield
 
 
 def _unpacked(packed: bytes) -> Any:

@@ -16,7 +16,7 @@ BY_SAVER = [name if name in ("memory", "sqlite") else pytest.param(name, marks=p
 
 @pytest.mark.parametrize("attacked", BY_SAVER, indirect=True)
 def test_all_readers_say_the_same_of_random_edits(attacked: Attacked) -> None:
-    store, rows, target = attacked
+    _, store, rows, target = attacked
     for seed in range(4 * SHARE):
         ops = draw(seed)
         if said := differences(store, rows, target, ops, seed):

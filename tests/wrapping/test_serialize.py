@@ -81,7 +81,7 @@ def test_a_value_that_waits_is_built_when_it_is_called_and_shows_nothing_before(
             built.append(data)
             return super().loads_typed(data)
 
-    waiting = Waiting.for_bytes(Noting(), *SERDE.dumps_typed("secret"))
+    waiting = Waiting(loads, Noting(), *SERDE.dumps_typed("secret"))
     assert not built
     assert "secret" not in repr(waiting)
     assert "secret" not in repr([Waiting.holding("secret"), {"a": Waiting(lambda: "secret")}])
