@@ -92,17 +92,17 @@ class Checkpoints(Table):
 
     def _look_at_metadata(self, row: Row, metadata: object, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         if not isinstance(metadata, Mapping):
-            yield Seen(METADATA, "metadata", Form(UNDECODABLE), 0, metadata)
+            yield Seen(METADATA, "metadata", Form(UNDECODABLE), 0)
             return
         found = find_manifest(metadata, row.part)
         if found is not None:
-            yield Seen(METADATA, MANIFEST, found.form, len(found.data), metadata[KEY])
+            yield Seen(METADATA, MANIFEST, found.form, len(found.data))
         if readable_keys is None:
             return
         for name in metadata.keys() - LANGGRAPH_KEYS - {*readable_keys} - ({KEY} if found else set()):
             value = metadata[name]
             if not (found and isinstance(value, str) and value.startswith(TOKEN_PREFIX)):
-                yield Seen(METADATA, f"metadata key {name}", Form(PLAINTEXT), len(json.dumps(value)), value)
+                yield Seen(METADATA, f"metadata key {name}", Form(PLAINTEXT), len(json.dumps(value)))
 
     def look_at_values(self, row: Row, document: object, what: str, apart: Collection[str] = ()) -> Iterator[Seen]:
         """Says how the values in a checkpoint are stored.
@@ -117,14 +117,14 @@ class Checkpoints(Table):
         if isinstance(document, Mapping):
             values, sends = document.get("channel_values") or {}, document.get("pending_sends") or ()
         if not isinstance(values, Mapping) or not isinstance(sends, (list, tuple)):
-            yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), 0, document)
+            yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), 0)
             return
         inside = [value for name, value in values.items() if not (value is True and name in apart)]
         for name, parts in ((what, inside), ("pending send", sends)):
             for value in parts:
                 if value is not None:
                     found = row.part(value)
-                    yield Seen(CHECKPOINT, name, found.form, len(value) if isinstance(value, str) else len(found.data), value)
+                    yield Seen(CHECKPOINT, name, found.form, len(value) if isinstance(value, str) else len(found.data))
 
     # --- taken apart, verified, opened
 

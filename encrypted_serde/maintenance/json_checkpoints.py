@@ -187,7 +187,7 @@ class Blobs(Table):
         cells = self.checked(row)
         if cells["type"] != "empty":
             found = row.value("blob")
-            yield Seen("checkpoint_blobs.blob", "channel value", found.form, row.size, found.data)
+            yield Seen("checkpoint_blobs.blob", "channel value", found.form, row.size)
 
     def open(self, row: Row, codec: RowCodec) -> Opened | None:
         """Opens the value."""

@@ -54,12 +54,12 @@ class PackedCheckpoints(Checkpoints):
         if row.cells["type"] in _NO_CHECKPOINT:
             form = Form(UNDECODABLE)
         if not is_apart or not has_manifest:
-            yield Seen(CHECKPOINT, WHOLE, Form(UNVOUCHED) if is_apart else form, len(packed), packed)
+            yield Seen(CHECKPOINT, WHOLE, Form(UNVOUCHED) if is_apart else form, len(packed))
         if is_apart:
             try:
                 document = check_document(_document(row, packed, self.any_metadata(row)))
             except (MalformedEnvelope, Unconvertible):
-                yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), len(packed), packed)
+                yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), len(packed))
             else:
                 yield from self.look_at_values(row, document, "channel value")
 
