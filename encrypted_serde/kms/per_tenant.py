@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import TypeAlias
 
 from ..core.bounded import Bounded
 from ..core.encoding import lp
@@ -18,12 +16,11 @@ from ..errors import AuthenticationFailed, ConfigurationError, KeyServiceError
 from . import KeyWrapper, check_wrapper, refused
 from .fence import fenced
 
-_KNOWN = 4096  # wrappers that are kept for key ids; ids may come from contexts, and contexts from outside
+_KNOWN = 4096  # names of wrappers that were tried out
 
-Choice: TypeAlias = "KeyWrapper | str"
-Choose = Callable[[Mapping[str, str]], "Choice | Sequence[Choice] | None"]
-"""Function of an encryption context: gives the wrapper or key id of its owner. Of several, the first one wraps and all unwrap:
-the later ones are the tenant's former keys, until `TenantKeyring.rewrap` has moved what they wrap."""
+Choose = Callable[[Mapping[str, str]], "KeyWrapper | Sequence[KeyWrapper] | None"]
+"""Function of an encryption context: returns the wrapper of its owner. Of several, the first one wraps and all unwrap: the
+later ones are the tenant's former keys, until `TenantKeyring.rewrap` has moved what they wrap."""
 
 
 class PerTenantWrapper:
@@ -33,15 +30,14 @@ class PerTenantWrapper:
     Errors carry the name of the wrapper that was chosen.
 
     Args:
-        choose: Function of the encryption context: gives a `KeyWrapper`, a key id, or a sequence of these (see `Choose`).
-            A ``LookupError`` and None mean that this context has no key: nothing is wrapped or unwrapped for it.
-        make: Makes the wrapper for a key id, e.g. ``lambda key_id: AwsKeyWrapper(key_id, client=client)``. Called once for
-            an id, and again once 4096 others were. Without it ``choose`` gives wrappers.
+        choose: Function of the encryption context: returns a `KeyWrapper`, or a sequence of these (see `Choose`). It is called
+            each time, so let it keep what it makes. A ``LookupError`` and None mean that this context has no key: nothing is
+            wrapped or unwrapped for it.
         trial: Contexts whose wrappers `check_wrapper` tries out when `TenantKeyring` is built, three calls each. Keys that are
             not among them are tried at their first use, by one more call than it takes.
 
     Raises:
-        TypeError: If ``choose`` or ``make`` cannot be called.
+        TypeError: If ``choose`` cannot be called.
 
     Attributes:
         name: ``per-tenant``.
@@ -49,25 +45,19 @@ class PerTenantWrapper:
     Example:
         ```python
         arns = {"acme": "arn:aws:kms:...:key/1", "globex": "arn:aws:kms:...:key/2"}
-        wrapper = PerTenantWrapper(
-            lambda context: arns[context["tenant_id"]], make=AwsKeyWrapper, trial=[{"tenant_id": tenant} for tenant in arns]
-        )
+        wrappers = {tenant: AwsKeyWrapper(arn) for tenant, arn in arns.items()}
+        trial = [{"tenant_id": tenant} for tenant in arns]
+        wrapper = PerTenantWrapper(lambda context: wrappers[context["tenant_id"]], trial=trial)
         ```
     """
 
     name = "per-tenant"
 
-    def __init__(
-        self, choose: Choose, *, make: Callable[[str], KeyWrapper] | None = None, trial: Iterable[Mapping[str, str]] = ()
-    ) -> None:
+    def __init__(self, choose: Choose, *, trial: Iterable[Mapping[str, str]] = ()) -> None:
         if not callable(choose):
             raise TypeError(f"choose is a function of the encryption context, not {type(choose).__name__}")
-        if make is not None and not callable(make):
-            raise TypeError(f"make is a function of a key id, not {type(make).__name__}")
         self._choose = choose
-        self._make = make
         self._trial = [dict(context) for context in trial]
-        self._made: Bounded[str, KeyWrapper] = Bounded(_KNOWN)
         self._tried: Bounded[str, None] = Bounded(_KNOWN)
 
     def check(self) -> None:
@@ -125,30 +115,16 @@ class PerTenantWrapper:
         if chosen is None or (isinstance(chosen, Sequence) and not chosen):
             names = ", ".join(sorted(context)) or "none"
             raise self._error(f"there is no key for this context (its names: {names})")
-        several = chosen if isinstance(chosen, Sequence) and not isinstance(chosen, str) else [chosen]
-        return [self._wrapper(choice) for choice in several]
+        several = chosen if isinstance(chosen, Sequence) else [chosen]
+        if wrong := [each for each in several if not isinstance(each, KeyWrapper)]:
+            raise self._error(f"choose gave {type(wrong[0]).__name__}")
+        return [*several]
 
-    def _chosen(self, context: Mapping[str, str]) -> Choice | Sequence[Choice] | None:
+    def _chosen(self, context: Mapping[str, str]) -> KeyWrapper | Sequence[KeyWrapper] | None:
         try:
             return self._choose(context)
         except LookupError:
             return None
-
-    def _wrapper(self, choice: object) -> KeyWrapper:
-        if isinstance(choice, str) and self._make is not None:
-            if (wrapper := self._made.get(choice)) is None:
-                wrapper = self._made[choice] = fenced(f"{self.name}: make", partial(self._made_for, self._make, choice))
-            return wrapper
-        if isinstance(choice, KeyWrapper):
-            return choice
-        problem = "a key id, and there is no make= for it" if isinstance(choice, str) else type(choice).__name__
-        raise self._error(f"choose gave {problem}")
-
-    def _made_for(self, make: Callable[[str], KeyWrapper], key_id: str) -> KeyWrapper:
-        try:
-            return make(key_id)
-        except ConfigurationError as error:
-            raise self._error(str(error)) from error
 
     def _error(self, problem: str) -> KeyServiceError:
         return KeyServiceError(f"{self.name}: {problem}", retryable=False)

@@ -23,7 +23,7 @@ from ..rows.stored import PLAINTEXT, Form, Stored, find_part
 from ..wrapping.inert import unpack
 from ..wrapping.json_form import json_form
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
-from ..wrapping.search import is_searchable, search_token
+from ..wrapping.search import field_token
 from ..wrapping.serialize import JSON
 from ..wrapping.stored_item import (
     ABSENT,
@@ -111,7 +111,7 @@ class StoreItems(Table):
         _check_mark(stored, row, opened.form, codec)
         if value is None:
             return OpenedItem(opened, None, stored, frozenset(name for name, copy in beside.items() if _is_token(copy)))
-        return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, codec))
+        return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, codec, ends_at_nul=self.has_paths))
 
     def weight(self, row: Row) -> int:
         """Returns the size of the value as `recode` would write it."""
@@ -134,8 +134,8 @@ class StoreItems(Table):
                 if (value := self._part(item.value, name)) is not ABSENT:
                     stored[self._stored_name(name)] = value
             for name in ({*map(_field, item.tokens)} | codec.fields.searchable) - codec.fields.readable:
-                if is_searchable(value := self._part(item.value, name)):
-                    stored[self._stored_name(name)] = search_token(key, name, context, value)
+                if token := field_token(key, name, context, self._part(item.value, name), ends_at_nul=self.has_paths):
+                    stored[self._stored_name(name)] = token
         elif item.tokens:
             raise Unconvertible("a search token is stored beside a value that only the application's serializer can read")
         return (self._written(self.encoded(stored), row),)
@@ -290,7 +290,9 @@ def _taken_apart(inner_type: str, data: bytes) -> Mapping[Any, Any] | None:
     return value
 
 
-def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, codec: RowCodec) -> frozenset[str]:
+def _tokens(
+    value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, codec: RowCodec, *, ends_at_nul: bool
+) -> frozenset[str]:
     """Verifies what is stored beside a value, and returns the names of those that are search tokens.
 
     Copies of what JSON cannot hold (dates, say) are compared by the store when it reads them.
@@ -310,7 +312,7 @@ def _tokens(value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, cod
             continue
         if _is_token(copy):
             key = key or codec.keys.decryption_key(form.key_id, context.pairs)
-            if not is_searchable(sealed) or copy != search_token(key, _field(name), context, sealed):
+            if copy != field_token(key, _field(name), context, sealed, ends_at_nul=ends_at_nul):
                 raise WrongLocation(f"the search token of field {name!r} is not that of the sealed item")
             tokens.add(name)
         elif is_json:

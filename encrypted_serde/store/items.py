@@ -19,9 +19,8 @@ from ..core.context import EncryptionContext
 from ..core.format import Sealed, find_sealed, sealed_text
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..wrapping.admission import Admission
-from ..wrapping.filters import until_nul
 from ..wrapping.json_form import equal_as_json
-from ..wrapping.search import is_searchable, search_token
+from ..wrapping.search import field_token
 from ..wrapping.stored_item import ABSENT, HANDLES, KEY, MARK, NO_MARK, with_names, without_names
 from .embedding import Handle
 from .fields import Fields
@@ -107,9 +106,11 @@ class Items:
             if (part := fields.get(value, name)) is not ABSENT:
                 beside[fields.stored_name(name)] = self._values.normal(part)
         for name in fields.searchable:
-            if (part := fields.get(value, name)) is not ABSENT and is_searchable(part := self._values.normal(part)):
-                part = until_nul(part) if isinstance(part, str) and fields.have_paths else part
-                beside[fields.stored_name(name)] = search_token(self.tenancy.keys(context)[0], name, context, part)
+            if (part := fields.get(value, name)) is ABSENT:
+                continue
+            key, part = self.tenancy.keys(context)[0], self._values.normal(part)
+            if token := field_token(key, name, context, part, ends_at_nul=fields.have_paths):
+                beside[fields.stored_name(name)] = token
         return beside
 
     # --- reading

@@ -1,16 +1,14 @@
 """The cache of unwrapped keys. All its limits are in `CacheLimits`; nothing is used beyond them.
 
-When three quarters of a tenant's time, or of its messages, are used up, the cache says that it is due to be fetched afresh.
-The last quarter is for that: a tenant in use stays warm, and a key service that is away for a while is not noticed.
+When three quarters of a tenant's time are used up, the cache says that it is due to be fetched afresh. The last quarter is for
+that: a tenant in use stays warm, and a key service that is away for a while is not noticed.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import repeat
-from operator import length_hint
 from time import monotonic
 from types import MappingProxyType
 from typing import Any
@@ -33,7 +31,6 @@ class CacheLimits:
         age: Seconds after which a key is unwrapped again. So long another process may go on with a key that was rotated or
             erased here, and so long a key service may be away unnoticed.
         tenants: How many tenants are kept at once. The one fetched longest ago goes first.
-        messages: How many values a key seals before it is unwrapped again.
 
     Raises:
         ConfigurationError: If a limit is not positive.
@@ -41,10 +38,9 @@ class CacheLimits:
 
     age: float = 300.0
     tenants: int = 1024
-    messages: int = 1 << 20
 
     def __post_init__(self) -> None:
-        if not (self.age > 0 and self.tenants > 0 and self.messages > 0):
+        if not (self.age > 0 and self.tenants > 0):
             raise ConfigurationError("the limits of the key cache must be positive")
 
 
@@ -63,15 +59,13 @@ class CachedTenant:
         refresh_at: When it is due to be fetched afresh.
     """
 
-    __slots__ = ("budget", "context", "expires", "keys", "limits", "refresh_at", "reserve", "since", "stored")
+    __slots__ = ("context", "expires", "keys", "refresh_at", "since", "stored")
 
     def __init__(self, context: EncryptionContext, stored: TenantKeys, limits: CacheLimits, since: float) -> None:
-        self.context, self.stored, self.limits, self.since = context, stored, limits, since
+        self.context, self.stored, self.since = context, stored, since
         self.keys: dict[bytes, Key] = {}
         self.expires = since + limits.age
         self.refresh_at = since + limits.age * 3 / 4
-        self.budget: Iterator[Key] = iter(())
-        self.reserve = limits.messages - limits.messages * 3 // 4
 
     @property
     def primary(self) -> Key | None:
@@ -79,41 +73,14 @@ class CachedTenant:
         stored = self.stored.primary
         return self.keys.get(stored.id) if stored else None
 
-    @property
-    def can_write(self) -> bool:
-        """Whether its primary key is there and may seal more values."""
-        return self.primary is not None and (self.reserve > 0 or length_hint(self.budget) > 0)
-
-    def add(self, key: Key) -> None:
-        """Adds an unwrapped key."""
-        self.keys[key.id] = key
-        if key is self.primary:
-            self.budget = repeat(key, self.limits.messages * 3 // 4)
-
-    def succeed(self, known: CachedTenant) -> None:
-        """Takes over the keys of an older listing that are still live, and how much they were used."""
-        for key_id in known.keys.keys() & self.stored.live.keys():
-            self.add(known.keys[key_id])
-        if self.primary is known.primary:
-            self.budget, self.reserve = known.budget, known.reserve
-
-    def take(self) -> Key | None:
-        """Counts one value to be sealed and gives the key for it; None if there is none, or it may seal no more."""
-        key = next(self.budget, None)
-        if key is None and self.reserve and (primary := self.primary):
-            self.budget, self.reserve, self.refresh_at = repeat(primary, self.reserve), 0, 0.0
-            key = next(self.budget)
-        return key
-
 
 class Use:
     """An answer that may be given again for the same context object: a key, and until when."""
 
-    __slots__ = ("budget", "context", "key", "tenant", "until")
+    __slots__ = ("context", "key", "tenant", "until")
 
     def __init__(self, context: Mapping[str, str], tenant: CachedTenant, key: Key) -> None:
         self.context, self.tenant, self.key = context, tenant, key
-        self.budget = tenant.budget
         self.until = min(tenant.refresh_at, tenant.expires)
 
 
@@ -121,7 +88,7 @@ class KeyCache:
     """Tenants by context, and in front of them the answers given last, by context object and by key id.
 
     Args:
-        limits: How long, how many, how often.
+        limits: How long, how many.
 
     Attributes:
         limits: As given.
@@ -146,19 +113,13 @@ class KeyCache:
         tenant = self._tenants.get(context.encoded)
         return tenant if tenant is not None and tenant.expires > monotonic() else None
 
-    def take(self, tenant: CachedTenant, given: Mapping[str, str]) -> Key | None:
-        """Returns the key to write with, as `CachedTenant.take` does, and remembers the answer for this context object."""
+    def use(self, uses: dict[Any, Use], slot: int | bytes, given: Mapping[str, str], tenant: CachedTenant, key: Key) -> None:
+        """Remembers a key as the answer for a context object, in `writing` or `reading`."""
         with self._guard:
-            if (key := tenant.take()) is not None:
-                self._use(self.writing, id(given), given, tenant, key)
-        return key
-
-    def read(self, tenant: CachedTenant, given: Mapping[str, str], key_id: bytes) -> Key | None:
-        """Returns a key to read with, if it was unwrapped, and remembers the answer for this context object."""
-        with self._guard:
-            if (key := tenant.keys.get(key_id)) is not None:
-                self._use(self.reading, key_id, given, tenant, key)
-        return key
+            # Any mapping but this kind could be changed by its owner and name another tenant then. And a caller that was slow
+            # to come here must not bring back what was forgotten meanwhile.
+            if type(given) is MappingProxyType and self._tenants.get(tenant.context.encoded) is tenant:
+                uses[slot] = Use(given, tenant, key)
 
     def due(self, tenant: CachedTenant) -> bool:
         """Says whether a tenant should be fetched afresh now. Says so once, and again later should nothing come of it."""
@@ -184,12 +145,6 @@ class KeyCache:
         """Drops what is known of a tenant."""
         with self._guard:
             self._drop(context.encoded)
-
-    def _use(self, uses: dict[Any, Use], slot: int | bytes, given: Mapping[str, str], tenant: CachedTenant, key: Key) -> None:
-        # Any mapping but this kind could be changed by its owner and name another tenant then. And a caller that was slow to
-        # come here must not bring back what was forgotten meanwhile.
-        if type(given) is MappingProxyType and self._tenants.get(tenant.context.encoded) is tenant:
-            uses[slot] = Use(given, tenant, key)
 
     def _drop(self, encoded: bytes) -> None:
         old = self._tenants.pop(encoded, None)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from time import monotonic
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from langgraph.store.base import BaseStore
 
@@ -107,12 +107,9 @@ class TenantKeyring:
         Raises:
             KeyServiceError: If the key is not in memory and cannot be had.
         """
-        try:
-            use = self._writing[id(context)]  # a use keeps its context alive, so that no other object has this id
-            if use.until > monotonic():
-                return next(use.budget)
-        except (KeyError, StopIteration):
-            pass
+        use = self._writing.get(id(context))  # a use keeps its context alive, so that no other object has this id
+        if use is not None and use.until > monotonic():
+            return use.key
         return self._encryption_key(context)
 
     def decryption_key(self, key_id: bytes, context: Mapping[str, str]) -> Key:
@@ -233,11 +230,10 @@ class TenantKeyring:
     def _encryption_key(self, given: Mapping[str, str]) -> Key:
         context = EncryptionContext.of(given)
         tenant = self._cache.get(context)
-        key = self._cache.take(tenant, given) if tenant else None
-        if key is None:
-            tenant, key = self._fetched(context, _WRITING, self._to_write, lambda found: self._cache.take(found, given))
-        if tenant is None or key is None:
-            raise KeyServiceError("a tenant's key was used up before it could be used; allow more messages", retryable=True)
+        if tenant is None or tenant.primary is None:
+            tenant = self._fetched(context, _WRITING, self._to_write)
+        key = cast("Key", tenant.primary)  # what fetched it saw to that
+        self._cache.use(self._writing, id(given), given, tenant, key)
         self._refresh_if_due(tenant)
         return key
 
@@ -247,33 +243,25 @@ class TenantKeyring:
         context = EncryptionContext.of(given)
         tenant = self._cache.get(context)
         if tenant is None or (key_id not in tenant.keys and key_id not in tenant.stored.erased):
-            tenant, _ = self._fetched(context, key_id, partial(self._to_read, key_id), lambda _: None)
-        if key := self._cache.read(tenant, given, key_id):
+            tenant = self._fetched(context, key_id, partial(self._to_read, key_id))
+        if key := tenant.keys.get(key_id):
+            self._cache.use(self._reading, key_id, given, tenant, key)
             self._refresh_if_due(tenant)
             return key
         raise KeyErased(f"sealed under key {key_id.hex()}, which was erased", key_id)
 
     def _fetched(
-        self,
-        context: EncryptionContext,
-        wanted: bytes,
-        fetch: Callable[[EncryptionContext], CachedTenant],
-        use: Callable[[CachedTenant], T],
-    ) -> tuple[CachedTenant, T]:
-        """Fetches a tenant and uses it before another thread does; or says what to await, where nobody may wait."""
-        if must_not_wait():
-            self._failures.check(context.encoded, wanted)
+        self, context: EncryptionContext, wanted: bytes, fetch: Callable[[EncryptionContext], CachedTenant]
+    ) -> CachedTenant:
+        """Fetches a tenant; or says what to await, where nobody may wait."""
+        if not must_not_wait():
+            return self._have(context, wanted, fetch)
+        self._failures.check(context.encoded, wanted)
 
-            async def fetched() -> None:
-                await self._fetches.join(context.encoded, wanted, lambda: self._have(context, wanted, fetch))
+        async def fetched() -> None:
+            await self._fetches.join(context.encoded, wanted, lambda: self._have(context, wanted, fetch))
 
-            raise KeyNotHere(fetched)
-
-        def both(context: EncryptionContext) -> tuple[CachedTenant, T]:
-            tenant = fetch(context)
-            return tenant, use(tenant)
-
-        return self._have(context, wanted, both)
+        raise KeyNotHere(fetched)
 
     def _have(self, context: EncryptionContext, wanted: bytes, fetch: Callable[[EncryptionContext], T]) -> T:
         """Fetches under the lock of the tenant. What failed just now fails again, and nobody is asked."""
@@ -288,12 +276,9 @@ class TenantKeyring:
                 raise
 
     def _to_write(self, context: EncryptionContext) -> CachedTenant:
-        tenant = self._cache.get(context)  # somebody fetched it while we waited?
-        if tenant is None or not tenant.can_write:
-            if tenant is None or tenant.primary is not None:  # not known, or its messages are used up
-                tenant = self._list(context)
-            self._make_ready(tenant)
-            self._cache.remember(tenant)
+        tenant = self._cache.get(context) or self._list(context)  # somebody fetched it while we waited?
+        self._make_ready(tenant)
+        self._cache.remember(tenant)
         return tenant
 
     def _to_read(self, key_id: bytes, context: EncryptionContext) -> CachedTenant:
@@ -348,7 +333,7 @@ class TenantKeyring:
         since = known.since if known else monotonic()
         tenant = CachedTenant(context, self._store.read(context), self._cache.limits, since)
         if known:
-            tenant.succeed(known)
+            tenant.keys |= {key_id: key for key_id, key in known.keys.items() if key_id in tenant.stored.live}
         return tenant
 
     def _make_ready(self, tenant: CachedTenant) -> None:
@@ -357,7 +342,7 @@ class TenantKeyring:
             key, make = self._wrappers.new_key(tenant.context)
             tenant.stored = self._store.add(tenant.context, make, unless_live=True)
             if key.id in tenant.stored.live:
-                tenant.add(key)
+                tenant.keys[key.id] = key
                 self._tell("key_created", key.id, tenant.context)
         if (primary := tenant.stored.primary) is None:
             raise KeyServiceError("the tenant was erased while its first key was made", retryable=True)
@@ -367,7 +352,7 @@ class TenantKeyring:
 
     def _add(self, tenant: CachedTenant, stored: StoredKey) -> None:
         if stored.id not in tenant.keys:
-            tenant.add(self._wrappers.unwrap(tenant.context, stored).key)
+            tenant.keys[stored.id] = self._wrappers.unwrap(tenant.context, stored).key
 
     def _rewrap(self, context: EncryptionContext, stored: StoredKey) -> bool:
         """Wraps one key anew. Returns False if it was erased meanwhile."""

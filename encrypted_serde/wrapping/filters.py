@@ -11,7 +11,7 @@ from ..core.context import EncryptionContext
 from ..core.keys import Key
 from ..core.opaque import opaque
 from .json_form import describe
-from .search import EXACT, is_searchable, search_token
+from .search import EXACT, is_searchable, search_token, until_nul
 from .stored_item import ABSENT, at_path
 
 Filter = Mapping[str, Any]
@@ -87,11 +87,6 @@ def sqlite_extract(value: Any, path: str) -> float | str | None:
         return int(found) if isinstance(found, int) and -_INT64 <= found < _INT64 else number_of(found)
     text = json_text(found, describe)
     return json.loads(text) if text.startswith('"') else text  # a date is stored as text
-
-
-def until_nul(text: str) -> str:
-    """Returns the text that SQLite compares: it ends at U+0000."""
-    return text.partition("\0")[0]
 
 
 _INT64 = 1 << 63

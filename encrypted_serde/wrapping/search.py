@@ -45,3 +45,23 @@ def search_token(key: Key, name: str, context: EncryptionContext, value: Searcha
     value = int(value) if isinstance(value, float) else value  # 1.0 is found as 1, as it is in plaintext
     mac.update(json.dumps(value).encode("ascii"))
     return PREFIX + b64url_encode(mac.finalize()[:TOKEN_SIZE])
+
+
+def field_token(key: Key, name: str, context: EncryptionContext, value: object, *, ends_at_nul: bool) -> str | None:
+    """Returns the search token of a field of an item; None if its value has none.
+
+    Args:
+        key: As for `search_token`, as are the next two.
+        name: The name of the field.
+        context: The encryption context.
+        value: The value, as it comes back from the store.
+        ends_at_nul: Whether the store compares text up to U+0000, as SQLite does.
+    """
+    if not is_searchable(value):
+        return None
+    return search_token(key, name, context, until_nul(value) if ends_at_nul and isinstance(value, str) else value)
+
+
+def until_nul(text: str) -> str:
+    """Returns the text that SQLite compares: it ends at U+0000."""
+    return text.partition("\0")[0]

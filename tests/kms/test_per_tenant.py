@@ -32,7 +32,8 @@ OWN = {"acme": "tenants", "globex": "other"}
 
 
 def of_service(service: Service, **options: Any) -> PerTenantWrapper:
-    return PerTenantWrapper(lambda context: OWN[context["tenant_id"]], make=service.wrapper, **options)
+    wrappers = {name: service.wrapper(key) for name, key in OWN.items()}
+    return PerTenantWrapper(lambda context: wrappers[context["tenant_id"]], **options)
 
 
 @pytest.fixture
@@ -122,12 +123,12 @@ def test_a_tenant_without_a_key_writes_nothing_and_the_error_names_no_tenant(cho
         assert "umbrella" not in str(caught.value)
 
 
-def test_a_key_id_that_cannot_be_used_is_never_a_value_error() -> None:
-    def make(key_id: str) -> KeyWrapper:
+def test_a_key_that_cannot_be_used_is_never_a_value_error() -> None:
+    def choose(context: Mapping[str, str]) -> KeyWrapper:
         raise ConfigurationError("no such kind of key")
 
     with pytest.raises(KeyServiceError) as caught:
-        PerTenantWrapper(lambda context: "id", make=make).unwrap(b"\0\1a" + bytes(93), ACME)
+        PerTenantWrapper(choose).unwrap(b"\0\1a" + bytes(93), ACME)
     assert not isinstance(caught.value, ValueError)
 
 
@@ -169,21 +170,7 @@ def test_keys_of_one_wrapper_for_all_move_to_a_key_for_each(local: dict[str, Cou
     assert TenantKeyring(store, choosing(local)).encryption_key(ACME) == key
 
 
-def test_a_wrapper_is_made_once_for_each_key_id() -> None:
-    made: list[str] = []
-
-    def make(key_id: str) -> KeyWrapper:
-        made.append(key_id)
-        return CountingWrapper()
-
-    wrapper = PerTenantWrapper(lambda context: context["key_id"], make=make)
-    for _ in range(3):
-        wrapper.wrap(SECRET, {"tenant_id": "acme", "key_id": "one"})
-        wrapper.wrap(SECRET, {"tenant_id": "globex", "key_id": "two"})
-    assert made == ["one", "two"]
-
-
-@pytest.mark.parametrize("arguments", [{"choose": "acme"}, {"choose": {"acme": None}}, {"choose": dict, "make": "aws"}])
+@pytest.mark.parametrize("arguments", [{"choose": "acme"}, {"choose": {"acme": None}}])
 def test_arguments_that_are_no_functions_are_refused(arguments: Any) -> None:
     with pytest.raises(TypeError):
         PerTenantWrapper(**arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import ormsgpack
 import psycopg
@@ -69,11 +70,11 @@ VALUES = [bytes(number * number % 251 for number in range(size)) for size in (0,
 
 
 def test_sqlite_hands_over_beginning_and_end() -> None:
-    connection = sqlite3.connect(":memory:")
     part, size = SqliteDatabase.head(SqliteDatabase.__new__(SqliteDatabase), "v")
-    for value in VALUES:
-        [row] = connection.execute(f"SELECT {part}, {size} FROM (SELECT ? AS v)", (value,))
-        assert row == (cut(value), len(value))
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for value in VALUES:
+            [row] = connection.execute(f"SELECT {part}, {size} FROM (SELECT ? AS v)", (value,))
+            assert row == (cut(value), len(value))
 
 
 def test_postgres_hands_over_beginning_and_end(postgres_database: str) -> None:

@@ -225,6 +225,17 @@ def test_after_a_rotation_everything_is_read_and_found_under_the_new_key_alone(p
     assert reencrypt(place, BOTH, target=target).rewritten == 0
 
 
+def test_a_token_is_that_of_the_text_that_sqlite_compares(tmp_path: Any) -> None:
+    place = str(tmp_path / "one.sqlite")
+    fill(place, OLD_KEY, {(("users",), "ann"): {"city": "Bo\0nn"}}, **FIELDS)
+    assert verify(place, OLD_KEY).failures == []
+    assert reencrypt(place, BOTH).failures == []
+    assert verify(place, NEW_KEY).failures == []
+    with open_store(place) as plain:
+        store = EncryptedStore(plain, NEW_KEY, **FIELDS)
+        assert [item.key for item in store.search((), filter={"city": "Bo"})] == ["ann"]
+
+
 @pytest.mark.parametrize("kind", ["blob", "text"])
 def test_a_value_keeps_the_type_that_it_has_in_sqlite(tmp_path: Any, kind: str) -> None:
     place = str(tmp_path / "one.sqlite")

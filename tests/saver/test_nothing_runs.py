@@ -143,6 +143,7 @@ def test_a_saver_that_nobody_declared_admits_no_plaintext_beside_a_manifest(tmp_
                 EncryptedSaver(database.plain(), database.key, traits=Traits(), **switches).get_tuple(config)
         database.store_checkpoint(place, before)
     assert EncryptedSaver(database.plain(), database.key, traits=Traits()).get_tuple(config) is not None
+    database.connection.close()
 
 
 def _stored(saver: EncryptedSaver) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ def test_rows_of_sqlite_are_counted_by_key(tmp_path: Path, wrapper: CountingWrap
         app.put(ACME, "old")
         erased = app.keys.erase(ACME)
         assert expire_erased(app.place, app.keys).keys == {erased.key_ids[0].hex(): 2}
-    with sqlite3.connect(tmp_path / "app.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
         assert connection.execute("SELECT count(*) FROM checkpoints").fetchone() == (0,)
 
 

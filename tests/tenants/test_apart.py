@@ -252,7 +252,7 @@ async def test_what_cannot_be_had_is_an_error_and_no_endless_wait(keyring: Tenan
 
 
 async def test_a_cache_that_is_too_small_for_its_tenants_still_serves_them(wrapper: CountingWrapper) -> None:
-    keys = TenantKeyring(InMemoryStore(), wrapper, limits=CacheLimits(tenants=1, messages=1))
+    keys = TenantKeyring(InMemoryStore(), wrapper, limits=CacheLimits(tenants=1))
     tenants = [{"tenant_id": name} for name in "abc"] * 5
     assert len({*await asyncio.gather(*(aside(False, keys.encryption_key, tenant) for tenant in tenants))}) == 3
 

@@ -282,22 +282,6 @@ def test_a_key_is_unwrapped_again_when_its_age_is_over(keyring: TenantKeyring, w
     assert wrapper.calls == {"unwrap": 1}
 
 
-def test_a_key_seals_no_more_values_than_the_limit_says(wrapper: CountingWrapper) -> None:
-    keyring = TenantKeyring(InMemoryStore(), wrapper, limits=CacheLimits(messages=8))
-    wrapper.calls.clear()
-    keys = {keyring.encryption_key(ACME) for _ in range(6)}
-    assert wrapper.calls == {"wrap": 1}
-    keys.add(keyring.encryption_key(ACME))  # the last quarter begins: fetched ahead
-    wait_for_refresh()
-    assert wrapper.calls == {"wrap": 1, "unwrap": 1}
-    wrapper.down = True
-    keys |= {keyring.encryption_key(ACME) for _ in range(8)}
-    with pytest.raises(KeyServiceError):
-        keyring.encryption_key(ACME)
-    wait_for_refresh()
-    assert len(keys) == 1
-
-
 def wait_for_refresh() -> None:
     for thread in threading.enumerate():
         if thread.name == "encrypted-serde-keys":
@@ -385,7 +369,7 @@ def test_a_key_that_another_process_added_is_found(keyring: TenantKeyring, wrapp
     assert wrapper.calls == {"unwrap": 1}
 
 
-@pytest.mark.parametrize("limits", [{"age": 0}, {"tenants": 0}, {"messages": 0}, {"age": -1.0}])
+@pytest.mark.parametrize("limits", [{"age": 0}, {"tenants": 0}, {"age": -1.0}])
 def test_a_limit_that_is_not_positive_is_refused(limits: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError):
         CacheLimits(**limits)  # type: ignore[arg-type]
