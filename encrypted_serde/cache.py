@@ -190,7 +190,7 @@ class EncryptedCache(BaseCache[Any]):
             return {}
 
     def _sealed(self, batch: Batch, place: FullKey, value: Any) -> bytes:
-        inner_type, plaintext = serialize.dumps_as_json_would(self.serde, value, "a node result")
+        inner_type, plaintext = serialize.dumps(self.serde, value, "a node result")
         return batch.seal(inner_type, plaintext, binding.entry(*place))
 
     # --- the rest

@@ -219,15 +219,14 @@ def test_help_teaches_the_commands_and_the_exit_codes(run) -> None:
     assert "not authenticated" in " ".join(run("inspect", "--help").out.split())
 
 
-def test_help_lists_every_command_whole_and_under_its_heading(run) -> None:
-    lines = run("--help").out.splitlines()
-    listed = {name: [line.split()[0] for line in _section(lines, name)] for name in cli.GROUPS}
-    assert listed == {name: [*commands] for name, commands in cli.GROUPS.items()}
-    assert sorted(name for names in listed.values() for name in names) == sorted(
-        typer.main.get_command(cli.make_app()).commands
-    )
-    for name in cli.GROUPS:
-        for line in [*_section(lines, name), *_section(run("anchor", "--help").out.splitlines(), "Commands")]:
+def test_help_says_in_a_line_what_every_command_does(run) -> None:
+    for group, names in (
+        ((), typer.main.get_command(cli.make_app()).commands),
+        (("anchor",), ("init", "status", "accept", "rekey")),
+    ):
+        lines = _section(run(*group, "--help").out.splitlines(), "Commands")
+        assert [line.split()[0] for line in lines] == [*names]
+        for line in lines:
             command, _, text = line.strip().partition(" ")
             assert text.strip().endswith("."), command
             assert not text.endswith("..."), command

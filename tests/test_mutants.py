@@ -270,15 +270,13 @@ def test_what_cannot_be_digested_was_changed() -> None:
         MANIFEST.verify(*found(readable={"x": object()}))
 
 
-def test_the_names_that_differ_are_told_apart_and_values_only_where_that_is_asked_for() -> None:
+def test_the_names_that_differ_are_told_apart() -> None:
     stored, expected = (
         EncryptionContext.of({"a": "1", "b": "2", "d": "4"}),
         EncryptionContext.of({"b": "3", "c": "4", "d": "4"}),
     )
     begins = "sealed under another context than the expected one; what differs: "
     assert what_differs(stored, expected) == f"{begins}a (not expected), b (another value), c (it has none)"
-    shown = what_differs(stored, expected, show_values=True)
-    assert shown == f"{begins}a: '1' instead of None, b: '2' instead of '3', c: None instead of '4'"
 
 
 def changed() -> None:

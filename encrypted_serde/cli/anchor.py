@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ..errors import ConfigurationError
 from .exits import EXIT_FOUND, failures
 from .expanded import expanded
-from .options import Database, Keys, Text, Texts, flag, option, repeated
+from .options import AsJson, Database, Keys, Text, Texts, flag, option, repeated
 
 if TYPE_CHECKING:
-    from ..core.keys import KeyProvider
     from ..maintenance.completeness import AnchoredDatabase, Compared, Finding
     from ..maintenance.report import Failure
 
 _SHOWN = 50
 
-_Anchor = Annotated[str, option("ANCHOR", "A SQLite file, or postgresql://...")]
-_Table = Annotated[str, option("NAME", "The anchor's table, in Postgres.")]
+
+class Anchored(NamedTuple):
+    """Which anchor, and which keys open it and the rows of the database."""
+
+    anchor: Annotated[str, option("ANCHOR", "A SQLite file, or postgresql://...")]
+    table: Annotated[str, option("NAME", "The anchor's table, in Postgres.")] = "anchor_entries"
+    keys: Keys = Keys()
+
+    def opened(self) -> closing[Any]:
+        """Opens the anchor."""
+        return closing(open_anchor(self.anchor, self.table))
+
+    @contextmanager
+    def beside(self, database: str, *, writes: bool = False) -> Iterator[AnchoredDatabase]:
+        """Opens the anchor, and the database for reading."""
+        from ..anchor.client import AnchorClient
+        from ..maintenance.codec import RowCodec, Switches
+        from ..maintenance.completeness import AnchoredDatabase
+        from ..maintenance.opening import open_database
+
+        keys = self.keys.provider()
+        with self.opened() as opened, open_database(database, write=False) as found:
+            yield AnchoredDatabase(found, RowCodec(keys, Switches()), AnchorClient(opened, keys, writes=writes))
 
 
 def anchor() -> typer.Typer:
@@ -37,10 +56,8 @@ def anchor() -> typer.Typer:
 def init(
     database: Database,
     *,
-    anchor: _Anchor,
-    table: _Table = "anchor_entries",
+    at: Anchored,
     grant: Annotated[Text, option("ROLE", "Let this role of Postgres insert into the table and read it.")] = None,
-    keys: Keys,
 ) -> None:
     """Makes the anchor, and enters the rows of the database.
 
@@ -56,11 +73,11 @@ def init(
     Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 a row does not open.
     """
     with failures():
-        if grant is not None and "://" not in anchor:
+        if grant is not None and "://" not in at.anchor:
             raise ConfigurationError("--grant is for an anchor in Postgres; a file's owner and mode say who writes it")
-        with closing(open_anchor(anchor, table)) as opened:
+        with at.opened() as opened:
             opened.setup(**({} if grant is None else {"grant_to": grant}))
-        with _opened(database, anchor, table, keys.provider(), writes=True) as both:
+        with at.beside(database, writes=True) as both:
             broken: list[Failure] = []
             entered = threads = 0
             for thread_id in both.threads():
@@ -73,21 +90,14 @@ def init(
         raise typer.Exit(EXIT_FOUND)
 
 
-def status(
-    database: Database,
-    *,
-    anchor: _Anchor,
-    table: _Table = "anchor_entries",
-    keys: Keys,
-    as_json: Annotated[bool, flag("--json", "Print the report as JSON.")] = False,
-) -> None:
+def status(database: Database, *, at: Anchored, as_json: AsJson = False) -> None:
     """Compares the database with the anchor, and changes neither.
 
     Exit codes: 0 they agree, 1 something failed, 2 wrong usage, 3 something is missing, was put back, does not open, or a
     deletion did not end.
     """
-    with failures(), _opened(database, anchor, table, keys.provider()) as both:
-        found = _Found(both.findings())
+    with failures(), at.beside(database) as both:
+        found = _Found(both.everything())
     if as_json:
         print(json.dumps(found.document(), indent=2))
     else:
@@ -99,11 +109,9 @@ def status(
 def accept(
     database: Database,
     *,
-    anchor: _Anchor,
-    table: _Table = "anchor_entries",
+    at: Anchored,
     thread: Annotated[Texts, repeated("ID", "Only this thread, or token.")] = None,
     yes: Annotated[bool, flag("--yes", "Do not ask.")] = False,
-    keys: Keys,
 ) -> None:
     """Accepts what status finds, after showing it.
 
@@ -113,22 +121,16 @@ def accept(
 
     Exit codes: 0 accepted, or nothing to accept, 1 something failed, 2 wrong usage, 3 the answer was no.
     """
-    with failures(), _opened(database, anchor, table, keys.provider(), writes=True) as both:
-        found = _Found(both.findings(), thread)
+    with failures(), at.beside(database, writes=True) as both:
+        found = _Found(each for each in both.everything() if not thread or each.thread in thread)
         found.show()
-        by_thread: dict[str, list[Finding]] = defaultdict(list)
-        for finding in found.to_accept:
-            by_thread[finding.thread].append(finding)
-        if by_thread and not yes and not typer.confirm("Accept all of this as done on purpose?"):
+        if found.to_accept and not yes and not typer.confirm("Accept all of this as done on purpose?"):
             raise typer.Exit(EXIT_FOUND)
-        accepted = sum(
-            both.accept_without_rows(bytes.fromhex(each), shown) if each in found.tokens else both.accept(each, shown)
-            for each, shown in by_thread.items()
-        )
-    print(f"accepted {accepted:,} findings in {len(by_thread):,} threads")
+        accepted = sum(map(both.accept, found.to_accept))
+    print(f"accepted {accepted:,} findings in {len(found.to_accept):,} threads")
 
 
-def rekey(anchor: _Anchor, table: _Table = "anchor_entries", *, keys: Keys) -> None:
+def rekey(*, at: Anchored) -> None:
     """Adds a copy of the anchor's secret for the primary key.
 
     Nothing is added if there is one. An application does the same when it starts.
@@ -137,41 +139,27 @@ def rekey(anchor: _Anchor, table: _Table = "anchor_entries", *, keys: Keys) -> N
     """
     from ..anchor.names import reseal
 
-    with failures(), closing(open_anchor(anchor, table)) as opened:
-        added = reseal(opened, keys.provider())
-    print(
-        "added a copy of the secret under the primary key" if added else "the secret has a copy under the primary key already"
-    )
+    with failures(), at.opened() as opened:
+        added = reseal(opened, at.keys.provider())
+    print(f"{'added a copy of the secret' if added else 'the secret has a copy'} under the primary key")
 
 
 class _Found:
-    """What was compared.
+    """What was compared, as `AnchoredDatabase.everything` returns it."""
 
-    Args:
-        compared: As `AnchoredDatabase.findings` returns it.
-        chosen: Only these threads; None for all.
-    """
-
-    def __init__(self, compared: Iterator[Compared | Finding], chosen: list[str] | None = None) -> None:
-        from ..maintenance.completeness import THERE
-        from ..maintenance.completeness import Finding as Found
-
+    def __init__(self, compared: Iterable[Compared]) -> None:
         self.threads = self.required = self.unknown = 0
         self.findings: list[Finding] = []
         self.broken: list[Failure] = []
-        self.tokens: set[str] = set()
+        self.to_accept: list[Compared] = []
         for each in compared:
-            if isinstance(each, Found):
-                self.findings.append(each)
-                self.tokens.add(each.thread)
-                continue
-            self.threads += 1
-            self.required += each.required
-            self.unknown += each.unknown
             self.findings += each.findings
             self.broken += each.failures
-        self.findings = [finding for finding in self.findings if not chosen or finding.thread in chosen]
-        self.to_accept = [finding for finding in self.findings if finding.what != THERE]
+            self.to_accept += [each._replace(rows=())] if each.acceptable else []
+            if not each.is_token:
+                self.threads += 1
+                self.required += len(each.ledger.required())
+                self.unknown += sum(judged.to_enter for judged in each.rows)
 
     def show(self) -> None:
         for thread, namespace, checkpoint_id, what in self.findings[:_SHOWN]:
@@ -198,17 +186,6 @@ class _Found:
 def _show_failures(broken: list[Failure]) -> None:
     for failure in broken[:_SHOWN]:
         print(f"does not open: {failure.error}: {failure.reason}: {failure.row}")
-
-
-@contextmanager
-def _opened(database: str, anchor: str, table: str, keys: KeyProvider, *, writes: bool = False) -> Iterator[AnchoredDatabase]:
-    from ..anchor.client import AnchorClient
-    from ..maintenance.codec import RowCodec, Switches
-    from ..maintenance.completeness import AnchoredDatabase
-    from ..maintenance.opening import open_database
-
-    with closing(open_anchor(anchor, table)) as opened, open_database(database, write=False) as found:
-        yield AnchoredDatabase(found, RowCodec(keys, Switches()), AnchorClient(opened, keys, writes=writes))
 
 
 def open_anchor(place: str, table: str = "anchor_entries") -> Any:

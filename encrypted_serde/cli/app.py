@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from .. import __version__
 from .anchor import anchor
@@ -28,31 +27,12 @@ from .view import view
 
 _UsageError: Any = typer.BadParameter.__base__
 
-GROUPS = {
-    "Keys": ("keygen", "key-id"),
-    "Look": ("inspect", "show", "find", "view"),
-    "Operate": ("scan", "verify", "reencrypt", "expire"),
-    "Evidence": ("prove-erased", "anchor"),
-}
-"""The headings of ``--help``, and the commands below each."""
-
 _COMMANDS = (keygen, key_id, inspect, show, find, view, scan, verify, reencrypt, expire, prove_erased)
-
-
-class _Grouped(TyperGroup):
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Lists the commands in groups."""
-        widest = max(map(len, self.commands))
-        for heading, names in GROUPS.items():
-            with formatter.section(heading):
-                texts = [self.commands[name].get_short_help_str(formatter.width - widest - 6) for name in names]
-                formatter.write_dl([(name.ljust(widest), text) for name, text in zip(names, texts, strict=True)])
 
 
 def make_app() -> typer.Typer:
     """Makes the command with all its parts."""
     app = typer.Typer(
-        cls=_Grouped,
         no_args_is_help=True,
         rich_markup_mode=None,  # importing what draws boxes takes longer than everything else
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -58,7 +58,7 @@ def prove_erased(
             print(f"{number:,} values under key {name[:12]}")
         for outcome, number in proof.outcomes.items():
             print(f"{number:,} of them: {outcome}")
-    finish(proof, proof.reasons(), ending)
+    finish(proof, ending)
 
 
 def _of_record(file: Path) -> list[bytes]:

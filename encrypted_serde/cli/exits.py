@@ -49,6 +49,13 @@ def writable(path: Path | None) -> Path | None:
     return path
 
 
+def write_new(path: Path, text: str) -> None:
+    """Writes a secret to a new file, which its owner alone can read. Neither a file nor the target of a link is overwritten."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text + "\n")
+
+
 @contextmanager
 def failures() -> Iterator[None]:
     """Turns the errors of this package and of files into one line on standard error and an exit code."""

@@ -28,7 +28,7 @@ def _options(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
         yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         return
     for name, hint in get_type_hints(group, include_extras=True).items():
-        default = group._field_defaults[name]
+        default = group._field_defaults.get(name, inspect.Parameter.empty)
         yield from _options(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
 
 

@@ -88,7 +88,7 @@ def expire(
             print(f"... and {more:,} more threads with delta channels")
         if done.undated:
             print(f"{done.undated:,} threads were left: ids of their checkpoints tell no time")
-    finish(done, done.reasons(), ending)
+    finish(done, ending)
 
 
 def _expire_erased(database: str, selection: Selection, *, keys: Keys, dry_run: bool, ending: Ending) -> None:
@@ -101,7 +101,7 @@ def _expire_erased(database: str, selection: Selection, *, keys: Keys, dry_run: 
         done = expire_erased(database, provider, selection=selection, dry_run=dry_run, progress=listener)
     if not ending.as_json:
         print(f"rows under {len(done.keys):,} destroyed keys {'would go' if dry_run else 'went'}: {_counts(done.deleted)}")
-    finish(done, done.reasons(), ending)
+    finish(done, ending)
 
 
 def _counts(deleted: Mapping[str, int]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..core.keys import Key, Keyring
-from .exits import failures
+from .exits import failures, write_new
 from .options import DatabaseName
 
 
@@ -36,10 +35,7 @@ def keygen(
         print(key.to_text())
         return
     with failures():
-        # O_EXCL: neither an existing key nor the target of a planted link is overwritten.
-        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(key.to_text() + "\n")
+        write_new(out, key.to_text())
     print(f"wrote {out}, key id {key.id.hex()}")
 
 

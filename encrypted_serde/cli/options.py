@@ -51,6 +51,7 @@ Database = Annotated[
     ),
 ]
 AnchorAt = Annotated[Text, option("ANCHOR", "The anchor of the database: a file, or the URL of a Postgres database.")]
+AsJson = Annotated[bool, flag("--json", "Print the report as JSON.")]
 Contexts = Annotated[Texts, repeated("NAME=VALUE", "The encryption context, a pair at a time.")]
 DatabaseName = Annotated[
     Text, option("NAME", "What Key.for_database was given for this database. Default: ENCRYPTED_SERDE_DATABASE.")
@@ -135,7 +136,7 @@ class Ending(NamedTuple):
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", callback=writable, help="Write the report to a file, as evidence (JSON).")
     ] = None
-    as_json: Annotated[bool, flag("--json", "Print the report as JSON.")] = False
+    as_json: AsJson = False
     allow_empty: Annotated[bool, flag("--allow-empty", f"Finding no row at all is fine, not exit code {EXIT_FOUND}.")] = False
 
 

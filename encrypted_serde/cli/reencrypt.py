@@ -92,7 +92,7 @@ def reencrypt(
         show_rate(done, f"{done.rewritten:,} rows {would}rewritten, {done.overtaken:,} changed by others meanwhile, all read")
         if not done.left and not done.failed and not done.is_empty:
             print(f"done: {_result(done, 'plaintext' if decrypt else to)}")
-    finish(done, done.reasons(), ending)
+    finish(done, ending)
 
 
 def _result(done: Reencryption, target: str) -> str:

@@ -12,9 +12,6 @@ from ..core.keys import KeyProvider
 from .exits import EXIT_FOUND, failures
 from .options import Database, Ending, Keys, Rows, Text, flag, option
 
-SAMPLES = 3
-"""Samples of each kind that ``--show-samples`` shows."""
-
 ANY = "any"
 """What names every kind for ``--fail-on``."""
 
@@ -49,9 +46,6 @@ def scan(
     ] = None,
     by_key: Annotated[bool, flag("--by-key", "A line for each key, however many there are.")] = False,
     by_context: Annotated[bool, flag("--by-context", "A line for each encryption context.")] = False,
-    show_samples: Annotated[
-        bool, flag("--show-samples", "Show a few values of each kind, shortened: plaintext in plaintext.")
-    ] = False,
     keys: Keys,
     ending: Ending,
 ) -> None:
@@ -86,7 +80,6 @@ def scan(
             readable_metadata=readable_metadata or (),
             current_keys=given,
             keys=current,
-            samples=SAMPLES if show_samples else 0,
             by_context=by_context,
             progress=listener,
         )
@@ -94,8 +87,7 @@ def scan(
     if not ending.as_json:
         show_tally(found, by_key=by_key)
         show_problems(found, problems)
-    reasons = found.reasons() + [f"{problems[kind]:,} values are {kind}" for kind in kinds if problems[kind]]
-    finish(found, reasons, ending)
+    finish(found, ending, [f"{problems[kind]:,} values are {kind}" for kind in kinds if problems[kind]])
 
 
 def _kinds(fail_on: str | None) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console
@@ -17,15 +16,9 @@ from ..view.messages import as_message
 from ..view.printable import one_line
 from ..view.text import MAX_PARTS, MAX_TEXT, cut, pairs_text, short, text_size, time_text, trimmed
 
-_WIDTH = 160  # columns, where nobody looks
 _INLINE = 72
 _LANES = 12
 _ROLE_STYLES = {"user": "bold cyan", "assistant": "bold green", "tool": "bold yellow", "system": "bold magenta"}
-
-
-def console() -> Console:
-    """Returns what prints to a terminal in its width, and to a file without breaking lines."""
-    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _WIDTH)
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .exits import EXIT_FOUND, failures, writable
+from .exits import EXIT_FOUND, failures, writable, write_new
 from .looking import Looking, require_right_keys
 from .options import Database, Text, flag, option
 
@@ -100,23 +99,17 @@ def find(
 
         document = json.dumps(to_document(found), indent=2)
         if export is not None:
-            _write_new(export, document)
+            write_new(export, document)
         if as_json:
             print(document)
         else:
-            from .screen import console, show_findings, show_masked
+            from .screen import show_findings, show_masked
+            from .shown import console
 
             show_findings(found, console())
             show_masked(view, console())
     if found.refused or not found.occurrences:
         raise typer.Exit(EXIT_FOUND)
-
-
-def _write_new(path: Path, document: str) -> None:
-    # It holds plaintext: readable by its owner alone, and never the target of a planted link.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(document + "\n")
 
 
 class _Shown:
@@ -168,7 +161,8 @@ class _Shown:
             print(json.dumps(to_document(found), indent=2))
             return
         from . import screen
+        from .shown import console
 
-        to = screen.console()
+        to = console()
         getattr(screen, how)(found, to, **options)
         screen.show_masked(self._view, to)

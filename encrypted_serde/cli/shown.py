@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from ..maintenance.report import Line, Report, is_current
 from ..maintenance.selection import Progress, ProgressListener
@@ -51,18 +51,12 @@ def running(title: str) -> Iterator[ProgressListener]:
 
 @contextmanager
 def _bar(title: str, listen: ProgressListener) -> Iterator[ProgressListener]:
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield listen
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("rows, {task.fields[size]:.1f} MB, left"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=console) as bar:
+    size = TextColumn("rows, {task.fields[size]:.1f} MB, left")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), size, TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=None, size=0.0)
 
         def listener(progress: Progress) -> None:
@@ -74,15 +68,15 @@ def _bar(title: str, listen: ProgressListener) -> Iterator[ProgressListener]:
         yield listener
 
 
-def finish(report: Report, reasons: Sequence[str], ending: Ending) -> None:
+def finish(report: Report, ending: Ending, more: Sequence[str] = ()) -> None:
     """Prints or writes the report, says what did not pass, and exits.
 
     Args:
         report: What was found; printed by the caller already, unless as JSON.
-        reasons: Why it did not pass.
         ending: What becomes of it.
+        more: Why it did not pass, besides what the report says.
     """
-    why = [*reasons]
+    why = [*report.reasons(), *more]
     if report.is_empty and not ending.allow_empty:
         why.append("no row was found: is it the right database, thread or partition? (--allow-empty if so)")
     document = json.dumps(report.document(why), indent=2)
@@ -121,40 +115,37 @@ def show_admitted(admitted: Mapping[str, int] | None) -> None:
 
 def show_tally(report: Report, *, by_key: bool = False) -> None:
     """Prints how values are stored, as a table: many keys in one line, unless there is to be a line for each."""
-    console = _console()
-    console.print(f"{report.database} ({report.server})", style="italic", markup=False)
+    to = console()
+    to.print(f"{report.database} ({report.server})", style="italic")
     table = Table()
     for heading in ("where", "what", "stored as"):
         table.add_column(heading, overflow="fold")
     for heading in ("values", "size"):
         table.add_column(heading, justify="right", no_wrap=True)
     column = ""
-    lines = report.tally.lines
-    for line, keys in _apart(lines) if by_key else _together(lines, report.current_keys):
+    for line, keys in _together(report, by_key):
         if line.column != column:
             table.add_section()
-        stored = f"[{_STYLES[line.kind]}]{escape(_stored_as(line, keys, report.current_keys))}[/]"
+        stored = Text(_stored_as(line, keys, report.current_keys), style=_STYLES[line.kind])
         shown = line.column if line.column != column else ""
-        table.add_row(shown, escape(printable(line.what)), stored, f"{line.values:,}", _size(line.bytes))
-        for sample in line.samples:
-            table.add_row("", "", f"[dim]{escape(printable(sample))}[/]", "", "")
+        table.add_row(shown, printable(line.what), stored, f"{line.values:,}", _size(line.bytes))
         column = line.column
     if table.row_count:
-        console.print(table)
+        to.print(table)
     rows = ", ".join(f"{number:,} {table}" for table, number in report.rows.items())
-    console.print(f"rows: {rows}; encryption contexts: {report.tally.contexts:,}", style="dim italic")
+    to.print(f"rows: {rows}; encryption contexts: {report.tally.contexts:,}", style="dim italic")
 
 
 def show_problems(report: Report, problems: Mapping[str, int | None]) -> None:
     """Prints what was found of what nobody wants to find."""
-    console = _console()
+    to = console()
     found = [f"{number:,} {kind}" for kind, number in problems.items() if number]
     if found:
-        console.print(f"found: {', '.join(found)}", style="bold")
+        to.print(f"found: {', '.join(found)}", style="bold")
     elif report.tally.totals("kind").keys() == {SEALED} and not report.failed:
-        console.print("OK: all values are encrypted and tied to their rows", style="bold")
+        to.print("OK: all values are encrypted and tied to their rows", style="bold")
     if problems["old-key"] is None and not report.is_empty:
-        console.print("Keys were not compared: --current-key says which is not old.", style="dim")
+        to.print("Keys were not compared: --current-key says which is not old.", style="dim")
 
 
 def show_rate(report: Report, what: str) -> None:
@@ -162,12 +153,12 @@ def show_rate(report: Report, what: str) -> None:
     seconds = max(report.seconds, 1e-6)
     rows = sum(report.rows.values())
     speed = f"{rows / seconds:,.0f} rows/s, {report.bytes / seconds / 1e6:,.1f} MB/s"
-    _console().print(f"{what} in {report.seconds:,.1f} s ({speed})")
+    console().print(f"{what} in {report.seconds:,.1f} s ({speed})")
 
 
-def _console() -> Console:
-    """Returns what prints to a terminal in its width, and to a file or a pipe without breaking lines."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+def console() -> Console:
+    """Returns what prints to a terminal in its width, and to a file or a pipe without breaking lines. Nothing is markup."""
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _WIDTH)
 
 
 def printable(text: str) -> str:
@@ -175,26 +166,21 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _apart(lines: Sequence[Line]) -> list[tuple[Line, int]]:
-    return [(line, 1) for line in lines]
-
-
-def _together(lines: Sequence[Line], current: Sequence[str]) -> list[tuple[Line, int]]:
+def _together(report: Report, by_key: bool) -> list[tuple[Line, int]]:
     """Adds up lines that differ in the key alone, where there are many keys; and says how many keys each is of."""
-    if len({line.key_id for line in lines}) <= _SHOWN_KEYS:
-        return _apart(lines)
-    found: dict[tuple[object, ...], tuple[Line, set[str]]] = {}
+    lines, current = report.tally.lines, report.current_keys
+    if by_key or len({line.key_id for line in lines}) <= _SHOWN_KEYS:
+        return [(line, 1) for line in lines]
+    alike: dict[str, list[Line]] = {}
     for line in lines:
-        context = None if line.context is None else tuple(sorted(line.context.items()))
-        form = (line.column, line.what, line.kind, line.cipher, line.bound, line.compressed)
-        total, keys = found.setdefault(
-            (*form, context, is_current(line.key_id, current)), (replace(line, values=0, bytes=0, samples=[]), set())
-        )
-        total.values += line.values
-        total.bytes += line.bytes
-        total.samples += line.samples[: max(0, _SHOWN_ROWS - len(total.samples))]
-        keys.add(line.key_id)
-    return [(line, len(keys)) for line, keys in found.values()]
+        form = replace(line, key_id=str(is_current(line.key_id, current)), values=0, bytes=0)
+        alike.setdefault(repr(form), []).append(line)
+    found = []
+    for group in alike.values():
+        values, size = sum(line.values for line in group), sum(line.bytes for line in group)
+        keys = {line.key_id for line in group}
+        found.append((replace(group[0], values=values, bytes=size), len(keys)))
+    return found
 
 
 def _stored_as(line: Line, keys: int, current: Sequence[str]) -> str:

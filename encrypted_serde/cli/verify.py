@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .exits import failures
-from .options import Allowed, AnchorAt, Contexts, Database, Ending, Keys, Rows, Text, anchor_of, context_of, flag, option
+from .options import Allowed, AnchorAt, Contexts, Database, Ending, Keys, Rows, Text, anchor_of, context_of, option
 
 
 def verify(
@@ -21,9 +21,6 @@ def verify(
     context: Contexts = None,
     allowed: Allowed,
     anchor: AnchorAt = None,
-    show_contexts: Annotated[
-        bool, flag("--show-contexts", "Show contexts that differ with their values, not their names alone.")
-    ] = False,
     keys: Keys,
     ending: Ending,
 ) -> None:
@@ -60,7 +57,6 @@ def verify(
             selection=selection,
             context=context_of(context) if context else None,
             **allowed.options(),
-            show_contexts=show_contexts,
             progress=listener,
         )
     if not ending.as_json:
@@ -69,4 +65,4 @@ def verify(
         show_rate(found, f"{found.opened:,} rows opened, {found.failed:,} failed,")
         if anchor:
             print(f"anchor: {found.incomplete or 'no'} findings")
-    finish(found, found.reasons(), ending)
+    finish(found, ending)

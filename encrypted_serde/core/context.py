@@ -147,16 +147,14 @@ def may_read(stored: EncryptionContext, expected: EncryptionContext | None, acce
     return expected is None or stored.encoded == expected.encoded or stored.encoded in accepted
 
 
-def what_differs(stored: EncryptionContext, expected: EncryptionContext, *, show_values: bool = False) -> str:
-    """Says in which names the context of a value differs from the expected one, and the values only where that is asked for."""
+def what_differs(stored: EncryptionContext, expected: EncryptionContext) -> str:
+    """Says in which names the context of a value differs from the expected one."""
     parts = []
     for name in sorted({*stored.pairs, *expected.pairs}):
         found, wanted = stored.pairs.get(name), expected.pairs.get(name)
         if found == wanted:
             continue
-        if show_values:
-            parts.append(f"{name}: {found!r} instead of {wanted!r}")
-        elif wanted is None:
+        if wanted is None:
             parts.append(f"{name} (not expected)")
         else:
             parts.append(f"{name} ({'it has none' if found is None else 'another value'})")

@@ -18,7 +18,6 @@ from ..rows.stored import LEGACY, NONE, PLAINTEXT, SEALED, UNDECODABLE, Form, St
 from ..rows.write import MetadataKeys
 from ..wrapping.admission import Admission
 from ..wrapping.inert import Inert, pack, unpack
-from ..wrapping.stored_item import RESERVED
 from ..wrapping.upstream import DELTA_SNAPSHOT
 from .asked_keys import AskedKeys
 from .report import Seen, Unconvertible
@@ -67,33 +66,20 @@ class Switches(NamedTuple):
         return opaque(self)
 
 
-class ItemFields(NamedTuple):
-    """Which fields of a store's items the database is to look at, as `EncryptedStore` is told.
+def looked_at(what: str, readable: Collection[str], searchable: Collection[str], reserved: Collection[str]) -> MetadataKeys:
+    """Checks which names of metadata, or of fields of items, the database is to look at.
 
-    Attributes:
-        readable: A copy of these is stored beside the sealed value.
-        searchable: A search token of these does.
+    Raises:
+        TypeError: If one of the two is a single str.
+        ConfigurationError: If a name is in both, or is one of those that we write.
     """
-
-    readable: frozenset[str] = frozenset()
-    searchable: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, readable: Collection[str], searchable: Collection[str]) -> ItemFields:
-        """Checks names.
-
-        Raises:
-            TypeError: If one of the two is a single str.
-            ConfigurationError: If a field is in both, or is one of those that `EncryptedStore` writes.
-        """
-        if isinstance(readable, str) or isinstance(searchable, str):
-            raise TypeError("readable_fields and searchable_fields take several names: write ('city',)")
-        fields = cls(frozenset(readable), frozenset(searchable))
-        if wrong := (fields.readable & fields.searchable) | ((fields.readable | fields.searchable) & RESERVED):
-            raise ConfigurationError(
-                f"fields cannot be readable and searchable, or have a reserved name: {', '.join(sorted(wrong))}"
-            )
-        return fields
+    if isinstance(readable, str) or isinstance(searchable, str):
+        raise TypeError(f"readable_{what} and searchable_{what} take several names: write ('city',)")
+    if wrong := ({*readable} & {*searchable}) | ({*readable, *searchable} & {*reserved}):
+        raise ConfigurationError(
+            f"{what} cannot be readable and searchable, or have a reserved name: {', '.join(sorted(wrong))}"
+        )
+    return MetadataKeys(frozenset(readable), frozenset(searchable))
 
 
 class Target(NamedTuple):
@@ -112,7 +98,7 @@ class Target(NamedTuple):
     cipher: str | None = None
     compression: str | None = None
     context: ContextOf = None
-    fields: ItemFields = ItemFields()
+    fields: MetadataKeys = MetadataKeys()
     metadata_keys: MetadataKeys = MetadataKeys()
 
 
@@ -124,7 +110,6 @@ class RowCodec:
         switches: What is admitted.
         target: The form that is asked for.
         expected: The context that every value must have; None where each may have its own.
-        show_contexts: Whether an error shows values of contexts that differ, and not their names alone.
         dry_run: Whether what is written anew is not stored.
 
     Raises:
@@ -139,7 +124,6 @@ class RowCodec:
         target: Target = Target(),  # noqa: B008  # immutable
         *,
         expected: Mapping[str, str] | None = None,
-        show_contexts: bool = False,
         dry_run: bool = False,
     ) -> None:
         if target.form not in TARGETS:
@@ -154,7 +138,6 @@ class RowCodec:
         self.keys: KeyProvider = provider if isinstance(provider, Keyring) else AskedKeys(provider)
         self._opener = Sealer(self.keys)
         self._sealers: dict[tuple[str, bool], Sealer] = {}
-        self._show_contexts = show_contexts
         self._expected = None if expected is None else EncryptionContext.of(expected)
         to_saver = target.form == SAVER
         self.admission = Admission(
@@ -215,7 +198,7 @@ class RowCodec:
             raise found.error
         context = found.form.context
         if self._expected is not None and context is not None and context.encoded != self._expected.encoded:
-            raise self._wrong_context(context)
+            raise WrongContext(what_differs(context, self._expected))
         if found.sealed is not None and "+" not in found.type_tag:
             inner_type, data, claims = self._opener.open_bound(found.sealed, bind(found.is_delta), context=context)
             return Opened(inner_type, data, found.form, claims, found.is_delta)
@@ -225,10 +208,6 @@ class RowCodec:
         if is_proven or self.form == SAVER:
             self.admission.settle(admitted, len(found.data), is_proven=is_proven)
         return Opened(admitted.inner_type, admitted.plaintext, found.form, is_delta=found.is_delta, kind=admitted.kind)
-
-    def _wrong_context(self, stored: EncryptionContext) -> WrongContext:
-        expected = NO_CONTEXT if self._expected is None else self._expected
-        return WrongContext(what_differs(stored, expected, show_values=self._show_contexts))
 
     # --- sealing
 

@@ -6,8 +6,7 @@ thread is fenced: whatever is stored in one is a finding or a failure of that th
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -67,28 +66,27 @@ class Compared(NamedTuple):
     """One thread beside the anchor.
 
     Attributes:
-        view: What the anchor says, asked before the rows were read.
+        thread: Its id; of a thread that the database has no row of, whose name nobody knows, its token in hexadecimal digits.
+        ledger: What the anchor says, asked before the rows were read.
+        findings: All in which they differ, in words.
+        is_token: Whether the database has no row of it.
+        missing: What must be there and is not. The findings of it come first.
         rows: The rows that opened.
-        missing: What must be there and is not.
-        findings: All of it in words.
         failures: Rows that do not open.
     """
 
-    view: View
-    rows: Sequence[Judged]
-    missing: Sequence[Spot]
+    thread: str
+    ledger: Ledger
     findings: Sequence[Finding]
-    failures: Sequence[Failure]
+    is_token: bool = False
+    missing: Sequence[Spot] = ()
+    rows: Sequence[Judged] = ()
+    failures: Sequence[Failure] = ()
 
     @property
-    def required(self) -> int:
-        """How many checkpoints the anchor requires."""
-        return len(self.view.ledger.required())
-
-    @property
-    def unknown(self) -> int:
-        """How many checkpoints and writes the anchor does not require yet: stored before it, or not entered in time."""
-        return sum(judged.to_enter for judged in self.rows)
+    def acceptable(self) -> Sequence[Finding]:
+        """Those findings that can be accepted."""
+        return [finding for finding in self.findings if finding.what != THERE]
 
 
 class AnchoredDatabase:
@@ -119,72 +117,68 @@ class AnchoredDatabase:
         compared = self._compare(thread_id)
         return self._compare(thread_id) if compared.findings else compared
 
-    def without_rows(self, tokens: Sequence[bytes], found: set[bytes]) -> Iterator[tuple[bytes, Finding]]:
-        """Returns what is missing of threads that the database has no row of. Nobody knows their names.
-
-        Args:
-            tokens: The threads that the anchor knew before the database was asked for its own.
-            found: The tokens of the threads that the database has rows of.
-        """
-        for token in tokens:
-            ledger = None if token in found else Ledger(self._client.anchor.entries(token))
-            for spot in ledger.required() if ledger else ():
-                yield token, Finding(token.hex(), None, id_text(spot.checkpoint), MISSING)
-
-    def findings(self) -> Iterator[Compared | Finding]:
+    def everything(self) -> Iterator[Compared]:
         """Compares the whole database: every thread that has rows, and then what is missing of others."""
-        tokens, found = self._client.threads(), set()
+        tokens, found = self._client.threads(), set()  # the anchor is asked before the database
         for thread_id in self.threads():
             found.add(self._client.names.thread(thread_id))
             yield self.compare(thread_id)
-        for _, finding in self.without_rows(tokens, found):
-            yield finding
+        for token in tokens:
+            if token not in found:
+                ledger, name = Ledger(self._client.anchor.entries(token)), token.hex()
+                lost = [Finding(name, None, id_text(spot.checkpoint), MISSING) for spot in ledger.required()]
+                yield Compared(name, ledger, lost, is_token=True)
 
     # --- entering
 
     def enter(self, compared: Compared) -> int:
         """Enters the rows of a thread that opened and are not required yet. Returns how many that were."""
-        return sum(self._client.enter(compared.view, judged) for judged in compared.rows if judged.is_news)
+        view = self._view(compared)
+        return sum(self._client.enter(view, judged) for judged in compared.rows if judged.is_news)
 
-    def accept(self, thread_id: str, shown: Sequence[Finding]) -> int:
+    def accept(self, shown: Compared) -> int:
         """Accepts what was shown of a thread, if it is still so. Touches nothing else, whatever is stored meanwhile.
 
         Returns:
             How many of the findings were accepted.
         """
-        compared = self.compare(thread_id)
-        view, agreed = compared.view, {*shown} & {*compared.findings}
+        if shown.is_token:
+            return self._accept_without_rows(bytes.fromhex(shown.thread), {each.checkpoint_id for each in shown.findings})
+        compared = self.compare(shown.thread)
+        view, agreed = self._view(compared), {*shown.acceptable} & {*compared.findings}
         entries: list[Entry] = []
         for spot, finding in zip(compared.missing, compared.findings, strict=False):
             entries += [view.ended(spot, Kind.GONE)] if finding in agreed else []
-        going = {spot for spot in view.ledger.going() if self._going(view, spot, compared.rows) in agreed}
+        going = {spot for spot in view.ledger.going() if _going(view, spot, compared.rows) in agreed}
         for judged in compared.rows:
-            if judged.spot in going or any(finding in agreed for finding in _of_writes(thread_id, judged)):
+            if judged.spot in going or any(finding in agreed for finding in _of_writes(shown.thread, judged)):
                 entries += view.accepted(judged)
         there = {judged.spot for judged in compared.rows}
         entries += [view.ended(spot, Kind.KEPT if spot in there else Kind.GONE) for spot in going]
-        if view.ledger.is_open and Finding(thread_id, None, None, UNENDED) in agreed:
+        if view.ledger.is_open and Finding(shown.thread, None, None, UNENDED) in agreed:
             lost = [
                 spot for spot in view.ledger.spots() if view.ledger.checkpoint(spot) is Standing.GOING and spot not in there
             ]
-            entries += [*(view.ended(spot, Kind.GONE) for spot in lost), view.ended(None, Kind.GONE)]
+            entries += [view.ended(spot, Kind.GONE) for spot in (*lost, None)]
         self._client.anchor.append(entries)
         return len(agreed)
 
-    def accept_without_rows(self, token: bytes, shown: Sequence[Finding]) -> int:
-        """Accepts that checkpoints of a thread are gone of which the database has no row."""
-        ledger, lost = Ledger(self._client.anchor.entries(token)), {finding.checkpoint_id for finding in shown}
+    def _accept_without_rows(self, token: bytes, lost: Collection[str | None]) -> int:
+        ledger = Ledger(self._client.anchor.entries(token))
         gone = [spot for spot in ledger.required() if id_text(spot.checkpoint) in lost]
         self._client.anchor.append([Entry(token, *spot, Kind.GONE, known=ledger.newest) for spot in gone])
         return len(gone)
+
+    def _view(self, compared: Compared) -> View:
+        return View(self._client.names, compared.thread, compared.ledger)
 
     # --- deleting
 
     def end_open(self, compared: Compared) -> None:
         """Ends deletions of checkpoints of a thread that did not end."""
         there = {judged.spot for judged in compared.rows}
-        ended = {spot: Kind.KEPT if spot in there else Kind.GONE for spot in compared.view.ledger.going()}
-        self._client.end(compared.view, ended)
+        ended = {spot: Kind.KEPT if spot in there else Kind.GONE for spot in compared.ledger.going()}
+        self._client.end(self._view(compared), ended)
 
     @contextmanager
     def deletion(self, thread_id: str) -> Iterator[Callable[[Sequence[tuple[str, str]]], None]]:
@@ -225,33 +219,28 @@ class AnchoredDatabase:
             findings += _of_writes(thread_id, one)
             if not one.counts:
                 findings.append(Finding(thread_id, one.row.checkpoint_ns, one.row.checkpoint_id, THERE))
-        findings += [self._going(view, spot, judged) for spot in view.ledger.going()]
+        findings += [_going(view, spot, judged) for spot in view.ledger.going()]
         if view.ledger.is_open:
             findings.append(Finding(thread_id, None, None, UNENDED))
-        return Compared(view, judged, missing, findings, failures)
-
-    def _going(self, view: View, spot: Spot, rows: Sequence[Judged]) -> Finding:
-        name = next((judged.row.checkpoint_ns for judged in rows if judged.spot == spot), None)
-        return Finding(view.thread_id, name, id_text(spot.checkpoint), GOING)
+        return Compared(thread_id, view.ledger, findings, missing=missing, rows=judged, failures=failures)
 
     def _rows(self, thread_id: str) -> tuple[list[FoundRow], set[tuple[str, str]], list[Failure]]:
         """Returns the rows of a thread that open, the places of those that do not, and why they do not."""
-        ids: list[tuple[str, str]] = []
+        opened: dict[tuple[str, str], list[FoundWrite]] = {}
         broken: set[tuple[str, str]] = set()
         failures: list[Failure] = []
-        for place, opened in self._opened(thread_id, self._checkpoints, lambda row: self._checkpoints.open(row, self._codec)):
-            if isinstance(opened, Failure):
-                failures.append(opened)
+        for place, found in self._opened(thread_id, self._checkpoints, lambda row: self._checkpoints.open(row, self._codec)):
+            if isinstance(found, Failure):
+                failures.append(found)
                 broken.add(place)
             else:
-                ids.append(place)
-        writes: dict[tuple[str, str], list[FoundWrite]] = defaultdict(list)
+                opened[place] = []
         for place, found in self._opened(thread_id, self._writes, self._write):
             if isinstance(found, Failure):
                 failures.append(found)
-            elif found is not None:
-                writes[place].append(found)
-        return [FoundRow(*place, writes[place]) for place in ids], broken, failures
+            elif found is not None and place in opened:
+                opened[place].append(found)
+        return [FoundRow(*place, writes) for place, writes in opened.items()], broken, failures
 
     def _opened(self, thread_id: str, table: Table, run: Callable[[Row], Any]) -> Iterator[tuple[tuple[str, str], Any]]:
         """Returns the place of each row of a thread, and what came of it."""
@@ -260,8 +249,7 @@ class AnchoredDatabase:
 
     def _write(self, row: Row) -> FoundWrite | None:
         self._writes.open(row, self._codec)
-        sealed = find_sealed(row.cells[self._writes.value])
-        if sealed is None:
+        if (sealed := find_sealed(row.cells[self._writes.value])) is None:
             return None  # from before the wrapper, and admitted by a switch
         claims = WriteClaims.read(sealed.claims)
         return FoundWrite(claims.task_id or "", claims.idx or 0, claims.saved_as)
@@ -269,6 +257,11 @@ class AnchoredDatabase:
 
 def _place(row: Row) -> tuple[str, str]:
     return str(row.cells["checkpoint_ns"]), str(row.cells["checkpoint_id"])
+
+
+def _going(view: View, spot: Spot, rows: Sequence[Judged]) -> Finding:
+    name = next((judged.row.checkpoint_ns for judged in rows if judged.spot == spot), None)
+    return Finding(view.thread_id, name, id_text(spot.checkpoint), GOING)
 
 
 def _of_writes(thread_id: str, judged: Judged) -> list[Finding]:

@@ -6,8 +6,8 @@ A module (`sqlite`, `postgres`, `mysql`) knows one kind of database, and lists i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.format import SEALED_MAGIC
@@ -80,12 +80,9 @@ class Database(ABC):
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Runs a statement and gives its rows."""
-        cursor = self.connection.cursor()
-        try:
+        with closing(self.connection.cursor()) as cursor:
             cursor.execute(sql, tuple(parameters))
             return [*cursor.fetchall()] if cursor.description else []
-        finally:
-            cursor.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -306,18 +303,19 @@ class Database(ABC):
 
     def fetch(self, paging: Paging) -> list[Row]:
         """Returns the rows of the next page."""
-        asked = paging.size
         rows = [self.make_row(paging, found) for found in self.execute(*self.query(paging))]
-        paging.turn(rows, asked)
+        paging.turn(rows, paging.size)
         return rows
+
+    def read(self, paging: Paging) -> Iterator[Row]:
+        """Returns the rows of all pages. Each is a statement of its own: no transaction stays open between them."""
+        while not paging.finished:
+            yield from self.fetch(paging)
 
     @contextmanager
     def page(self, paging: Paging) -> Iterator[list[Row]]:
         """Returns the next page. Its rows are locked, if they are, until its context is left."""
-        if paging.lock and self.row_lock:
-            with self.transaction():
-                yield self.fetch(paging)
-        else:
+        with self.transaction() if paging.lock and self.row_lock else nullcontext():
             yield self.fetch(paging)
 
     def total(self, selection: Selection) -> int | None:
@@ -326,11 +324,8 @@ class Database(ABC):
         return None if None in counts else sum(number or 0 for number in counts)
 
     def rows(self, table: Table, selection: Selection, reading: int) -> Iterator[Row]:
-        """Returns every row. Each page is a statement of its own: no transaction stays open between them."""
-        paging = Paging(table, selection, reading)
-        while not paging.finished:
-            with self.page(paging) as rows:
-                yield from rows
+        """Returns every row."""
+        return self.read(Paging(table, selection, reading))
 
     def at(self, table: Table, cells: Mapping[str, Any], also: str = "", more: Sequence[Any] = ()) -> Iterator[Row]:
         """Returns the rows, whole, in which columns hold these cells.
@@ -342,18 +337,18 @@ class Database(ABC):
             more: Its parameters.
         """
         paging = Paging(table, Selection(), OPEN)
-        same = " AND ".join(f"t.{name} = {self.mark}" for name in cells)
-        paging.condition = (f"{same} {also}", (*cells.values(), *more))
-        while not paging.finished:
-            yield from self.fetch(paging)
+        paging.condition = (f"{self.same(cells)} {also}", (*cells.values(), *more))
+        return self.read(paging)
 
     def again(self, table: Table, row: Row, reading: int, *, lock: bool = False) -> Row | None:
         """Reads a row once more, and locks it if that is asked for, inside a transaction. None if it is gone or locked."""
         paging = Paging(table, Selection(), reading, size=1, lock=lock)
-        key = self.page_key or table.key
-        same = " AND ".join(f"t.{name} = {self.mark}" for name in key)
-        paging.condition = (same, row.place)
+        paging.condition = (self.same(self.page_key or table.key), row.place)
         return next(iter(self.fetch(paging)), None)
+
+    def same(self, names: Iterable[str], alias: str = "t.") -> str:
+        """Returns SQL that compares columns with parameters."""
+        return " AND ".join(f"{alias}{name} = {self.mark}" for name in names)
 
     # --- writing
 
@@ -363,24 +358,19 @@ class Database(ABC):
         Returns:
             How many rows were written: those that nobody changed meanwhile.
         """
-        same = " AND ".join(f"{name} = {self.mark}" for name in table.key)
         assigned = ", ".join(self.assignment(table, name) for name in table.changed)
         return self.executemany(
-            f"UPDATE {table.name} SET {assigned} WHERE {same}",  # noqa: S608
+            f"UPDATE {table.name} SET {assigned} WHERE {self.same(table.key, '')}",  # noqa: S608
             [(*new, *(row.cells[name] for name in table.key)) for row, new in changes],
         )
 
     def delete(self, table: Table, places: Sequence[tuple[Any, ...]]) -> None:
         """Deletes rows, inside a transaction."""
         if places:
-            same = " AND ".join(f"{name} = {self.mark}" for name in self.page_key or table.key)
-            self.executemany(f"DELETE FROM {table.name} WHERE {same}", places)  # noqa: S608
+            self.executemany(f"DELETE FROM {table.name} WHERE {self.same(self.page_key or table.key, '')}", places)  # noqa: S608
 
     def executemany(self, sql: str, parameters: Sequence[Sequence[Any]]) -> int:
         """Runs a statement for each set of parameters, and gives the number of rows that it changed."""
-        cursor = self.connection.cursor()
-        try:
+        with closing(self.connection.cursor()) as cursor:
             cursor.executemany(sql, parameters)
             return int(cursor.rowcount)
-        finally:
-            cursor.close()

@@ -6,22 +6,23 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..core.context import NO_CONTEXT, EncryptionContext
-from ..core.erasing import ErasingKeyProvider, KeysLeft
+from ..core.erasing import ErasingKeyProvider
 from ..core.keys import KEY_SIZE, Key, KeyProvider, as_key_provider
 from ..errors import ConfigurationError, KeyErased, UnknownKey
 from ..rows.stored import PLAINTEXT, SEALED
-from .database import Database
 from .items import StoreItems, Vectors
-from .opening import at_work
-from .report import MAX_CONTEXTS, Report, Seen
+from .opening import Work, at_work
+from .report import Report, Seen
 from .scan import scan_all
 from .selection import ProgressListener, Selection
 from .table import Row, Table
 
 READABLE = "readable"
-_MAX_OWNERS = 1_000_000  # threads whose plaintext is told apart
+MAX_KEPT = 1_000_000
+"""So many pairs of a context and another key, and threads with plaintext, are told apart."""
 
 
 @dataclass
@@ -40,6 +41,7 @@ class ErasureProof(Report):
             ``KeyErased`` or ``UnknownKey``, or ``readable``.
         other_values: How many values of the same contexts are sealed under other keys that can be had.
         readable: What stays readable beside these values, by kind.
+        overlooked: How many other values were not compared, since there were too many contexts or threads to tell apart.
         allow_empty: Whether finding no value under the keys is no objection.
     """
 
@@ -49,23 +51,25 @@ class ErasureProof(Report):
     not_erased: list[str] = field(default_factory=list)
     wrapped: list[str] = field(default_factory=list)
     contexts_alive: int = 0
-    values: dict[str, int] = field(default_factory=dict)
-    outcomes: dict[str, int] = field(default_factory=dict)
+    values: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
     other_values: int = 0
-    readable: dict[str, int] = field(default_factory=dict)
+    readable: Counter[str] = field(default_factory=Counter)
+    overlooked: int = 0
     allow_empty: bool = False
 
     def reasons(self) -> list[str]:
         """Says why it is no proof; empty if it is one."""
-        others = sum(number for outcome, number in self.outcomes.items() if outcome not in (READABLE, KeyErased.__name__))
+        others = self.outcomes.total() - self.outcomes[READABLE] - self.outcomes[KeyErased.__name__]
         readable = ", ".join(f"{number:,} {what}" for what, number in self.readable.items())
         found = [
-            (self.outcomes.get(READABLE, 0), "values under these keys can be read"),
+            (self.outcomes[READABLE], "values under these keys can be read"),
             (others, "values are under keys that the key provider never knew: it is another one, or they were not erased"),
             (len(self.not_erased), "of these keys have no tombstone in the key store"),
             (len(self.wrapped), "of these keys still stand wrapped in the key store"),
             (self.contexts_alive, "of their contexts have another key, so they are in use"),
             (self.other_values, "values of the same contexts are under other keys, and can be read"),
+            (self.overlooked, "other values were not compared: there are too many contexts or threads to tell them apart"),
         ]
         reasons = [f"{number:,} {problem}" for number, problem in found if number]
         if readable:
@@ -117,14 +121,17 @@ def prove_erased(
         )
     report = ErasureProof("prove-erased", key_ids=_hex(asked), allow_empty=allow_empty)
     report.options = {"readable_metadata": sorted(readable_metadata), "allow_empty": allow_empty}
-    _ask_key_store(report, provider.standing(asked), asked)
+    left = provider.standing(asked)
+    if left.unreadable:
+        raise ConfigurationError(
+            f"{left.unreadable} items of the key store could not be looked at: one of these keys may be stored in them"
+        )
+    report.key_store, report.key_services, report.contexts_alive = left.store, [*left.services], left.contexts_alive
+    report.not_erased, report.wrapped = _hex(asked - left.tombstones), _hex(left.wrapped)
     with at_work(report, database, selection, progress) as work:
-        attempts = _Attempts(provider, asked, work.database)
+        attempts = _Attempts(provider, asked, work)
         scan_all(work, readable_metadata, visit=attempts.visit)
-    report.values = {key_id.hex(): attempts.values[key_id] for key_id in sorted(asked)}
-    report.outcomes = dict(sorted((attempts.outcomes + attempts.kept_apart()).items()))
-    report.other_values = attempts.others()
-    report.readable = dict(sorted(attempts.left_readable().items()))
+        attempts.conclude()
     report.compared = [
         "the whole key store: which of these keys have a tombstone, and which stand there wrapped",
         "every value that names one of these keys, with what the key provider has for it",
@@ -144,80 +151,61 @@ def _hex(key_ids: Iterable[bytes]) -> list[str]:
     return sorted(key_id.hex() for key_id in key_ids)
 
 
-def _ask_key_store(report: ErasureProof, left: KeysLeft, asked: frozenset[bytes]) -> None:
-    report.key_store, report.key_services = left.store, [*left.services]
-    report.not_erased, report.wrapped = _hex(asked - left.tombstones), _hex(left.wrapped)
-    report.contexts_alive = left.contexts_alive
-    if left.unreadable:
-        raise ConfigurationError(
-            f"{left.unreadable} items of the key store could not be looked at: one of these keys may stand in them"
-        )
-
-
 class _Attempts:
     """Counts values under the keys in question and beside them, and tries to get each key once for each context."""
 
-    def __init__(self, keys: KeyProvider, asked: frozenset[bytes], database: Database) -> None:
-        self._keys = keys
-        self._asked = asked
-        self._vectors = Vectors(database)
+    def __init__(self, keys: KeyProvider, asked: frozenset[bytes], work: Work[ErasureProof]) -> None:
+        self._keys, self._asked, self._report = keys, asked, work.report
+        self._vectors = Vectors(work.database)
         self._known: dict[tuple[bytes, bytes], str] = {}
         self._contexts: dict[bytes, EncryptionContext] = {}
-        self._elsewhere: dict[bytes, Counter[bytes]] = {}
+        self._elsewhere: Counter[tuple[bytes, bytes]] = Counter()  # by context and key
         self._threads: set[object] = set()
         self._plaintext: Counter[object] = Counter()
-        self._beside: Counter[str] = Counter()
-        self.values: Counter[bytes] = Counter()
-        self.outcomes: Counter[str] = Counter()
+        self._report.values.update({key_id.hex(): 0 for key_id in sorted(asked)})
 
     def visit(self, table: Table, row: Row, found: list[Seen]) -> None:
         """Is given what was found in a row."""
-        is_asked = False
+        report, is_asked = self._report, False
         for seen in found:
-            if seen.form.kind == SEALED:
-                context = seen.form.context or NO_CONTEXT
-                if seen.form.key_id in self._asked:
-                    is_asked = True
-                    self._contexts[context.encoded] = context
-                    self.values[seen.form.key_id] += 1
-                    self.outcomes[self._attempt(seen.form.key_id, context)] += 1
-                elif len(self._elsewhere) < MAX_CONTEXTS:
-                    self._elsewhere.setdefault(context.encoded, Counter())[seen.form.key_id] += 1
+            if seen.form.kind != SEALED:
+                continue
+            key_id, context = seen.form.key_id, seen.form.context or NO_CONTEXT
+            if key_id in self._asked:
+                is_asked = True
+                self._contexts[context.encoded] = context
+                report.values[key_id.hex()] += 1
+                report.outcomes[self._attempt(key_id, context)] += 1
+            else:
+                self._keep(self._elsewhere, (context.encoded, key_id), 1)
         readable = [seen.what for seen in found if seen.form.kind == PLAINTEXT]
         if is_asked:
-            self._beside.update(readable)
+            report.readable.update(readable)
             if isinstance(table, StoreItems):
-                self._beside["vectors"] += self._vectors.of(row.cells["prefix"], row.cells["key"])
-        if table.has_threads:
-            self._in_thread(row.cells["thread_id"], is_asked, len(readable))
+                report.readable["vectors"] += self._vectors.of(row.cells["prefix"], row.cells["key"])
+        if table.has_threads and is_asked:
+            self._threads.add(row.cells["thread_id"])
+        elif table.has_threads and readable:
+            self._keep(self._plaintext, row.cells["thread_id"], len(readable))
 
-    def _in_thread(self, thread: object, is_asked: bool, plaintext: int) -> None:
-        if is_asked:
-            self._threads.add(thread)
-        elif plaintext and len(self._plaintext) < _MAX_OWNERS:
-            self._plaintext[thread] += plaintext
+    def _keep(self, counts: Counter[Any], what: object, number: int) -> None:
+        if what in counts or len(counts) < MAX_KEPT:
+            counts[what] += number
+        else:
+            self._report.overlooked += number
 
-    def left_readable(self) -> Counter[str]:
-        """Returns what is readable beside the values, and in other rows of their threads."""
-        found = +self._beside
-        if elsewhere := sum(number for thread, number in self._plaintext.items() if thread in self._threads):
-            found["plaintext values in the same threads"] = elsewhere
-        return found
-
-    def others(self) -> int:
-        """Returns how many values of the same contexts are sealed under other keys that can be had."""
-        return sum(
-            number
-            for encoded, context in self._contexts.items()
-            for key_id, number in self._elsewhere.get(encoded, Counter[bytes]()).items()
-            if self._attempt(key_id, context) == READABLE
-        )
-
-    def kept_apart(self) -> Counter[str]:
-        """Returns how many of the keys the provider has for any context: keys from before there were tenants."""
-        return Counter(
-            READABLE for key_id in self._asked if not self.values[key_id] and self._attempt(key_id, NO_CONTEXT) == READABLE
-        )
+    def conclude(self) -> None:
+        """Counts what is known only when all rows were looked at."""
+        report, contexts = self._report, self._contexts
+        for (encoded, key_id), number in self._elsewhere.items():
+            if encoded in contexts and self._attempt(key_id, contexts[encoded]) == READABLE:
+                report.other_values += number
+        for key_id in self._asked:  # which the provider may have for any context: keys from before there were tenants
+            if not report.values[key_id.hex()] and self._attempt(key_id, NO_CONTEXT) == READABLE:
+                report.outcomes[READABLE] += 1
+        in_threads = sum(number for thread, number in self._plaintext.items() if thread in self._threads)
+        report.readable["plaintext values in the same threads"] += in_threads
+        report.readable = +report.readable
 
     def _attempt(self, key_id: bytes, context: EncryptionContext) -> str:
         slot = (key_id, context.encoded)

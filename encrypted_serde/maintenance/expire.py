@@ -204,15 +204,12 @@ class _Run:
                 announce([(str(row.namespace), str(row.checkpoint_id)) for row in rows])
                 for start_of_page in range(0, len(rows), PAGE_ROWS):
                     self._delete(thread, rows[start_of_page : start_of_page + PAGE_ROWS])
-                deleted += len(rows)
                 is_last = report.dry_run or len(rows) < PAGE_ROWS
-                if deleted and is_last and self._values is not None:
-                    if self.keep_latest:
-                        self._values.delete_unreferenced(thread, {(row.namespace, row.checkpoint_id) for row in rows})
-                    elif report.dry_run:
-                        self._values.delete_all(thread)
+                if (deleted or rows) and is_last and self._values is not None and (self.keep_latest or report.dry_run):
+                    self._values.delete_unreferenced(thread, {(row.namespace, row.checkpoint_id) for row in rows})
+            deleted += len(rows)
+            report.deleted["checkpoints"] += len(rows)
             keep_pace(None if report.dry_run else self.rate, len(rows), start)
-        report.deleted["checkpoints"] += deleted
         report.threads += deleted > 0
         report.gone += deleted > 0 and not self.keep_latest
 

@@ -79,10 +79,6 @@ class ExpiredValues:
             if len(found) < PAGE_THREADS:
                 return
 
-    def delete_all(self, thread: Any) -> None:
-        """Deletes all values of a thread."""
-        self._delete(self._of(thread))
-
     def _of(self, thread: Any, condition: str = "") -> list[_Value]:
         database = self._database
         size = database.size("t." + database.quoted("blob"))

@@ -91,12 +91,12 @@ class StoreItems(Table):
         """Says how the item is stored, and which fields of a sealed one are readable."""
         stored = self._stored(row)
         found = _find(stored)
-        yield Seen(ITEM_VALUE, ITEM, found.form, row.size, row.cells["value"])
+        yield Seen(ITEM_VALUE, ITEM, found.form, row.size)
         if readable_keys is None or found.form.kind == PLAINTEXT:
             return
         for name, copy in _beside(stored).items():
             if not _is_token(copy) and _field(name) not in readable_keys:
-                yield Seen(ITEM_VALUE, f"readable field {name}", Form(PLAINTEXT), len(_as_json(copy)), copy)
+                yield Seen(ITEM_VALUE, f"readable field {name}", Form(PLAINTEXT), len(_as_json(copy)))
 
     def open(self, row: Row, codec: RowCodec) -> OpenedItem:
         """Opens the value, and compares what is stored beside it."""
@@ -105,13 +105,38 @@ class StoreItems(Table):
         opened = codec.open(found, lambda _: _place(row))
         if found.form.kind == PLAINTEXT:
             return OpenedItem(opened, stored, stored, frozenset())
-        inner_type, data, _ = without_names(opened.inner_type, opened.data)
-        value = _taken_apart(inner_type, data)
-        beside = _beside(stored)
         _check_mark(stored, row, opened.form, codec)
+        value, beside = _taken_apart(opened), _beside(stored)
         if value is None:
-            return OpenedItem(opened, None, stored, frozenset(name for name, copy in beside.items() if _is_token(copy)))
-        return OpenedItem(opened, value, stored, _tokens(value, beside, opened.form, codec, ends_at_nul=self.has_paths))
+            return OpenedItem(opened, None, stored, frozenset(name for name in beside if _is_token(beside[name])))
+        return OpenedItem(opened, value, stored, self._tokens(value, beside, opened.form, codec))
+
+    def _tokens(self, value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, codec: RowCodec) -> frozenset[str]:
+        """Verifies what is stored beside a value, and returns the names of those that are search tokens.
+
+        Copies of what JSON cannot hold (dates, say) are compared by the store when it reads them.
+
+        Raises:
+            WrongLocation: If one is neither a copy nor the token of the sealed field of its name.
+        """
+        context = form.context or NO_CONTEXT
+        tokens: set[str] = set()
+        key: Key | None = None
+        for name, copy in beside.items():
+            sealed = value.get(name, ABSENT) if path_of(name) is None else at_path(value, _field(name))
+            if sealed is ABSENT:
+                raise WrongLocation(f"the field {_field(name)!r} beside a sealed item is none of it")
+            is_json = _is_json(sealed)
+            if is_json and json_form(copy) == json_form(sealed):
+                continue
+            if _is_token(copy):
+                key = key or codec.keys.decryption_key(form.key_id, context.pairs)
+                if copy != field_token(key, _field(name), context, sealed, ends_at_nul=self.has_paths):
+                    raise WrongLocation(f"the search token of field {name!r} is not that of the sealed item")
+                tokens.add(name)
+            elif is_json:
+                raise WrongLocation(f"the readable copy of field {name!r} is not that of the sealed item")
+        return frozenset(tokens)
 
     def weight(self, row: Row) -> int:
         """Returns the size of the value as `recode` would write it."""
@@ -120,31 +145,39 @@ class StoreItems(Table):
     def recode(self, row: Row, codec: RowCodec) -> tuple[Any, ...]:
         """Returns the value, sealed anew with what is stored beside it, or in plaintext if that is asked for."""
         item = self.open(row, codec)
-        form = item.opened.form
-        context = codec.context_beside(form, row.cells["prefix"])
-        key = codec.keys.encryption_key(context.pairs) if codec.form != PLAINTEXT else None
+        form, context = item.opened.form, codec.context_beside(item.opened.form, row.cells["prefix"])
+        key = None if codec.form == PLAINTEXT else codec.keys.encryption_key(context.pairs)
         if key is None or key.id != form.key_id:
             _require_readable_names(item, row)
-        if key is None:
-            return (self._plain(item, row),)
-        stored = _mark(row, key, context, codec)
-        stored |= {KEY: sealed_text(codec.seal(item.opened, _place(row), context)), **_kept(item)}
-        if item.value is not None:
-            for name in codec.fields.readable:
-                if (value := self._part(item.value, name)) is not ABSENT:
-                    stored[self._stored_name(name)] = value
-            for name in ({*map(_field, item.tokens)} | codec.fields.searchable) - codec.fields.readable:
-                if token := field_token(key, name, context, self._part(item.value, name), ends_at_nul=self.has_paths):
-                    stored[self._stored_name(name)] = token
-        elif item.tokens:
-            raise Unconvertible("a search token is stored beside a value that only the application's serializer can read")
+        if key is not None:
+            stored = self._beside(item, key, context, codec)
+            stored |= {MARK: _mark(row, key, context)} if isinstance(codec.keys, SearchKeyProvider) else {}
+            stored[KEY] = sealed_text(codec.seal(item.opened, _place(row), context))
+        elif item.value is None:
+            raise Unconvertible("only the application's serializer can read the value")
+        else:
+            stored = dict(item.value)
         return (self._written(self.encoded(stored), row),)
 
-    def _part(self, value: Mapping[Any, Any], name: str) -> Any:
-        return at_path(value, name) if self.has_paths else value.get(name, ABSENT)
+    def _beside(self, item: OpenedItem, key: Key, context: EncryptionContext, codec: RowCodec) -> dict[str, Any]:
+        """Returns readable copies, search tokens and handles: those that were there, and those that are asked for."""
+        found = {} if item.opened.form.kind == PLAINTEXT else {**item.stored}
+        stored = {name: copy for name, copy in found.items() if name not in (KEY, MARK, *item.tokens)}
+        if item.value is None:
+            if item.tokens:
+                raise Unconvertible("a search token is stored beside a value that only the application's serializer can read")
+            return stored
+        fields = codec.fields
+        for name in {*fields.readable, *fields.searchable, *map(_field, item.tokens)}:
+            value = at_path(item.value, name) if self.has_paths else item.value.get(name, ABSENT)
+            if name not in fields.readable:
+                value = field_token(key, name, context, value, ends_at_nul=self.has_paths) or ABSENT
+            if value is not ABSENT:
+                stored[path_name(name) if self.has_paths and "." in name else name] = value
+        return stored
 
-    def _stored_name(self, name: str) -> str:
-        return path_name(name) if self.has_paths and "." in name else name
+    def _fits(self, number: float) -> bool:
+        return (self.integers is None or number in self.integers) if type(number) is int else math.isfinite(number)
 
     def encoded(self, value: Any) -> str:
         """Returns JSON as the store could have written it.
@@ -156,20 +189,13 @@ class StoreItems(Table):
             raise Unconvertible("something in it cannot be expressed in JSON")
         return _as_json(value)
 
-    def _fits(self, number: float) -> bool:
-        return (self.integers is None or number in self.integers) if type(number) is int else math.isfinite(number)
-
-    def _plain(self, item: OpenedItem, row: Row) -> Any:
-        if item.value is None:
-            raise Unconvertible("only the application's serializer can read the value")
-        return self._written(self.encoded(item.value), row)
-
     def _written(self, text: str, row: Row) -> Any:
         """Returns text as the column holds it."""
         return text
 
     def _stored(self, row: Row) -> dict[str, Any]:
-        stored = parse_json(self.checked(row)["value"])
+        cells = self.checked(row)
+        stored = row.once("value", lambda: parse_json(cells["value"]))
         if not isinstance(stored, dict):
             raise MalformedEnvelope("a row that no store could have written: its value is no object")
         return stored
@@ -234,19 +260,13 @@ def _field(name: str) -> str:
     return path_of(name) or name
 
 
-def _mark(row: Row, key: Key, context: EncryptionContext, codec: RowCodec) -> dict[str, Any]:
+def _mark(row: Row, key: Key, context: EncryptionContext) -> str:
     """Makes the mark by which the store finds items of one context, as it would write it."""
-    if not isinstance(codec.keys, SearchKeyProvider):
-        return {}
-    return {MARK: NO_MARK if _is_reserved(row) else context_mark(key, context.encoded)}
-
-
-def _is_reserved(row: Row) -> bool:
-    return str(row.cells["prefix"]).split(".")[0] == DICTIONARY[0]
+    return NO_MARK if str(row.cells["prefix"]).split(".")[0] == DICTIONARY[0] else context_mark(key, context.encoded)
 
 
 def _check_mark(stored: Mapping[str, Any], row: Row, form: Form, codec: RowCodec) -> None:
-    """Verifies the mark beside a sealed item; rows of earlier releases have none.
+    """Verifies the mark beside a sealed item. Items under a provider that keeps no search keys have none.
 
     Raises:
         WrongLocation: If it is that of another context.
@@ -254,8 +274,7 @@ def _check_mark(stored: Mapping[str, Any], row: Row, form: Form, codec: RowCodec
     if MARK not in stored or form.key_id is None:
         return
     context = form.context or NO_CONTEXT
-    key = codec.keys.decryption_key(form.key_id, context.pairs)
-    if stored[MARK] != (NO_MARK if _is_reserved(row) else context_mark(key, context.encoded)):
+    if stored[MARK] != _mark(row, codec.keys.decryption_key(form.key_id, context.pairs), context):
         raise WrongLocation("the mark beside a sealed item is not that of its context")
 
 
@@ -270,54 +289,18 @@ def _place(row: Row) -> Binding:
         raise MalformedEnvelope(f"a row under names that no item can have: {error}") from None
 
 
-def _kept(item: OpenedItem) -> dict[str, Any]:
-    """Returns what stays beside the sealed value: readable copies and handles."""
-    if item.opened.form.kind == PLAINTEXT:
-        return {}
-    return {name: copy for name, copy in item.stored.items() if name not in (KEY, MARK) and name not in item.tokens}
-
-
 # --- what was sealed ----------------------------------------------------------------------------------------------------
 
 
-def _taken_apart(inner_type: str, data: bytes) -> Mapping[Any, Any] | None:
+def _taken_apart(opened: Opened) -> Mapping[Any, Any] | None:
     """Takes a value apart; None if it is of a serializer that is not ours."""
+    inner_type, data, _ = without_names(opened.inner_type, opened.data)
     if inner_type not in (JSON, "msgpack"):
         return None
     value = json.loads(data) if inner_type == JSON else unpack(data)
     if not isinstance(value, dict):
         raise MalformedEnvelope("a sealed item is not a dict")
     return value
-
-
-def _tokens(
-    value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, codec: RowCodec, *, ends_at_nul: bool
-) -> frozenset[str]:
-    """Verifies what is stored beside a value, and returns the names of those that are search tokens.
-
-    Copies of what JSON cannot hold (dates, say) are compared by the store when it reads them.
-
-    Raises:
-        WrongLocation: If one is neither a copy nor the token of the sealed field of its name.
-    """
-    context = form.context or NO_CONTEXT
-    tokens: set[str] = set()
-    key: Key | None = None
-    for name, copy in beside.items():
-        sealed = value.get(name, ABSENT) if path_of(name) is None else at_path(value, _field(name))
-        if sealed is ABSENT:
-            raise WrongLocation(f"the field {_field(name)!r} beside a sealed item is none of it")
-        is_json = _is_json(sealed)
-        if is_json and json_form(copy) == json_form(sealed):
-            continue
-        if _is_token(copy):
-            key = key or codec.keys.decryption_key(form.key_id, context.pairs)
-            if copy != field_token(key, _field(name), context, sealed, ends_at_nul=ends_at_nul):
-                raise WrongLocation(f"the search token of field {name!r} is not that of the sealed item")
-            tokens.add(name)
-        elif is_json:
-            raise WrongLocation(f"the readable copy of field {name!r} is not that of the sealed item")
-    return frozenset(tokens)
 
 
 def _require_readable_names(item: OpenedItem, row: Row) -> None:

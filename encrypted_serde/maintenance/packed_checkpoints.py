@@ -12,7 +12,7 @@ from ..rows.parts import Opened, Parts, channel, check_document, find_manifest
 from ..rows.stored import PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form
 from ..wrapping.inert import Inert, pack, unpack
 from ..wrapping.upstream import DELTA_SNAPSHOT
-from .checkpoints import CHECKPOINT, WHOLE, Checkpoints
+from .checkpoints import CHECKPOINT, WHOLE, Checkpoints, look_at_values
 from .codec import SAVER, RowCodec, as_msgpack, unpack_exactly
 from .database import Database
 from .report import Seen, Unconvertible
@@ -54,14 +54,14 @@ class PackedCheckpoints(Checkpoints):
         if row.cells["type"] in _NO_CHECKPOINT:
             form = Form(UNDECODABLE)
         if not is_apart or not has_manifest:
-            yield Seen(CHECKPOINT, WHOLE, Form(UNVOUCHED) if is_apart else form, len(packed), packed)
+            yield Seen(CHECKPOINT, WHOLE, Form(UNVOUCHED) if is_apart else form, len(packed))
         if is_apart:
             try:
                 document = check_document(_document(row, packed, self.any_metadata(row)))
             except (MalformedEnvelope, Unconvertible):
-                yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), len(packed), packed)
+                yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), len(packed))
             else:
-                yield from self.look_at_values(row, document, "channel value")
+                yield from look_at_values(row, document, "channel value")
 
     def parts(self, row: Row, codec: RowCodec) -> Parts:
         """Takes a row apart."""

@@ -15,10 +15,11 @@ from typing import Any
 
 from ..core.keys import Key, KeyProvider
 from ..errors import EncryptedSerdeError
+from ..rows.manifest import KEY
 from ..rows.stored import PLAINTEXT
-from ..rows.write import MetadataKeys
+from ..wrapping.stored_item import RESERVED
 from .checkpoints import Checkpoints
-from .codec import SAVER, Blocked, ContextOf, ItemFields, RowCodec, Switches, Target
+from .codec import SAVER, Blocked, ContextOf, RowCodec, Switches, Target, looked_at
 from .opening import Work, at_work, keep_pace
 from .report import Failure, Report, Seen, Tally
 from .scan import scan_all
@@ -133,8 +134,8 @@ def reencrypt(
     """
     selection.check_whole("reencrypt", rate)
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
-    fields = ItemFields.of(readable_fields, searchable_fields)
-    metadata_keys = MetadataKeys(readable_metadata, searchable_metadata)
+    fields = looked_at("fields", readable_fields, searchable_fields, RESERVED)
+    metadata_keys = looked_at("metadata", readable_metadata, searchable_metadata, (KEY,))
     codec = RowCodec(keys, switches, Target(target, cipher, compression, context, fields, metadata_keys), dry_run=dry_run)
     options = {
         "target": target,

@@ -52,14 +52,12 @@ class Seen(NamedTuple):
         what: What it is there, e.g. ``channel value``.
         form: How it is stored.
         size: In bytes.
-        value: As stored, for samples.
     """
 
     column: str
     what: str
     form: Form
     size: int
-    value: Any = None
 
 
 @dataclass
@@ -77,7 +75,6 @@ class Line:
         context: Of sealed values; None where contexts are not told apart.
         values: How many.
         bytes: How large together.
-        samples: A few of them, shortened, if samples were asked for.
     """
 
     column: str
@@ -90,7 +87,6 @@ class Line:
     context: Mapping[str, str] | None
     values: int = 0
     bytes: int = 0
-    samples: list[str] = field(default_factory=list)
 
 
 class Tally:

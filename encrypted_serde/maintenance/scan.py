@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,11 @@ from typing import Any
 
 from ..core.keys import KeyProvider, current_key_id
 from ..errors import EncryptedSerdeError
-from ..rows.stored import NONE, PLAINTEXT, UNDECODABLE, Form
-from ..wrapping.inert import Inert
+from ..rows.stored import NONE, UNDECODABLE, Form
 from .opening import Work, at_work
 from .report import Failure, Report, Seen, Tally
 from .selection import ProgressListener, Selection
 from .table import LOOK, Row, Table, fenced
-
-SAMPLE_CHARACTERS = 60
-"""How much of a value a sample shows."""
 
 
 @dataclass
@@ -37,7 +32,6 @@ def scan(
     readable_metadata: Collection[str] = (),
     current_keys: Iterable[str] = (),
     keys: KeyProvider | None = None,
-    samples: int = 0,
     by_context: bool = False,
     progress: ProgressListener | None = None,
 ) -> ScanReport:
@@ -53,8 +47,6 @@ def scan(
             `EncryptedStore` were told.
         current_keys: Ids of the keys that are written with, 64 hex digits or the first 12: others count as old.
         keys: In place of ``current_keys``: asked for each context that is found which key it writes with. Nothing is opened.
-        samples: How many values of each kind that is plaintext or undecodable to show, shortened. **The report then holds
-            plaintext.**
         by_context: Whether values under different encryption contexts have lines of their own.
         progress: Is told now and then how far it is.
 
@@ -63,9 +55,9 @@ def scan(
         ConfigurationError: If an argument cannot be used, or the driver is not installed.
     """
     report = ScanReport("scan", tally=Tally(by_context=by_context), current_keys=tuple(current_keys))
-    report.options = {"readable_metadata": sorted(readable_metadata), "samples": samples}
+    report.options = {"readable_metadata": sorted(readable_metadata)}
     with at_work(report, database, selection, progress) as work:
-        scan_all(work, readable_metadata, samples)
+        scan_all(work, readable_metadata)
     if keys is not None:
         report.current_keys = tuple(sorted(_current_keys(report, keys)))
     report.compared = ["types and headers of every value that was read"]
@@ -80,13 +72,12 @@ def scan(
 Visit = Callable[[Table, Row, list[Seen]], None]
 
 
-def scan_all(work: Work[Any], readable_keys: Collection[str], samples: int = 0, visit: Visit | None = None) -> None:
+def scan_all(work: Work[Any], readable_keys: Collection[str], visit: Visit | None = None) -> None:
     """Scans a database that is open already.
 
     Args:
         work: Its report gets the counts.
         readable_keys: Metadata keys, and fields of items, that are readable on purpose.
-        samples: How many samples of each line.
         visit: Is given each row with its table, and what was found in it.
     """
     report = work.report
@@ -99,9 +90,7 @@ def scan_all(work: Work[Any], readable_keys: Collection[str], samples: int = 0, 
             visit(table, row, found)
         for seen in found:
             if seen.form.kind != NONE:
-                line = report.tally.add(seen)
-                if len(line.samples) < samples and seen.form.kind in (PLAINTEXT, UNDECODABLE):
-                    line.samples.append(_sample(seen.value))
+                report.tally.add(seen)
 
 
 def _current_keys(report: Report, keys: KeyProvider) -> set[str]:
@@ -113,10 +102,3 @@ def _current_keys(report: Report, keys: KeyProvider) -> set[str]:
         except EncryptedSerdeError as error:  # of one tenant; its values count as old
             report.fail(Failure.of("keys", {"context": ", ".join(sorted(context.pairs))}, error))
     return found
-
-
-def _sample(value: Any) -> str:
-    if isinstance(value, Inert):
-        value = value.data
-    text = repr(value[:SAMPLE_CHARACTERS])[2:-1] if isinstance(value, bytes) else json.dumps(value, default=repr)
-    return text if len(text) <= SAMPLE_CHARACTERS else f"{text[:SAMPLE_CHARACTERS]}..."

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from .address import Address
 from .database import Database
@@ -18,12 +17,8 @@ from .selection import part_of
 from .table import PAGE_BYTES, Paging, Row, Table
 from .writes import SqliteWrites
 
-logger = logging.getLogger(__name__)
-
-LOCK_NOTICE, LOCK_TIMEOUT = 1.5, 30.0
-"""Seconds to wait for another process before saying so, and in all."""
-
-_Given = TypeVar("_Given")
+LOCK_TIMEOUT = 30.0
+"""Seconds to wait for another process that writes."""
 
 
 class SqliteDatabase(Database):
@@ -62,7 +57,7 @@ class SqliteDatabase(Database):
         if not path.is_file():
             raise DatabaseFailed(f"{address.label}: {'it is a directory' if path.is_dir() else 'there is no such file'}")
         uri = f"{path.absolute().as_uri()}?mode={'rw' if write else 'ro'}"
-        with closing(sqlite3.connect(uri, uri=True, timeout=LOCK_NOTICE, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT, isolation_level=None)) as connection:
             connection.text_factory = _text
             connection.create_function("es_part", 2, part_of, deterministic=True)
             yield connection
@@ -83,29 +78,12 @@ class SqliteDatabase(Database):
         with self.transaction():
             yield
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Runs a statement, waiting for a lock if it must."""
-        return self._patiently(lambda: self.connection.execute(sql, tuple(parameters)).fetchall())
-
-    def _patiently(self, run: Callable[[], _Given]) -> _Given:
-        try:
-            return run()
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
-                raise
-        logger.warning("%s: locked by another process; waiting up to %g s", self.label, LOCK_TIMEOUT)
-        self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * LOCK_TIMEOUT)}")
-        try:
-            return run()
-        finally:
-            self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * LOCK_NOTICE)}")
-
     def fetch(self, paging: Paging) -> list[Row]:
         """Returns the rows of the next page, which ends where its values are larger together than `PAGE_BYTES`."""
         rows: list[Row] = []
         size = 0
         sql, parameters = self.query(paging)
-        with closing(self._patiently(lambda: self.connection.execute(sql, parameters))) as cursor:
+        with closing(self.connection.execute(sql, parameters)) as cursor:
             for found in cursor:
                 rows.append(self.make_row(paging, found))
                 size += rows[-1].size

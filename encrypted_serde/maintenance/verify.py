@@ -11,7 +11,7 @@ from ..core.keys import Key, KeyProvider
 from ..rows.stored import NONE
 from .checkpoints import OpenedCheckpoint
 from .codec import RowCodec, Switches
-from .completeness import AnchoredDatabase, Finding
+from .completeness import AnchoredDatabase
 from .items import StoreItems
 from .opening import Work, at_work
 from .report import Failure, Report
@@ -73,7 +73,6 @@ def verify(
     *,
     selection: Selection = Selection(),  # noqa: B008  # immutable
     context: Mapping[str, str] | None = None,
-    show_contexts: bool = False,
     allow_plaintext: bool = False,
     allow_unbound: bool = False,
     legacy_keys: Iterable[bytes] = (),
@@ -92,7 +91,6 @@ def verify(
         keys: What to open with.
         selection: Which rows; all by default.
         context: The encryption context that every value must have; each may have its own when None.
-        show_contexts: Whether failures show values of contexts that differ, and not their names alone.
         allow_plaintext: As for `reencrypt`: what a switch admits is counted, and is no failure.
         allow_unbound: See there.
         legacy_keys: See there.
@@ -104,7 +102,7 @@ def verify(
         ConfigurationError: If an argument cannot be used, or the driver is not installed.
     """
     switches = Switches(allow_plaintext, allow_unbound, tuple(legacy_keys))
-    codec = RowCodec(keys, switches, expected=context, show_contexts=show_contexts)
+    codec = RowCodec(keys, switches, expected=context)
     options = {**switches.described(), "context": None if context is None else sorted(context)}
     report = Verification("verify", options=options)
     with at_work(report, database, selection, progress) as work:
@@ -112,8 +110,8 @@ def verify(
         reading = VERIFY if anchor is None else OPEN
         for table, row in work.rows(reading):
             _verify(work, table, row, codec, reading)
-        for compared in AnchoredDatabase(work.database, codec, anchor).findings() if anchor else ():
-            for finding in [compared] if isinstance(compared, Finding) else compared.findings:
+        for compared in AnchoredDatabase(work.database, codec, anchor).everything() if anchor else ():
+            for finding in compared.findings:
                 report.incomplete += 1
                 report.fail(finding.failure())
         has_items = work.database.find(StoreItems) is not None

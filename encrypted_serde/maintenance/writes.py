@@ -69,7 +69,7 @@ class Writes(Table):
         found = row.value(self.value)
         if found.form.kind == NONE:  # EncryptedSaver seals a None that is written
             found = found._replace(form=Form(PLAINTEXT))
-        yield Seen(f"{self.name}.{self.value}", "pending write", found.form, row.size, found.data)
+        yield Seen(f"{self.name}.{self.value}", "pending write", found.form, row.size)
 
     def open(self, row: Row, codec: RowCodec) -> Opened:
         """Opens the value."""
@@ -178,12 +178,8 @@ class Writes(Table):
         """Counts the ordinary writes of a task, by channel."""
         task = tuple(row.cells[name] for name in self.key[:4])
         if task != self._task:  # the writes of a task come one after the other
-            same = " AND ".join(f"{name} = {self.database.mark}" for name in self.key[:4])
-            found = self.database.execute(
-                f"SELECT channel, count(*) FROM {self.name} WHERE {same} "  # noqa: S608
-                f"AND channel NOT IN ({_SPECIAL}) GROUP BY channel",
-                task,
-            )
+            where = f"{self.database.same(self.key[:4])} AND t.channel NOT IN ({_SPECIAL})"
+            found = self.database.execute(f"SELECT t.channel, count(*) FROM {self.name} AS t WHERE {where} GROUP BY 1", task)  # noqa: S608
             self._task, self._ordinary = task, {name: int(number) for name, number in found}
         return self._ordinary
 

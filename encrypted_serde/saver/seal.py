@@ -44,7 +44,8 @@ class RowSealer:
         self._keys = MetadataKeys(wiring.readable_keys, wiring.searchable_keys)
         self._seal_others = partial(Deferred, self._seal) if wiring.traits.asks_serde else self._seal
         self._seal_stored = self._seal if now else self._seal_others
-        self._dumps = dumps_as_json_would if wiring.traits.inlines_scalars else dumps
+        # What the plain saver keeps in JSON; all else it serializes, or refuses.
+        self._inlined = (str, int, float) if wiring.traits.inlines_scalars else ()
         self._writer = Writer(self._keys, _no_token, self._dumps_private)
         self._nothing: tuple[str, bytes] | None = None
 
@@ -145,7 +146,8 @@ class RowSealer:
         return sealed, batch.id
 
     def _seal(self, batch: Batch, channel: str, value: Any, make: Callable[..., Binding], *where: Any) -> bytes:
-        inner_type, plaintext = self._dumps(self._serde, value, "the value of channel", channel)
+        serialize = dumps_as_json_would if isinstance(value, self._inlined) else dumps
+        inner_type, plaintext = serialize(self._serde, value, "the value of channel", channel)
         return batch.seal(inner_type, plaintext, make(*where))
 
     def _metadata(self, batch: Batch, at: At, document: Mapping[str, Any], metadata: Mapping[str, Any], listed: Listed) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from encrypted_serde import AnchorError, Key, Keyring, SqliteAnchor
+from encrypted_serde import AnchorError, Key, KeyErased, Keyring, KeyServiceError, SqliteAnchor
 from encrypted_serde.anchor import Kind, MemoryAnchor
 from encrypted_serde.anchor.client import AnchorClient, NewWrites
 from encrypted_serde.anchor.compare import FoundRow, FoundWrite
-from encrypted_serde.anchor.entries import ABOUT_ITSELF
+from encrypted_serde.anchor.entries import ABOUT_ITSELF, unpack_slots
 from encrypted_serde.anchor.ledger import Standing
 from encrypted_serde.core.binding import Place
 from tests.anchor.entries import IDS
@@ -68,9 +68,39 @@ def test_the_newest_special_write_counts(client):
     assert _gaps(client) == ([-3], [], [])
 
 
+def test_a_write_is_entered_as_replaced_once(client, anchor):
+    for batch in "abc":
+        _write(client, batch, -3)
+    entries = anchor.entries(client.names.thread("thread"))
+    assert [(entry.batch, unpack_slots(entry.slots)) for entry in entries if entry.kind == Kind.REPLACED] == [
+        (b"a", [-3]),
+        (b"b", [-3]),
+    ]
+
+
+def test_a_write_replaces_what_was_there_before_it_began_although_that_was_forgotten_meanwhile(client):
+    _write(client, "a", -3)
+    begun = _begin(client, -3)
+    view, judged = _judged(client, ("task", -3, "a"))
+    client.forget(view, judged.spot)
+    client.stored(client.writes_entries(begun, "b"))
+    assert _gaps(client, ("task", -3, "b")) == ([], [], [])
+    assert _gaps(client, ("task", -3, "a")) == ([], ["a"], [])
+
+
 def test_another_process_knows_what_it_read(anchor, key):
     _write(AnchorClient(anchor, key), "a", 0, -3)
     other = AnchorClient(anchor, key)
+    _write(other, "b", 0, -3)
+    assert _gaps(other, ("task", 0, "a"), ("task", -3, "b")) == ([], [], [])
+    assert _gaps(other, ("task", 0, "b"), ("task", -3, "a")) == ([], ["b", "a"], [])
+
+
+def test_a_process_that_looked_up_the_newest_checkpoint_knows_what_was_written_to_it(anchor, key):
+    one, other = AnchorClient(anchor, key), AnchorClient(anchor, key)
+    _store(one, 0)
+    _write(one, "a", 0, -3)
+    assert other.newest(HERE).newest("") == IDS[0]
     _write(other, "b", 0, -3)
     assert _gaps(other, ("task", 0, "a"), ("task", -3, "b")) == ([], [], [])
     assert _gaps(other, ("task", 0, "b"), ("task", -3, "a")) == ([], ["b", "a"], [])
@@ -133,6 +163,19 @@ def test_a_process_that_did_not_see_a_deletion_is_told_when_it_enters_something(
     assert client.newest(HERE).newest("") == IDS[2]
     running.enter(view, view.judge(FoundRow("", IDS[1], [])))
     assert client.checkpoint(HERE, IDS[1]).newest("") == IDS[1]
+
+
+# rule A-3
+def test_what_is_stored_after_the_end_of_a_deletion_is_required(client):
+    _store(client, 0)
+    client.announce("thread")
+    client.end(client.thread("thread"), {}, Kind.GONE)
+    assert client.newest(HERE).newest("") is None
+    _store(client, 1)
+    _write(client, "a", 0, -3, number=1)
+    _, judged = _judged(client, number=1)
+    assert judged.standing is Standing.REQUIRED
+    assert sorted(slot for _, slot in judged.missing) == [-3, 0]
 
 
 # --- the secret
@@ -209,6 +252,75 @@ def test_a_provider_that_has_no_key_without_a_tenant_is_told_to_give_the_anchor_
 
     with pytest.raises(AnchorError, match="keys= of its own"):
         AnchorClient(anchor, PerTenant()).newest(HERE)
+
+
+# rule A-2
+def test_a_copy_under_a_key_that_was_erased_is_passed_over(anchor):
+    erased, left = Key.generate(), Key.generate()
+    token = AnchorClient(anchor, erased).names.thread("thread")
+
+    class Provider:
+        def encryption_key(self, context):
+            return left
+
+        def decryption_key(self, key_id, context):
+            if key_id != left.id:
+                raise KeyErased("this key was destroyed", key_id=key_id)
+            return left
+
+    with pytest.raises(AnchorError, match="keyring holds none"):
+        AnchorClient(anchor, Provider()).newest(HERE)
+    AnchorClient(anchor, Keyring(primary=left, decrypt_only=[erased])).newest(HERE)
+    assert AnchorClient(anchor, Provider()).names.thread("thread") == token
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+def test_what_a_key_service_says_of_the_secret_may_pass_or_not_as_it_says(anchor, key, retryable):
+    AnchorClient(anchor, key).newest(HERE)
+
+    class Provider:
+        def encryption_key(self, context):
+            raise KeyServiceError("no answer", retryable=retryable)
+
+        def decryption_key(self, key_id, context):
+            raise KeyServiceError("no answer", retryable=retryable)
+
+    for anchored, writes in ((anchor, True), (anchor, False), (MemoryAnchor(), True)):
+        with pytest.raises(AnchorError, match="no answer") as caught:
+            AnchorClient(anchored, Provider(), writes=writes).newest(HERE)
+        assert caught.value.retryable is retryable
+
+
+# rule A-6
+def test_a_secret_that_is_missing_or_damaged_does_not_come_back_by_itself(anchor, key):
+    with pytest.raises(AnchorError, match="no secret") as caught:
+        AnchorClient(anchor, key, writes=False).newest(HERE)
+    assert not caught.value.retryable
+    AnchorClient(anchor, key).newest(HERE)
+    damaged = MemoryAnchor()
+    damaged.append([each._replace(batch=each.batch[:-40]) for each in anchor.entries(ABOUT_ITSELF)])
+    with pytest.raises(AnchorError, match="damaged") as caught:
+        AnchorClient(damaged, key).newest(HERE)
+    assert not caught.value.retryable
+
+
+def test_a_client_that_writes_asks_first_whether_it_can_and_one_that_reads_does_not(key):
+    class ReadOnly(MemoryAnchor):
+        def check_writable(self):
+            raise AnchorError("only read", retryable=False)
+
+    anchor = ReadOnly()
+    with pytest.raises(AnchorError, match="only read"):
+        AnchorClient(anchor, key).newest(HERE)
+    assert anchor.threads() == []
+    anchor.append(_with_a_secret(key).entries(ABOUT_ITSELF))
+    assert AnchorClient(anchor, key, writes=False).newest(HERE).newest("") is None
+
+
+def _with_a_secret(key):
+    anchor = MemoryAnchor()
+    AnchorClient(anchor, key).newest(HERE)
+    return anchor
 
 
 def test_nothing_of_an_entry_can_be_read(client, anchor):

@@ -346,7 +346,7 @@ class World:
         self._fill(self._backups[backup % len(self._backups)])
         with self.beside_anchor(writes=True) as both:
             for thread_id in THREADS:
-                both.accept(thread_id, both.compare(thread_id).findings)
+                both.accept(both.compare(thread_id))
                 assert not [finding for finding in both.compare(thread_id).findings if not finding.is_no_loss]
         for thread_id in THREADS:
             self.model.accepts(thread_id, self._content(thread_id))

@@ -165,6 +165,14 @@ CHANGES = {
 }
 
 
+def test_what_the_plain_cache_does_not_take_is_refused_and_never_stored_as_something_else(
+    inner: BaseCache[Any], key: Key
+) -> None:
+    for cache in (inner, EncryptedCache(inner, key)):
+        with pytest.raises(TypeError):
+            cache.set({AT: ({1: 1 << 70, "pair": (1, 2)}, None)})  # JSON takes it, and returns a text for the number
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_does_not_open_is_a_miss_and_audited(
     inner: BaseCache[Any], key: Key, change: str, caplog: pytest.LogCaptureFixture

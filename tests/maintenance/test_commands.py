@@ -70,7 +70,6 @@ def test_scan_needs_no_key_and_shows_no_value(run, place: str) -> None:
     assert "xaes-256-gcm, bound, key " + OLD_KEY.id.hex()[:12] in result.out
     assert "legacy" in result.out
     assert "ann@example.org" not in result.out + result.err
-    assert "ann@example.org" in run("scan", place, "--show-samples").out
 
 
 @pytest.mark.parametrize(
@@ -244,13 +243,13 @@ def test_a_line_for_each_context_only_if_asked_for(run, place: str) -> None:
     assert "tenant_id='acme'" in run("scan", place, "--by-context").out
 
 
-def test_contexts_that_differ_are_shown_only_if_asked_for(run, keys: None, place: str) -> None:
+def test_contexts_that_differ_are_named_without_their_values(run, keys: None, place: str) -> None:
     with open_saver(place) as plain, encryption_context(tenant_id="acme"):
         delta_graph(EncryptedSaver(plain, NEW_KEY)).invoke({"log": ["a"], "messages": []}, config_of("one"))
     expected = ("verify", place, "--context", "tenant_id=umbrella")
     assert run(*expected).code == LEFT
     assert "acme" not in run(*expected).err
-    assert "'acme' instead of 'umbrella'" in run(*expected, "--show-contexts").err
+    assert "tenant_id" in run(*expected).err
 
 
 @pytest.mark.parametrize("given", ["", "current", "123", "z" * 64, "a" * 65])
@@ -295,17 +294,15 @@ def test_ctrl_c_says_what_is_done_and_that_it_can_go_on(run, keys: None, place: 
     assert "run it again" in result.err
 
 
-def test_a_locked_sqlite_file_is_said_to_be_locked(run, keys: None, tmp_path: Path, monkeypatch, caplog) -> None:
+def test_a_locked_sqlite_file_is_said_to_be_locked(run, keys: None, tmp_path: Path, monkeypatch) -> None:
     place = str(tmp_path / "locked.sqlite")
     write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
-    monkeypatch.setattr("encrypted_serde.maintenance.sqlite.LOCK_NOTICE", 0.01)
     monkeypatch.setattr("encrypted_serde.maintenance.sqlite.LOCK_TIMEOUT", 0.02)
     with closing(sqlite3.connect(place, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         result = run("reencrypt", place)
     assert result.code == 1
     assert "locked" in result.err
-    assert "locked by another process; waiting" in caplog.text
 
 
 def test_tables_that_are_missing_are_looked_for_in_the_search_path(run, postgres_url: str) -> None:

@@ -19,7 +19,7 @@ from encrypted_serde.maintenance.database import TAIL
 from encrypted_serde.maintenance.mysql import MysqlDatabase
 from encrypted_serde.maintenance.postgres import PostgresDatabase
 from encrypted_serde.maintenance.sqlite import SqliteDatabase
-from encrypted_serde.rows.stored import HEAD, find_typed
+from encrypted_serde.rows.stored import HEAD, LEGACY, UNDECODABLE, find_typed
 from encrypted_serde.wrapping.inert import Inert, pack
 from encrypted_serde.wrapping.upstream import DELTA_SNAPSHOT
 
@@ -56,6 +56,20 @@ def test_beginning_and_end_of_a_value_say_what_the_whole_says(context: Encryptio
             assert part.sealed is not None
             assert whole.sealed is not None
             assert part.sealed.ciphertext_size == whole.sealed.ciphertext_size
+
+
+def test_a_length_may_have_every_byte() -> None:
+    sizes = [*range(256), *range(2_300, 2_900, 16), 655_240]  # where a byte of a length is a line feed, among others
+    for shape in ("sealed text, packed", "in a snapshot"):
+        for size in sizes:
+            type_tag, data = shapes(size, NO_CONTEXT)[shape]
+            assert find_typed(type_tag, data, len(data)).form.bound, (shape, size)
+
+
+@pytest.mark.parametrize(("size", "kind"), [(0, UNDECODABLE), (31, UNDECODABLE), (32, LEGACY), (33, LEGACY)])
+def test_a_legacy_value_has_at_least_its_nonce_and_its_tag(size: int, kind: str) -> None:
+    assert find_typed("null+aes", bytes(size), size).form.kind == kind
+    assert find_typed("bytes+aes", bytes(5), size).form.kind == kind  # the size is what counts: it may be cut
 
 
 def test_a_value_cut_in_the_database_is_undecodable_whatever_its_size() -> None:

@@ -6,9 +6,10 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
+import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 
-from encrypted_serde import EncryptedSaver, Keyring
+from encrypted_serde import ConfigurationError, EncryptedSaver, Keyring
 from encrypted_serde.maintenance import expire, reencrypt, verify
 from encrypted_serde.rows.manifest import KEY
 from tests.maintenance import sql
@@ -59,6 +60,12 @@ def test_rows_that_never_had_such_metadata_are_sealed_anew_once(place: str) -> N
     assert reencrypt(place, BOTH).rewritten == 1
     assert reencrypt(place, BOTH).rewritten == 0
     assert verify(place, NEW_KEY).failures == []
+
+
+@pytest.mark.parametrize(("readable", "searchable"), [(["team"], ["team"]), ([KEY], []), ([], [KEY]), ("team", [])])
+def test_keys_of_metadata_that_the_saver_would_refuse_are_refused(readable: Any, searchable: Any) -> None:
+    with pytest.raises((ConfigurationError, TypeError), match=r"reserved name|several names"):
+        reencrypt("nothing.sqlite", NEW_KEY, readable_metadata=readable, searchable_metadata=searchable)
 
 
 def test_a_value_of_metadata_is_no_key_of_them(place: str) -> None:

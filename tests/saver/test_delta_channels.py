@@ -8,11 +8,12 @@ import ormsgpack
 import pytest
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.graph import START, StateGraph
 
 from encrypted_serde import AuthenticationFailed, EncryptedSaver, PlaintextRefused, WrongLocation
 from tests.saver.databases import Place, PostgresDatabase
-from tests.saver.threads import assert_refused
+from tests.saver.threads import assert_refused, make_checkpoint
 
 
 def _append(items, writes):
@@ -59,6 +60,14 @@ def test_a_delta_channel_is_rebuilt_as_with_the_plain_saver(store, verify, durab
     sealed = _run(lambda: store.saver(verify_delta_history=verify), _config("sealed"), durability)
     assert sealed == plain
     assert len(sealed[0][0]["items"]) > 5
+
+
+def test_a_snapshot_of_none_stays_a_snapshot(store):
+    versions = {"items": f"{1:032}.0.5"}
+    for saver in (store.plain(), store.saver()):
+        config = _config(type(saver).__name__, checkpoint_ns="")
+        stored = saver.put(config, make_checkpoint(0, {"items": _DeltaSnapshot(None)}, versions), {"source": "loop"}, versions)
+        assert saver.get_tuple(stored).checkpoint["channel_values"] == {"items": _DeltaSnapshot(None)}
 
 
 def test_the_history_is_what_the_plain_saver_gives(store):

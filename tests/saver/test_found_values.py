@@ -21,6 +21,7 @@ SEALER = Sealer(Key.generate())
 GATE = Gate(Admission(SEALER))
 SEALED = SEALER.seal_bound("msgpack", b"\x01", binding.value(Place.of("thread", ""), "channel", "1"))
 UNBOUND = SEALER.seal("msgpack", b"\x01")[1]
+SHORTEST = Sealer(Key.generate(), cipher="aes-256-gcm").seal_bound("a", b"", binding.manifest(Place.of("t", ""), ""))
 TAGS = ("msgpack",) * 6 + ("bytes", "bytes", "null", "json", "", "empty", "msgpack+aes", "msgpack+xaes-256-gcm")
 PARTS = (
     b"",
@@ -30,7 +31,10 @@ PARTS = (
     b"\xc1ES1",
     UNBOUND,
     sealed_text(SEALED).encode(),
-    *map(ormsgpack.packb, ([1], {"a": 1}, ("null", b""), ("bytes", SEALED), ("msgpack", b"\xc0"))),
+    *map(
+        ormsgpack.packb,
+        ([1], {"a": 1}, "es1.AAAA", sealed_text(SHORTEST)[:31], ("null", b""), ("bytes", SEALED), ("msgpack", b"\xc0")),
+    ),
 )
 
 

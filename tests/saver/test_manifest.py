@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import uuid
 from collections import OrderedDict
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
@@ -94,6 +95,11 @@ class _Colour(enum.Enum):
     RED = 1
 
 
+@dataclass
+class _Point:
+    x: int
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -101,6 +107,7 @@ class _Colour(enum.Enum):
         uuid.UUID(int=3),
         datetime(2026, 1, 1),
         _Colour.RED,
+        _Point(1),
         1 << 80,
         {1, "a"},
         1e300,
@@ -171,6 +178,10 @@ def test_metadata_is_divided_by_key():
 
 
 # --- verifying
+
+
+def test_each_default_of_the_rules_refuses():
+    assert Rules() == (True, False, False, frozenset(), False, False, False)
 
 
 # rule F-32

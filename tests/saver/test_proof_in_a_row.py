@@ -95,6 +95,19 @@ def test_a_row_that_was_stripped_of_its_manifest_is_refused_under_every_switch(d
         database.saver(**switch).get_tuple(here.config)
 
 
+# rule T-12
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_a_stripped_row_is_refused_where_all_its_values_are_in_rows_of_their_own(switch):
+    key, inner = Key.generate(), InMemorySaver()
+    [*_, here] = write_thread(EncryptedSaver(inner, key), "one")
+    rows = inner.storage["one"][""]
+    checkpoint, metadata, parent = rows[here.checkpoint_id]
+    left = {name: value for name, value in inner.serde.loads_typed(metadata).items() if name != "es1"}
+    rows[here.checkpoint_id] = checkpoint, inner.serde.dumps_typed(left), parent
+    with pytest.raises(PlaintextRefused, match="stripped of it"):
+        EncryptedSaver(inner, key, **switch).get_tuple(here.config)
+
+
 @only_sqlite
 @pytest.mark.parametrize("switch", [{"allow_unbound": True}, {"legacy_keys": [b"k" * 32]}])
 def test_a_readable_checkpoint_was_never_encrypted_and_needs_the_switch_for_plaintext(database, switch):

@@ -277,3 +277,14 @@ def test_a_serializer_can_be_copied_deeply_and_the_copy_reads_the_same(key):
     twin = copy.deepcopy({"serde": serde})["serde"]
     assert twin.loads_typed(serde.dumps_typed([1])) == [1]
     assert serde.loads_typed(twin.dumps_typed([1])) == [1]
+
+
+def test_what_the_plain_saver_does_not_take_is_refused_and_never_stored_as_something_else(store):
+    changed = {1: 1 << 70, "pair": (1, 2)}  # JSON takes it, and returns a text for the number and a list for the pair
+    for thread, saver in _wrapped_and_plain(store):
+        config = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+        with pytest.raises(TypeError):
+            saver.put(config, make_checkpoint(1, {"n": changed}, {"n": 1}), {}, {"n": 1})
+        stored = saver.put(config, make_checkpoint(2, {}, {}), {}, {})
+        with pytest.raises(TypeError):
+            saver.put_writes(stored, [("n", changed)], "task")

@@ -128,6 +128,13 @@ def test_a_tenant_that_was_written_to_again_is_in_use(world: World) -> None:
     assert "under other keys" in reasons
 
 
+def test_more_contexts_than_can_be_told_apart_are_an_objection(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    erased = world.keys.erase(ACME)
+    world.put()
+    monkeypatch.setattr("encrypted_serde.maintenance.erasure.MAX_KEPT", 0)
+    assert "too many contexts" in world.verdict(erased.tombstones)[1]
+
+
 def test_a_part_of_the_keys_of_a_tenant_is_no_erasure(world: World) -> None:
     first = world.keys.erase(ACME)
     world.put()
