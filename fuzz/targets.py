@@ -11,14 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from encrypted_serde.maintenance.classify import in_document, in_metadata
-
 from encrypted_serde import EncryptedSerdeError, Key, Keyring, Sealer
 from encrypted_serde.core.claims import decode_claims, encode_claims
 from encrypted_serde.core.context import EncryptionContext, parse_context
 from encrypted_serde.core.encoding import encode_pairs
 from encrypted_serde.core.format import Sealed, bytes_of_text, find_sealed, is_sealed, sealed_text
 from encrypted_serde.errors import ConfigurationError
+from encrypted_serde.maintenance.checkpoints import look_at_metadata, look_at_values
 from encrypted_serde.maintenance.table import Row
 from encrypted_serde.rows.stored import find_part, find_typed
 from encrypted_serde.wrapping.admission import Admission
@@ -174,9 +173,9 @@ def cell(data: bytes) -> None:
             continue
         find_part(value)
         row = Row({}, (), 0)
-        for seen in in_metadata(row, "column", value, ()) if decode is json.loads else ():
+        for seen in look_at_metadata(row, value, ()) if decode is json.loads else ():
             repr(seen)
-        for seen in in_document(row, "column", value, "value") if isinstance(value, dict) else ():
+        for seen in look_at_values(row, value, "value") if isinstance(value, dict) else ():
             repr(seen)
 
 

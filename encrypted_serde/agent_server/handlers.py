@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from langgraph_sdk import DecryptResult, Encryption
 from langgraph_sdk import EncryptionContext as RequestContext
 
-from ..audit import AuditListener, Sealing, make_sealer, tell_refused
+from ..audit import AuditListener, make_sealer, tell_refused
 from ..core.context import NO_CONTEXT, EncryptionContext, check_required_context
 from ..core.keys import Key, KeyProvider
+from ..core.sealer import Sealer
 from ..core.waiting import aside
 from ..errors import ConfigurationError, WrongContext
 from ..wrapping.admission import Admission
@@ -38,7 +39,7 @@ _T = TypeVar("_T")
 
 
 def make_encryption(
-    keys: Key | KeyProvider | Sealing,
+    keys: Key | KeyProvider | Sealer,
     *,
     skip: Iterable[str] = ("owner",),
     prefix_only: str | None = None,
@@ -139,16 +140,15 @@ class _Handlers:
         return dict(answered.carried)
 
     async def _answer(self, user: Any, ctx: RequestContext) -> Answer:
+        of_key = False
         try:
             context = await context_of_request(self._context_from_user, user, ctx)
-        except Exception as error:  # noqa: BLE001  # whatever somebody's function raises
-            return Answer({TOKEN: problem_of(error, of_key=False)}, None)
-        if self._context_from_user is None:
-            return Answer({}, context)
-        try:
+            if self._context_from_user is None:
+                return Answer({}, context)
+            of_key = True
             return Answer(await self._call(self._trust.carried, context), context)
-        except Exception as error:  # noqa: BLE001  # whatever a key store or key service raises
-            return Answer({TOKEN: problem_of(error, of_key=True)}, None)
+        except Exception as error:  # noqa: BLE001  # whatever somebody's function, a key store or a key service raises
+            return Answer({TOKEN: problem_of(error, of_key=of_key)}, None)
 
     async def encrypt_json(self, ctx: RequestContext, data: dict[str, Any]) -> dict[str, Any]:
         handler_calls["encrypt.json"] += 1

@@ -78,7 +78,7 @@ class Checkpoints(Table):
     def look(self, row: Row, readable_keys: Collection[str] | None) -> Iterator[Seen]:
         """Says how the values are stored, and which keys of the metadata are readable and need not be."""
         self.checked(row)
-        beside = [*self._look_at_metadata(row, self.any_metadata(row), readable_keys)]
+        beside = [*look_at_metadata(row, self.any_metadata(row), readable_keys)]
         yield from self.look_inside(row, has_manifest=any(seen.what == MANIFEST for seen in beside))
         yield from beside
 
@@ -89,42 +89,6 @@ class Checkpoints(Table):
     def any_metadata(self, row: Row) -> Any:
         """Returns the metadata of a row, whatever they are."""
         return self.json(row, "metadata")
-
-    def _look_at_metadata(self, row: Row, metadata: object, readable_keys: Collection[str] | None) -> Iterator[Seen]:
-        if not isinstance(metadata, Mapping):
-            yield Seen(METADATA, "metadata", Form(UNDECODABLE), 0)
-            return
-        found = find_manifest(metadata, row.part)
-        if found is not None:
-            yield Seen(METADATA, MANIFEST, found.form, len(found.data))
-        if readable_keys is None:
-            return
-        for name in metadata.keys() - LANGGRAPH_KEYS - {*readable_keys} - ({KEY} if found else set()):
-            value = metadata[name]
-            if not (found and isinstance(value, str) and value.startswith(TOKEN_PREFIX)):
-                yield Seen(METADATA, f"metadata key {name}", Form(PLAINTEXT), len(json.dumps(value)))
-
-    def look_at_values(self, row: Row, document: object, what: str, apart: Collection[str] = ()) -> Iterator[Seen]:
-        """Says how the values in a checkpoint are stored.
-
-        Args:
-            row: Its row.
-            document: The checkpoint.
-            what: What its channel values are called.
-            apart: Channels whose values are in rows of their own; in the checkpoint True takes their place.
-        """
-        values, sends = None, ()
-        if isinstance(document, Mapping):
-            values, sends = document.get("channel_values") or {}, document.get("pending_sends") or ()
-        if not isinstance(values, Mapping) or not isinstance(sends, (list, tuple)):
-            yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), 0)
-            return
-        inside = [value for name, value in values.items() if not (value is True and name in apart)]
-        for name, parts in ((what, inside), ("pending send", sends)):
-            for value in parts:
-                if value is not None:
-                    found = row.part(value)
-                    yield Seen(CHECKPOINT, name, found.form, len(value) if isinstance(value, str) else len(found.data))
 
     # --- taken apart, verified, opened
 
@@ -259,6 +223,45 @@ class Checkpoints(Table):
         if private is None:
             raise Unconvertible("the private metadata is nothing that could be taken apart")
         return {**{name: value for name, value in opened.parts.metadata.items() if name != KEY}, **private}
+
+
+def look_at_metadata(row: Row, metadata: object, readable_keys: Collection[str] | None) -> Iterator[Seen]:
+    """Says how metadata are stored, and which keys of them are readable and need not be."""
+    if not isinstance(metadata, Mapping):
+        yield Seen(METADATA, "metadata", Form(UNDECODABLE), 0)
+        return
+    found = find_manifest(metadata, row.part)
+    if found is not None:
+        yield Seen(METADATA, MANIFEST, found.form, len(found.data))
+    if readable_keys is None:
+        return
+    for name in metadata.keys() - LANGGRAPH_KEYS - {*readable_keys} - ({KEY} if found else set()):
+        value = metadata[name]
+        if not (found and isinstance(value, str) and value.startswith(TOKEN_PREFIX)):
+            yield Seen(METADATA, f"metadata key {name}", Form(PLAINTEXT), len(json.dumps(value)))
+
+
+def look_at_values(row: Row, document: object, what: str, apart: Collection[str] = ()) -> Iterator[Seen]:
+    """Says how the values in a checkpoint are stored.
+
+    Args:
+        row: Its row.
+        document: The checkpoint.
+        what: What its channel values are called.
+        apart: Channels whose values are in rows of their own; in the checkpoint True takes their place.
+    """
+    values, sends = None, ()
+    if isinstance(document, Mapping):
+        values, sends = document.get("channel_values") or {}, document.get("pending_sends") or ()
+    if not isinstance(values, Mapping) or not isinstance(sends, (list, tuple)):
+        yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), 0)
+        return
+    inside = [value for name, value in values.items() if not (value is True and name in apart)]
+    for name, parts in ((what, inside), ("pending send", sends)):
+        for value in parts:
+            if value is not None:
+                found = row.part(value)
+                yield Seen(CHECKPOINT, name, found.form, len(value) if isinstance(value, str) else len(found.data))
 
 
 def _listed(opened: OpenedCheckpoint) -> Listed:

@@ -17,7 +17,7 @@ from ..rows.stored import NONE, PLAINTEXT, SEALED, UNVOUCHED, Form, Stored
 from ..wrapping.inert import Inert, pack
 from ..wrapping.serialize import JSON
 from ..wrapping.upstream import DELTA_SNAPSHOT, TASKS
-from .checkpoints import CHECKPOINT, Checkpoints, OpenedCheckpoint
+from .checkpoints import CHECKPOINT, Checkpoints, OpenedCheckpoint, look_at_values
 from .codec import INLINED, READABLE_PART, SAVER, Blocked, RowCodec, as_msgpack, out_of_snapshot, unpack_exactly
 from .database import Database
 from .report import Seen, Unconvertible
@@ -57,7 +57,7 @@ class JsonCheckpoints(Checkpoints):
         """Says how the inlined values are stored."""
         if not has_manifest:
             yield Seen(CHECKPOINT, READABLE_PART, Form(UNVOUCHED), 0)
-        yield from self.look_at_values(row, self.json(row, "checkpoint"), INLINED, self.json(row, "types"))
+        yield from look_at_values(row, self.json(row, "checkpoint"), INLINED, self.json(row, "types"))
 
     def parts(self, row: Row, codec: RowCodec) -> Parts:
         """Takes a row apart."""

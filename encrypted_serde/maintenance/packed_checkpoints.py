@@ -12,7 +12,7 @@ from ..rows.parts import Opened, Parts, channel, check_document, find_manifest
 from ..rows.stored import PLAINTEXT, SEALED, UNDECODABLE, UNVOUCHED, Form
 from ..wrapping.inert import Inert, pack, unpack
 from ..wrapping.upstream import DELTA_SNAPSHOT
-from .checkpoints import CHECKPOINT, WHOLE, Checkpoints
+from .checkpoints import CHECKPOINT, WHOLE, Checkpoints, look_at_values
 from .codec import SAVER, RowCodec, as_msgpack, unpack_exactly
 from .database import Database
 from .report import Seen, Unconvertible
@@ -61,7 +61,7 @@ class PackedCheckpoints(Checkpoints):
             except (MalformedEnvelope, Unconvertible):
                 yield Seen(CHECKPOINT, WHOLE, Form(UNDECODABLE), len(packed))
             else:
-                yield from self.look_at_values(row, document, "channel value")
+                yield from look_at_values(row, document, "channel value")
 
     def parts(self, row: Row, codec: RowCodec) -> Parts:
         """Takes a row apart."""

@@ -62,21 +62,10 @@ class Hit(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One page of rows, opened.
-
-    Attributes:
-        hits: The items that count.
-        read: How many rows were read, until there were enough items.
-        length: How many rows the inner store returned.
-        places: Where they are stored.
-        is_enough: Whether there were enough items.
-    """
+    """One page of rows, opened until there were as many items as needed: those that count, and where each row is stored."""
 
     hits: Hidden
-    read: int
-    length: int
-    places: set[Place]
-    is_enough: bool
+    places: list[Place]
 
 
 class Source:
@@ -104,12 +93,12 @@ class Source:
         """Begins anew, with one larger page."""
         self.rows, self.hits, self.places, self.size = 0, Hidden(), set[Place](), size
 
-    def add(self, page: Page) -> None:
-        """Keeps what a page brought."""
-        self.rows += page.read
+    def add(self, page: Page, needed: int) -> None:
+        """Keeps what a page brought, and is done if that is as much as needed."""
+        self.rows += len(page.places)
         self.hits += page.hits
-        self.places |= page.places
-        self.done = page.is_enough
+        self.places.update(page.places)
+        self.done = bool(self.hits) and len(self.hits) >= needed
 
 
 class Search:
@@ -191,7 +180,7 @@ class Search:
         asked = self._op._replace(namespace_prefix=first.prefix, filter=first.wanted)
         exist = [SearchOp(source.prefix, filter=source.wanted, limit=1, refresh_ttl=False) for source in others]
         page, *more = yield Question([asked, *exist], partial(self._opened_as_asked, first))
-        return page if self._is_odd or (len(page.hits) == page.length and not any(more)) else None
+        return page if self._is_odd or (len(page.hits) == len(page.places) and not any(more)) else None
 
     def _opened_as_asked(self, source: Source, answers: Sequence[Any]) -> list[Any]:
         rows, *others = answers
@@ -226,9 +215,9 @@ class Search:
             self._take_ranked(source, page)
         else:
             size = source.size
-            source.add(page)
+            source.add(page, self._needed)
             # Whether a store whose limits nobody measured gives short pages before the end is not known.
-            source.done = source.done or page.length < (size if self._ground.semantics.known else 1)
+            source.done = source.done or len(page.places) < (size if self._ground.semantics.known else 1)
             source.size = max(size, min(4 * size, _LARGEST_PAGE))
 
     def _take_ranked(self, source: Source, page: Page) -> None:
@@ -240,10 +229,10 @@ class Search:
         is_known = self._ground.semantics.known
         before, size = source.rows, source.size
         source.restart(size)
-        source.add(page)
+        source.add(page, self._needed)
         if source.done or size >= (_EVERYTHING if is_known else _LARGEST_ANSWER):
             source.done = True
-        elif page.length >= size or page.length > before:
+        elif len(page.places) >= size or len(page.places) > before:
             source.size = 4 * size
         elif is_known:
             source.size = _EVERYTHING
@@ -254,14 +243,13 @@ class Search:
 
     def _opened(self, source: Source, rows: Sequence[SearchItem], needed: int) -> Page:
         """Opens rows, until there are as many items as needed."""
-        hits, places = Hidden(), set[Place]()
-        for number, row in enumerate(rows, 1):
-            place = Place(row.namespace, row.key)
-            places.add(place)
-            self._open(source.prefix, place, row, hits)
+        hits, places = Hidden(), list[Place]()
+        for row in rows:
+            places.append(Place(row.namespace, row.key))
+            self._open(source.prefix, places[-1], row, hits)
             if hits and len(hits) >= needed:
-                return Page(hits, number, len(rows), places, is_enough=True)
-        return Page(hits, len(rows), len(rows), places, is_enough=False)
+                break
+        return Page(hits, places)
 
     def _open(self, prefix: Namespace, place: Place, row: SearchItem, hits: Hidden) -> None:
         """Opens a row, and keeps it if it counts. It returns nothing: what was found shall be no variable of a frame."""
