@@ -234,9 +234,6 @@ def tell_refused(sealer: Sealer, error: EncryptedSerdeError) -> None:
 Sealing = Sealer
 """What a surface seals and opens with."""
 
-BatchSealing = Batch
-"""What seals the values of one call."""
-
 
 class LogListener:
     """Writes every event to the standard library's `logging`: refusals as warnings, the rest at a level of choice.

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 from langgraph.cache.base import BaseCache, FullKey, Namespace
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from .audit import AuditListener, BatchSealing, Sealing, make_sealer, tell_refused
+from .audit import AuditListener, make_sealer, tell_refused
 from .core import binding
 from .core.context import NO_CONTEXT, EncryptionContext, check_names, check_reading, current
 from .core.encoding import lp, lps, utf8
 from .core.keys import Key, KeyProvider
+from .core.sealer import Batch, Sealer
 from .errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, PlaintextRefused
 from .serializer import EncryptedSerializer
 from .wrapping import serialize
@@ -58,7 +59,7 @@ class EncryptedCache(BaseCache[Any]):
     def __init__(
         self,
         inner: BaseCache[Any],
-        keys: Key | KeyProvider | Sealing,
+        keys: Key | KeyProvider | Sealer,
         *,
         serde: SerializerProtocol | None = None,
         required_context: Iterable[str] = (),
@@ -180,7 +181,7 @@ class EncryptedCache(BaseCache[Any]):
         try:
             batch = self._sealer.batch(len(asked), context=context)
             return {
-                asked[at]: (self._sealed(batch, asked[at], value), ttl) for at, (value, ttl) in _tuples(pairs) if at in asked
+                asked[at]: (self._sealed(batch, asked[at], value), ttl) for at, (value, ttl) in pairs.items() if at in asked
             }
         except ConfigurationError:
             raise
@@ -188,7 +189,7 @@ class EncryptedCache(BaseCache[Any]):
             self._missed(error)
             return {}
 
-    def _sealed(self, batch: BatchSealing, place: FullKey, value: Any) -> bytes:
+    def _sealed(self, batch: Batch, place: FullKey, value: Any) -> bytes:
         inner_type, plaintext = serialize.dumps(self.serde, value, "a node result")
         return batch.seal(inner_type, plaintext, binding.entry(*place))
 
@@ -237,10 +238,6 @@ def _view(inner: BaseCache[Any]) -> BaseCache[Any]:
 
 
 _GATE = _Gate()
-
-
-def _tuples(pairs: Mapping[FullKey, tuple[Any, int | None]]) -> list[tuple[FullKey, tuple[Any, int | None]]]:
-    return [((tuple(namespace), key), pair) for (namespace, key), pair in pairs.items()]
 
 
 @lru_cache(maxsize=1024)

@@ -11,9 +11,10 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from .audit import AuditListener, Sealing, make_sealer
+from .audit import AuditListener, make_sealer
 from .core.ciphers import DEFAULT
 from .core.keys import Key, KeyProvider
+from .core.sealer import Sealer
 from .errors import MalformedEnvelope
 from .wrapping.admission import Admission
 from .wrapping.description import summary
@@ -63,7 +64,7 @@ class EncryptedSerializer(JsonPlusSerializer):
 
     def __init__(
         self,
-        keys: Key | KeyProvider | Sealing,
+        keys: Key | KeyProvider | Sealer,
         *,
         serde: SerializerProtocol | None = None,
         cipher: str = DEFAULT,

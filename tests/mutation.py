@@ -27,7 +27,7 @@ from _pytest.runner import runtestprotocol
 SHARE = float(os.environ.get("MUTANTS", "1"))
 """Which part of the mutants is tried: 0.25 draws a quarter, the same ones each time."""
 
-ALL_TESTS = 2.0
+ALL_TESTS = 6.0
 """Seconds of tests that are asked about one mutant. With all of them most of the time goes into mutants that survive."""
 
 ONE_TEST = 5.0

@@ -13,8 +13,8 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from ..audit import Sealing
 from ..core.keys import Key, KeyProvider
+from ..core.sealer import Sealer
 from ..errors import ConfigurationError
 from ..saver import EncryptedSaver
 from .guard import TenantSaver
@@ -27,7 +27,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a single letter is a drive
 @asynccontextmanager
 async def encrypted_saver(
     database: str | BaseCheckpointSaver[Any] | AbstractAsyncContextManager[BaseCheckpointSaver[Any]],
-    keys: Key | KeyProvider | Sealing,
+    keys: Key | KeyProvider | Sealer,
     *,
     required_context: Iterable[str] = (),
     require_context_to_read: bool = False,

@@ -21,10 +21,10 @@ from typing import Any
 from langgraph_sdk import DecryptResult
 
 from .. import errors
-from ..audit import Sealing
 from ..core.binding import BLOB, Binding, json_value
 from ..core.context import EncryptionContext
 from ..core.format import Head, Sealed, find_sealed, sealed_text
+from ..core.sealer import Sealer
 from ..wrapping.admission import Admission
 from ..wrapping.legacy import CIPHER as LEGACY_CIPHER
 from .served import hidden_keys, hidden_places
@@ -87,7 +87,7 @@ class Codec:
 
     def __init__(
         self,
-        sealer: Sealing,
+        sealer: Sealer,
         admission: Admission,
         *,
         skip: frozenset[str] = frozenset(),

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from langgraph_sdk import DecryptResult, Encryption
 from langgraph_sdk import EncryptionContext as RequestContext
 
-from ..audit import AuditListener, Sealing, make_sealer, tell_refused
+from ..audit import AuditListener, make_sealer, tell_refused
 from ..core.context import NO_CONTEXT, EncryptionContext, check_required_context
 from ..core.keys import Key, KeyProvider
+from ..core.sealer import Sealer
 from ..core.waiting import aside
 from ..errors import ConfigurationError, WrongContext
 from ..wrapping.admission import Admission
@@ -38,7 +39,7 @@ _T = TypeVar("_T")
 
 
 def make_encryption(
-    keys: Key | KeyProvider | Sealing,
+    keys: Key | KeyProvider | Sealer,
     *,
     skip: Iterable[str] = ("owner",),
     prefix_only: str | None = None,

@@ -151,34 +151,32 @@ class View:
         """
         known = self.ledger.known(judged.spot)
         if judged.standing in TO_ENTER:
-            yield self._entry(judged.spot, Kind.CHECKPOINT, known=known)
+            yield self._entry(judged.spot, Kind.CHECKPOINT, known)
         for write in judged.unknown:
             task, batch = self.names.task(judged.spot, write.task_id), write.batch.encode()
-            yield self._entry(judged.spot, Kind.WRITES, task, batch, pack_slots([write.slot]), known)
+            yield self._entry(judged.spot, Kind.WRITES, known, task, batch, pack_slots([write.slot]))
         for write, other in judged.others:
             task = self.names.task(judged.spot, write.task_id)
-            yield self._entry(judged.spot, Kind.REPLACED, task, other, pack_slots([write.slot]), known)
+            yield self._entry(judged.spot, Kind.REPLACED, known, task, other, pack_slots([write.slot]))
 
     def accepted(self, judged: Judged) -> Iterator[Entry]:
         """Returns the entries by which an operator accepts a row as it is, and nothing else."""
         slots = self.ledger.writes(judged.spot)
         for write in judged.stale:
             task, batch, slot = self.names.task(judged.spot, write.task_id), write.batch.encode(), pack_slots([write.slot])
-            yield self._entry(judged.spot, Kind.WRITES, task, batch, slot, OWN)
+            yield self._entry(judged.spot, Kind.WRITES, OWN, task, batch, slot)
             for other, standing in slots[task, write.slot].items():
                 if other != batch and standing > Standing.REPLACED:
-                    yield self._entry(judged.spot, Kind.REPLACED, task, other, slot, OWN)
+                    yield self._entry(judged.spot, Kind.REPLACED, OWN, task, other, slot)
         taken = {(self.names.task(judged.spot, write.task_id), write.slot) for write in judged.row.writes}
         for (task, position), batches in slots.items():
             for batch, standing in batches.items() if (task, position) not in taken else ():
                 if standing > Standing.REPLACED:
-                    yield self._entry(judged.spot, Kind.REPLACED, task, batch, pack_slots([position]), OWN)
+                    yield self._entry(judged.spot, Kind.REPLACED, OWN, task, batch, pack_slots([position]))
 
     def ended(self, spot: Spot | None, kind: Kind) -> Entry:
         """Returns the entry that ends a deletion of a checkpoint, or of the whole thread."""
-        return self._entry(spot or Spot(b"", b""), kind, known=self.ledger.newest)
+        return self._entry(spot or Spot(b"", b""), kind, self.ledger.newest)
 
-    def _entry(
-        self, spot: Spot, kind: Kind, task: bytes = b"", batch: bytes = b"", slots: bytes = b"", known: int = 0
-    ) -> Entry:
+    def _entry(self, spot: Spot, kind: Kind, known: int, task: bytes = b"", batch: bytes = b"", slots: bytes = b"") -> Entry:
         return Entry(self.names.thread(self.thread_id), *spot, kind, task, batch, slots, known)

@@ -72,7 +72,7 @@ async def aside(is_heavy: bool, function: Callable[..., T], *arguments: Any) -> 
     Keys that must be fetched are awaited, which takes no thread; then the function is called again.
 
     Args:
-        is_heavy: Whether it takes long, or asks a provider that makes its callers wait (`Sealing.may_block`).
+        is_heavy: Whether it takes long, or asks a provider that makes its callers wait (`Sealer.may_block`).
         function: What to call. It changes nothing but what it returns, so that it may be called again.
         *arguments: For it.
     """

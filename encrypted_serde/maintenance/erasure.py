@@ -84,7 +84,6 @@ def prove_erased(
     keys: Key | KeyProvider,
     key_ids: Collection[bytes],
     *,
-    selection: Selection = Selection(),  # noqa: B008  # immutable
     readable_metadata: Collection[str] = (),
     allow_empty: bool = False,
     progress: ProgressListener | None = None,
@@ -100,7 +99,6 @@ def prove_erased(
         database: As for `scan`.
         keys: The key provider of the application, with its key store and key service.
         key_ids: Ids of the destroyed keys, 32 bytes each: `Erasure.tombstones`.
-        selection: Which rows; all by default.
         readable_metadata: Metadata keys, and fields of items, that are readable on purpose and say nothing of a person.
         allow_empty: Whether finding no value under the keys is no objection: they may have been removed.
         progress: Is told now and then how far it is.
@@ -128,7 +126,7 @@ def prove_erased(
         )
     report.key_store, report.key_services, report.contexts_alive = left.store, [*left.services], left.contexts_alive
     report.not_erased, report.wrapped = _hex(asked - left.tombstones), _hex(left.wrapped)
-    with at_work(report, database, selection, progress) as work:
+    with at_work(report, database, Selection(), progress) as work:
         attempts = _Attempts(provider, asked, work)
         scan_all(work, readable_metadata, visit=attempts.visit)
         attempts.conclude()
@@ -143,8 +141,6 @@ def prove_erased(
         "processes that run: one that used a key keeps it in memory until its cache ages out, and can read with it until then",
         "thread ids, namespaces, keys of items and contexts: they are readable by nature",
     ]
-    if selection != Selection():
-        report.not_compared.append("rows that were not selected")
     return report
 
 

@@ -21,7 +21,7 @@ from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
 from ..rows.parts import Opened
 from ..rows.stored import PLAINTEXT, Form, Stored, find_part
 from ..wrapping.inert import unpack
-from ..wrapping.json_form import json_form
+from ..wrapping.json_form import equal_as_json
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.search import field_token
 from ..wrapping.serialize import JSON
@@ -127,7 +127,7 @@ class StoreItems(Table):
             if sealed is ABSENT:
                 raise WrongLocation(f"the field {_field(name)!r} beside a sealed item is none of it")
             is_json = _is_json(sealed)
-            if is_json and json_form(copy) == json_form(sealed):
+            if is_json and equal_as_json(copy, sealed):
                 continue
             if _is_token(copy):
                 key = key or codec.keys.decryption_key(form.key_id, context.pairs)

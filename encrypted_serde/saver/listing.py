@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -17,7 +17,7 @@ from ..wrapping.offload import is_heavy
 from ..wrapping.steps import Give, Steps, Work
 from .filters import Plan, plan
 from .open import RowOpener
-from .steps import LARGEST_PAGE, Call, Merged, Paged, Rows, Stream, list_call
+from .steps import LARGEST_PAGE, Call, Merged, More, Paged, Rows, Stream, list_call
 from .wiring import Wiring
 
 
@@ -64,23 +64,28 @@ class Lister:
             EncryptedSerdeError: As `RowOpener.checkpoint` raises it.
         """
         query = yield Work(partial(self._plan, asked), self._wiring.sealer.may_block)
-        rows, left = self._rows(asked, query), None if is_odd(asked.limit) else asked.limit
-        while left != 0 and (page := (yield from rows.more())) is not None:
-            for row in page:
-                found = row
-                if self._wiring.traits.lists_stubs:
-                    found = yield Call(self._wiring.gated, "get_tuple", (row.config,), asked.context)
-                    if found is None:
-                        continue
+        yield from self._answers(asked, query, self._rows(asked, query).more)
+
+    def _answers(self, asked: Asked, query: Plan, more: Callable[[], More]) -> Steps[bool]:
+        """Returns the rows that match until so many are there as were asked for, and says whether these are all."""
+        left = None if is_odd(asked.limit) else asked.limit
+        while left != 0 and (page := (yield from more())) is not None:
+            for found in page:
                 answer = yield from self._row(asked, query, found)
                 if answer is not None:
                     yield Give(answer)
                     left = None if left is None else left - 1
                     if left == 0:
-                        return
+                        break
+        return left != 0
 
-    def _row(self, asked: Asked, query: Plan, found: CheckpointTuple) -> Row:
+    def _row(self, asked: Asked, query: Plan, listed: CheckpointTuple) -> Row:
         """Opens a row where that holds nobody up; None if it is none of the answers."""
+        found: CheckpointTuple | None = listed
+        if self._wiring.traits.lists_stubs:
+            found = yield Call(self._wiring.gated, "get_tuple", (listed.config,), asked.context)
+        if found is None:
+            return None
         heavy = self._wiring.sealer.may_block or partial(is_heavy, found)
         opened: CheckpointTuple | None = yield Work(partial(self._answer, asked, query, found), heavy)
         return opened

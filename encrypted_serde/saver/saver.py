@@ -29,7 +29,7 @@ from ..errors import ConfigurationError
 from ..rows.manifest import KEY, LANGGRAPH_KEYS
 from ..wrapping import upstream
 from ..wrapping.admission import Admission
-from ..wrapping.description import description, summary
+from ..wrapping.description import summary
 from ..wrapping.gate import Gate, gated
 from ..wrapping.json_gate import JsonGate
 from ..wrapping.offload import is_heavy, is_large, seal_now
@@ -152,24 +152,10 @@ class EncryptedSaver(WiredSaver):
         """How many values each switch for moving in let through: by ``plaintext``, ``legacy`` and ``unbound``."""
         return self._wiring.admission.admitted
 
-    def describe(self) -> dict[str, Any]:
-        """Describes how this saver writes and what it admits, for a health page: nothing secret, in types that JSON knows.
-
-        Returns:
-            ``saver`` (class of the inner one), ``cipher``, ``compression``, ``keys`` (class of the provider), ``key_id`` and
-            ``decrypt_only`` (of a `Keyring`: id of the primary key in hex, number of keys only read; else None),
-            ``required_context``, ``require_context_to_read``, ``audit`` and ``anchor`` (whether there is one),
-            ``readable_metadata`` and ``searchable_metadata`` (what was named), ``switches`` (those that are on) and
-            ``admitted`` (how many values of each kind they let through).
-        """
-        wiring = self._wiring
-        return {
-            "saver": type(self.inner).__name__,
-            **description(wiring.sealer, wiring.admission),
-            "anchor": wiring.anchor is not None,
-            "readable_metadata": sorted(wiring.readable_keys - LANGGRAPH_KEYS),
-            "searchable_metadata": sorted(wiring.searchable_keys),
-        }
+    @property
+    def passed_over(self) -> Counter[str]:
+        """How many rows lists left out, by the class of the refusal: ``KeyErased``."""
+        return self._wiring.admission.passed_over
 
     def __repr__(self) -> str:
         shown = summary(self._wiring.sealer, self._wiring.admission)
@@ -204,7 +190,14 @@ class EncryptedSaver(WiredSaver):
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
     ) -> RunnableConfig:
         """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
-        return run(self._put(self._sealer, config, checkpoint, metadata, new_versions))
+        asked, at = self._asked(config)
+        if self._anchoring is not None or self._needs_parent(at, checkpoint, new_versions):
+            return run(self._put(self._sealer, config, checkpoint, metadata, new_versions))
+        # The same without steps: they take a sixth of the time where the inner saver has its rows in memory.
+        sealed, beside, listed = self._sealer.checkpoint(at, config, checkpoint, metadata, new_versions)
+        stored = self._wiring.gated.put(asked, sealed, beside, new_versions)
+        self._wiring.remembered.note(listed, beside.get(KEY))
+        return stored
 
     async def aput(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
@@ -238,7 +231,11 @@ class EncryptedSaver(WiredSaver):
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
-        run(self._put_writes(self._sealer, config, writes, task_id, task_path))
+        if self._anchoring is None:
+            asked, at = self._asked_to_write(config)
+            self._wiring.gated.put_writes(asked, self._sealer.writes(at, writes, task_id, task_path)[0], task_id, task_path)
+        else:
+            run(self._put_writes(self._sealer, config, writes, task_id, task_path))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -249,9 +246,7 @@ class EncryptedSaver(WiredSaver):
     def _put_writes(
         self, sealer: RowSealer, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> Steps[None]:
-        asked, at = yield self._work(False, self._asked, config)
-        if at.checkpoint_id is None:
-            at = At(at.place, config["configurable"]["checkpoint_id"], at.context)
+        asked, at = yield self._work(False, self._asked_to_write, config)
         seal = partial(sealer.writes, at, writes, task_id, task_path)
         sealed, batch = yield self._work(not self._wiring.traits.asks_serde, seal)
         if sealer is self._late_sealer:
@@ -261,6 +256,10 @@ class EncryptedSaver(WiredSaver):
             yield store
         else:
             yield from self._anchoring.writes(at, writes, task_id, batch, store)
+
+    def _asked_to_write(self, config: RunnableConfig) -> tuple[RunnableConfig, At]:
+        asked, at = self._asked(config)
+        return asked, at if at.checkpoint_id is not None else at._replace(checkpoint_id=config["configurable"]["checkpoint_id"])
 
     def _seal_ahead(self, handed: Sequence[tuple[Any, Any]]) -> Steps[None]:
         """Seals what an inner saver would seal on the event loop and must not: what is large, or needs a key to be fetched.

@@ -13,12 +13,12 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint, CheckpointMetadata, get_checkpoint_metadata
 
-from ..audit import BatchSealing
 from ..core import binding
 from ..core.binding import Binding, WriteMaker
 from ..core.claims import task_claims
 from ..core.context import EncryptionContext
 from ..core.format import sealed_text
+from ..core.sealer import Batch
 from ..errors import ConfigurationError
 from ..rows.listed import Listed
 from ..rows.write import MetadataKeys, Writer, beside, readable_and_manifest
@@ -145,14 +145,12 @@ class RowSealer:
             sealed.append((channel, handed))
         return sealed, batch.id
 
-    def _seal(self, batch: BatchSealing, channel: str, value: Any, make: Callable[..., Binding], *where: Any) -> bytes:
+    def _seal(self, batch: Batch, channel: str, value: Any, make: Callable[..., Binding], *where: Any) -> bytes:
         serialize = dumps_as_json_would if isinstance(value, self._inlined) else dumps
         inner_type, plaintext = serialize(self._serde, value, "the value of channel", channel)
         return batch.seal(inner_type, plaintext, make(*where))
 
-    def _metadata(
-        self, batch: BatchSealing, at: At, document: Mapping[str, Any], metadata: Mapping[str, Any], listed: Listed
-    ) -> Any:
+    def _metadata(self, batch: Batch, at: At, document: Mapping[str, Any], metadata: Mapping[str, Any], listed: Listed) -> Any:
         writer = self._writer
         if self._keys.searchable:
             writer = writer._replace(token=partial(self._token, batch.context))

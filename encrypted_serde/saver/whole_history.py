@@ -12,7 +12,7 @@ from ..anchor.compare import MISSING, FoundRow, View
 from ..anchor.entries import id_bytes, id_text
 from ..anchor.names import Spot
 from ..core.binding import Place
-from ..wrapping.steps import Give, Steps, Work
+from ..wrapping.steps import Steps, Work
 from .completeness import Kept, RowReader, Verdict, found_writes, id_of
 from .filters import Plan
 from .listing import Asked, Lister, Row, is_odd
@@ -37,7 +37,7 @@ class WholeLister(Lister):
         self._reader, self._client = reader, reader.client
         self._views: dict[str, View] = {}
         self._seen: dict[Spot, str] = {}
-        self._due: list[Spot] = []
+        self._thread_id, self._due = "", list[Spot]()
         self.listed: set[tuple[str, str]] = set()
 
     def steps(self, asked: Asked) -> Steps[None]:
@@ -59,36 +59,26 @@ class WholeLister(Lister):
         The filter is not handed to the database, which could leave out rows without a trace.
         """
         yield Work(partial(self._plan, asked), self._wiring.sealer.may_block)  # refuses what is no filter
-        plan, left = Plan([{}], dict(asked.wanted or {})), asked.limit
-        view: View = yield from self._view(thread_id)
-        self._due = self._expected(view, asked)
+        plan, view = Plan([{}], dict(asked.wanted or {})), (yield from self._view(thread_id))
+        self._thread_id, self._due = thread_id, self._expected(view, asked)
         rows = self._rows(asked._replace(limit=None), plan)
         descends = self._wiring.traits.newest_first and all(spot.checkpoint[:1] == b"u" for spot in self._due)
-        while left != 0 and (page := (yield from (rows.more() if descends else self._every(thread_id, rows)))) is not None:
-            for found in page:
-                if descends:
-                    yield from self._require(thread_id, id_of(found))
-                answer = yield from self._row(asked, plan, found)
-                if answer is not None:
-                    yield Give(answer)
-                    left = None if left is None else left - 1
-                    if left == 0:
-                        return
-        if left != 0:
-            yield from self._require(thread_id, None)
+        if (yield from self._answers(asked, plan, rows.more if descends else partial(self._every, rows))):
+            yield from self._require(None)
 
-    def _every(self, thread_id: str, rows: Rows) -> More:
+    def _every(self, rows: Rows) -> More:
         """Fetches all rows, of a saver whose order says nothing, before any is returned."""
         every: list[CheckpointTuple] = []
         while (page := (yield from rows.more())) is not None:
             every += page
         for found in every:
-            self._note(thread_id, found)
-        yield from self._require(thread_id, None)
+            self._note(self._thread_id, found)
+        yield from self._require(None)
         return every or None
 
-    def _row(self, asked: Asked, query: Plan, found: CheckpointTuple) -> Row:
-        kept = yield from self._judged(asked, found)
+    def _row(self, asked: Asked, query: Plan, listed: CheckpointTuple) -> Row:
+        yield from self._require(id_of(listed))  # rows of one thread come newest first, or all of them are here
+        kept = yield from self._judged(asked, listed)
         if kept is None:
             return None
         answer = yield from super()._row(asked, query, kept.found)
@@ -139,7 +129,7 @@ class WholeLister(Lister):
             expected = [spot for spot in expected if id_text(spot.checkpoint) < before]
         return expected[::-1]
 
-    def _require(self, thread_id: str, above: str | None) -> Steps[None]:
+    def _require(self, above: str | None) -> Steps[None]:
         """Refuses if a checkpoint above an id (or any) must have been listed by now, and was not."""
         absent = []
         while self._due and (above is None or self._due[-1].checkpoint > id_bytes(above)):
@@ -147,6 +137,7 @@ class WholeLister(Lister):
             if spot not in self._seen:
                 absent.append(spot)
         if absent:  # it may have been deleted on purpose since
+            thread_id = self._thread_id
             view: View = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
             if gone := [spot for spot in view.missing(self._seen) if spot in absent]:
                 known = {view.names.namespace(thread_id, each): each for each in {"", *self._seen.values()}}

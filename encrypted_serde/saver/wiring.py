@@ -9,9 +9,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..anchor.client import AnchorClient
-from ..audit import Sealing
 from ..core.binding import Place
 from ..core.context import EncryptionContext
+from ..core.sealer import Sealer
 from ..rows.listed import Remembered
 from ..wrapping.admission import Admission
 from .traits import Traits
@@ -56,7 +56,7 @@ class Wiring:
     """
 
     gated: BaseCheckpointSaver[Any]
-    sealer: Sealing
+    sealer: Sealer
     serde: SerializerProtocol
     admission: Admission
     traits: Traits

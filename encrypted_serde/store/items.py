@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from langgraph.store.base import Item, PutOp
 
-from ..audit import BatchSealing, Sealing, tell_refused
+from ..audit import tell_refused
 from ..core import binding
 from ..core.context import EncryptionContext
 from ..core.format import Sealed, find_sealed, sealed_text
+from ..core.sealer import Batch, Sealer
 from ..errors import ConfigurationError, EncryptedSerdeError, MalformedEnvelope, WrongLocation
 from ..wrapping.admission import Admission
 from ..wrapping.json_form import equal_as_json
@@ -64,7 +65,7 @@ class Items:
         passed_over: How many rows searches left out: of another ``namespace``, returned by mistake; by ``KeyErased``.
     """
 
-    def __init__(self, sealer: Sealing, values: Objects, admission: Admission, fields: Fields, tenancy: Tenancy) -> None:
+    def __init__(self, sealer: Sealer, values: Objects, admission: Admission, fields: Fields, tenancy: Tenancy) -> None:
         self.sealer = sealer
         self.admission = admission
         self.fields = fields
@@ -74,7 +75,7 @@ class Items:
 
     # --- writing
 
-    def seal(self, batch: BatchSealing, place: Place, op: PutOp, handles: dict[str, Handle], *, named: bool) -> dict[str, Any]:
+    def seal(self, batch: Batch, place: Place, op: PutOp, handles: dict[str, Handle], *, named: bool) -> dict[str, Any]:
         """Makes what is stored of one item.
 
         Args:

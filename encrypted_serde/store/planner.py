@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from langgraph.store.base import GetOp, Item, ListNamespacesOp, Op, PutOp, SearchOp
 
-from ..audit import BatchSealing
 from ..core.bounded import Bounded
 from ..core.context import NO_CONTEXT, EncryptionContext
+from ..core.sealer import Batch
 from ..wrapping.offload import is_large
 from ..wrapping.steps import Steps, Work
 from ..wrapping.stored_item import DICTIONARY, HANDLES
@@ -162,9 +162,7 @@ class Planner:
             seal = partial(self._ground.items.seal, batch, handles={}, named=False)
             prepared.own = [op._replace(value=seal(Place(op.namespace, op.key), op)) for op in own]
 
-    def _put(
-        self, op: PutOp, batch: BatchSealing | None, handles: list[Handle], expected: EncryptionContext | None
-    ) -> list[Op]:
+    def _put(self, op: PutOp, batch: Batch | None, handles: list[Handle], expected: EncryptionContext | None) -> list[Op]:
         """Seals an item, and returns what the inner store is told of it."""
         names = self._ground.names
         first, *others = names.places(tuple(op.namespace), op.key, expected)

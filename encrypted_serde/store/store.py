@@ -12,8 +12,9 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.store.base import BaseStore, Op, Result, TTLConfig
 
-from ..audit import AuditListener, Sealing, make_sealer
+from ..audit import AuditListener, make_sealer
 from ..core.keys import Key, KeyProvider, SearchKeyProvider
+from ..core.sealer import Sealer
 from ..errors import ConfigurationError
 from ..wrapping.admission import Admission
 from ..wrapping.description import summary
@@ -77,7 +78,7 @@ class EncryptedStore(BaseStore):
     def __init__(
         self,
         inner: BaseStore,
-        keys: Key | KeyProvider | Sealing,
+        keys: Key | KeyProvider | Sealer,
         *,
         serde: SerializerProtocol | None = None,
         searchable: Collection[str] = (),

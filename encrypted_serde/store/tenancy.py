@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from ..audit import Sealing
 from ..core.context import NO_CONTEXT, EncryptionContext, check_names, check_reading, current, may_read, parse_context
 from ..core.keys import Key, SearchKeyProvider
+from ..core.sealer import Sealer
 from ..wrapping.stored_item import context_mark
 
 ContextSource = Mapping[str, str] | Callable[[], Mapping[str, str] | None]
@@ -28,7 +28,7 @@ class Tenancy:
         has_marks: Whether the provider names every key of a context, so that items can be found by the mark of theirs.
     """
 
-    def __init__(self, sealer: Sealing, source: ContextSource | None) -> None:
+    def __init__(self, sealer: Sealer, source: ContextSource | None) -> None:
         self._provider = sealer.keys
         self._source = source if source is None or callable(source) else EncryptionContext.of(source)
         self._required = sealer.required_context

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from time import monotonic
-from types import TracebackType
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -50,30 +49,18 @@ class TenantLocks:
         self._locks: WeakValueDictionary[bytes, _TenantLock] = WeakValueDictionary()
         self._guard = threading.Lock()
 
-    def of(self, tenant: bytes) -> _TenantLock:
-        """Returns the lock of a tenant, to be used in a ``with`` statement."""
-        with self._guard:
-            lock = self._locks.get(tenant)
-            if lock is None:
-                lock = self._locks[tenant] = _TenantLock()
-            return lock
-
-
-class _TenantLock:
-    __slots__ = ("__weakref__", "_lock", "_waiting")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: set[int] = set()
-
     @contextmanager
-    def to_fetch(self) -> Iterator[None]:
-        """Holds the lock to fetch something.
+    def held(self, tenant: bytes, *, to_fetch: bool = False) -> Iterator[None]:
+        """Holds the lock of a tenant, to change something or to fetch something.
 
         Raises:
             KeyServiceError: If another fetch takes long, and enough threads wait for it.
         """
-        if not self._lock.acquire(blocking=False) and not self._wait():
+        with self._guard:
+            lock = self._locks.get(tenant)
+            if lock is None:
+                lock = self._locks[tenant] = _TenantLock()
+        if not lock.acquire(blocking=not to_fetch) and not lock.wait():
             raise KeyServiceError(
                 "a key of this tenant is being fetched, which takes long, and others wait for it; a retry may help",
                 retryable=True,
@@ -81,22 +68,25 @@ class _TenantLock:
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
-    def _wait(self) -> bool:
+
+class _TenantLock:
+    __slots__ = ("__weakref__", "_waiting", "acquire", "release")
+
+    def __init__(self) -> None:
+        lock = threading.Lock()
+        self.acquire, self.release = lock.acquire, lock.release
+        self._waiting: set[int] = set()
+
+    def wait(self) -> bool:
         me = threading.get_ident()
         is_patient = len(self._waiting) < PATIENT
         self._waiting.add(me)
         try:
-            return self._lock.acquire(timeout=-1 if is_patient else PATIENCE)
+            return self.acquire(timeout=-1 if is_patient else PATIENCE)
         finally:
             self._waiting.discard(me)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._lock.release()
 
 
 class Failures:
@@ -107,13 +97,10 @@ class Failures:
 
     def check(self, tenant: bytes, wanted: bytes) -> None:
         """Raises what was raised for the same less than a second ago."""
-        if not self._known:
-            return
         for slot in ((tenant, None), (tenant, wanted)):
-            if (found := self._known.get(slot)) is not None:
-                if found[1] > monotonic():
-                    raise copy.copy(found[0])
-                self._known.pop(slot, None)
+            found = self._known.get(slot)
+            if found is not None and found[1] > monotonic():
+                raise copy.copy(found[0])
 
     def remember(self, tenant: bytes, wanted: bytes, error: EncryptedSerdeError) -> None:
         """Notes a failure."""

@@ -164,7 +164,7 @@ class TenantKeyring:
         """
         checked = EncryptionContext.of(context)
         refuse_own_loop(self._store.base)
-        with self._locks.of(checked.encoded):
+        with self._locks.held(checked.encoded):
             key, make = self._wrappers.new_key(checked)
             self._store.add(checked, make)
             self._forget(checked)
@@ -189,7 +189,7 @@ class TenantKeyring:
         """
         checked = EncryptionContext.of(context)
         refuse_own_loop(self._store.base)
-        with self._locks.of(checked.encoded):
+        with self._locks.held(checked.encoded):
             try:
                 erased = self._store.erase(checked)
             finally:
@@ -267,7 +267,7 @@ class TenantKeyring:
         """Fetches under the lock of the tenant. What failed just now fails again, and nobody is asked."""
         # Refused before waiting: the thread that holds the lock may itself wait for the loop of this one.
         refuse_own_loop(self._store.base)
-        with self._locks.of(context.encoded).to_fetch():
+        with self._locks.held(context.encoded, to_fetch=True):
             self._failures.check(context.encoded, wanted)
             try:
                 return fetch(context)
@@ -317,7 +317,7 @@ class TenantKeyring:
     def _refresh(self, old: CachedTenant) -> None:
         """Fetches a tenant afresh. A failure is logged, and the attempt repeated while the old keys last."""
         try:
-            with self._locks.of(old.context.encoded):
+            with self._locks.held(old.context.encoded):
                 if self._cache.get(old.context) is old:  # not erased, rotated or fetched meanwhile
                     fresh = self._list(old.context)
                     for key_id in old.keys.keys() & fresh.stored.live.keys():
@@ -357,7 +357,7 @@ class TenantKeyring:
     def _rewrap(self, context: EncryptionContext, stored: StoredKey) -> bool:
         """Wraps one key anew. Returns False if it was erased meanwhile."""
         anew = self._wrappers.anew(context, stored)
-        with self._locks.of(context.encoded):
+        with self._locks.held(context.encoded):
             done = self._store.replace(context, anew)
             self._forget(context)
         if done:

@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from encrypted_serde import AnchorError, ConfigurationError
 from encrypted_serde.anchor import Kind, PostgresAnchor, SqliteAnchor
 from encrypted_serde.anchor import sqlite as sqlite_anchor
-from encrypted_serde.anchor.entries import id_bytes, id_text, pack_slots, unpack_slots
+from encrypted_serde.anchor.entries import id_bytes, id_of_now, id_text, pack_slots, unpack_slots
 from tests.anchor.entries import IDS, NAMESPACE, OTHER, THREAD, about, thread, wrote
 
 
@@ -146,6 +146,26 @@ def test_a_closed_anchor_opens_again(shared_anchor):
 def test_slots_are_packed_as_runs(slots):
     assert unpack_slots(pack_slots(slots)) == [*slots]
     assert len(pack_slots(range(1000))) == 8
+
+
+def test_of_slots_a_tail_that_is_no_run_is_left_out():
+    assert unpack_slots(pack_slots([1, 2, 7]) + b"tail") == [1, 2, 7]
+    assert pack_slots([7, 2, 1, 2]) == pack_slots([1, 2, 7])
+
+
+def test_an_id_of_now_is_the_lowest_that_langgraph_gives_now(monkeypatch):
+    from langgraph.checkpoint.base import id as ids
+
+    for now in (1_700_000_000_123_456_700, 1_700_000_000_123_456_800, 1_700_000_000_987_654_300):
+        monkeypatch.setattr(ids, "_last_v6_timestamp", None)
+        monkeypatch.setattr("time.time_ns", lambda now=now: now)
+        made = id_bytes(str(ids.uuid6(clock_seq=0)))
+        monkeypatch.undo()
+        monkeypatch.setattr("time.time_ns", lambda now=now: now)
+        lowest = id_of_now()
+        monkeypatch.undo()
+        assert (lowest[:9], len(lowest)) == (made[:9], len(made))
+        assert lowest <= made
 
 
 @pytest.mark.parametrize("checkpoint_id", [*IDS, "1", "", IDS[0].upper(), "abcdefghijklmnop", "\udc80"])
@@ -417,7 +437,7 @@ def test_a_connection_that_was_cut_is_made_again(postgres_database):
 
 def test_a_server_that_is_not_there_is_an_anchor_error_without_secrets(tmp_path):
     anchor = PostgresAnchor(f"host={tmp_path} dbname=x user=y password=hunter2")
-    with pytest.raises(AnchorError) as caught:
+    with pytest.raises(AnchorError, match=r"OperationalError$") as caught:
         anchor.newest(THREAD, NAMESPACE)
     assert caught.value.retryable
     assert "hunter2" not in str(caught.value)

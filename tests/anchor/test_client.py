@@ -8,8 +8,9 @@ from encrypted_serde import AnchorError, Key, KeyErased, Keyring, KeyServiceErro
 from encrypted_serde.anchor import Kind, MemoryAnchor
 from encrypted_serde.anchor.client import AnchorClient, NewWrites
 from encrypted_serde.anchor.compare import FoundRow, FoundWrite
-from encrypted_serde.anchor.entries import ABOUT_ITSELF, unpack_slots
+from encrypted_serde.anchor.entries import ABOUT_ITSELF, id_bytes, unpack_slots
 from encrypted_serde.anchor.ledger import Standing
+from encrypted_serde.anchor.names import Names, Spot, reseal
 from encrypted_serde.core.binding import Place
 from tests.anchor.entries import IDS
 
@@ -178,6 +179,34 @@ def test_what_is_stored_after_the_end_of_a_deletion_is_required(client):
     assert sorted(slot for _, slot in judged.missing) == [-3, 0]
 
 
+def test_what_was_written_before_a_deletion_has_no_slot_after_it(client):
+    _store(client, 0)
+    _write(client, "a", 0)
+    client.announce("thread")
+    client.end(client.thread("thread"), {}, Kind.GONE)
+    assert client.newest(HERE).newest("") is None
+    _store(client, 0)
+    _write(client, "b", 0)
+    assert _gaps(client, ("task", 0, "b")) == ([], [], [])
+    assert _gaps(client) == ([0], [], [])
+
+
+def test_a_row_that_was_deleted_on_purpose_and_is_there_counts_for_nothing(client):
+    _store(client, 0)
+    _write(client, "a", 0)
+    client.announce("thread")
+    client.end(client.thread("thread"), {}, Kind.GONE)
+    row = FoundRow("", IDS[0], [FoundWrite("task", 1, "b")])
+    view = client.place(HERE)
+    judged = view.judge(row)
+    assert judged == (row, view.spot("", IDS[0]), Standing.DELETED, (), (), (), ())
+    unlike = judged._replace(missing=[(b"", 0)], stale=row.writes, unknown=row.writes, others=[(row.writes[0], b"c")])
+    assert (unlike.counts, unlike.to_enter, unlike.is_news, unlike.problem) == (False, 0, False, None)
+    assert unlike._replace(standing=Standing.REQUIRED).is_news
+    assert judged._replace(standing=Standing.REQUIRED, others=unlike.others).is_news
+    assert [judged._replace(standing=standing).to_enter for standing in Standing] == [1, 0, 0, 0, 1, 0]
+
+
 # --- the secret
 
 
@@ -189,9 +218,37 @@ def test_one_place_has_one_name_whatever_becomes_of_the_keys(anchor):
     assert AnchorClient(anchor, second).names.thread("thread") == token
     with pytest.raises(AnchorError, match="keyring holds none") as caught:
         AnchorClient(anchor, third).newest(HERE)
-    assert first.id.hex()[:12] in str(caught.value)
+    ids = sorted(each.id.hex()[:12] for each in (first, second))
+    assert f"under {', '.join(ids)}, and" in str(caught.value)
     assert not caught.value.retryable
     assert len(anchor.entries(ABOUT_ITSELF)) == 2
+    assert reseal(anchor, Keyring(primary=second)) is False
+    assert reseal(anchor, Keyring(primary=third, decrypt_only=[second])) is True
+
+
+# rule A-2
+def test_names_are_the_same_in_every_release():
+    names = Names(bytes(range(32)))
+    spot = Spot(names.namespace("thread", "child"), id_bytes(IDS[0]))
+    assert [names.thread("thread").hex(), spot.namespace.hex(), names.task(spot, "task").hex()] == [
+        "f554c4d18a47151318d2f8ed3c80b724",
+        "1300afdb1b2775b0",
+        "8e9bf46fcb4213e7",
+    ]
+    assert names.namespace("other", "child") != spot.namespace
+    assert names.task(spot._replace(namespace=b""), "task") != names.task(spot, "task")
+    assert names.thread("\udc80") != names.thread("\udc81")  # what is no text is a name all the same
+
+
+def test_what_is_missing_is_named_newest_first_whatever_its_namespace(client):
+    for number, namespace in ((1, "b"), (0, "a"), (2, "a"), (3, "b")):
+        _store(client, number, Place.of("thread", namespace))
+    view = client.thread("thread")
+    assert [spot.checkpoint for spot in view.missing([])] == [id_bytes(IDS[number]) for number in (3, 2, 1, 0)]
+    assert [spot.checkpoint for spot in view.missing([view.spot("a", IDS[2])])] == [
+        id_bytes(IDS[number]) for number in (3, 1, 0)
+    ]
+    assert view.missing([], view.spot("a", IDS[0]).namespace) == [view.spot("a", IDS[number]) for number in (2, 0)]
 
 
 # rule A-2
@@ -261,10 +318,10 @@ def test_a_copy_under_a_key_that_was_erased_is_passed_over(anchor):
 
     class Provider:
         def encryption_key(self, context):
-            return left
+            return {(): left}[tuple(context)]
 
         def decryption_key(self, key_id, context):
-            if key_id != left.id:
+            if key_id != left.id or context:
                 raise KeyErased("this key was destroyed", key_id=key_id)
             return left
 

@@ -112,3 +112,12 @@ def test_an_operator_takes_back_that_a_write_was_replaced():
     taken_back = [wrote(0, b"a", -3), wrote(0, b"b", -3), replaced, wrote(0, b"a", -3, known=OWN)]
     assert _slots(_ledger(*taken_back))[-3][b"a"] is Standing.REQUIRED
     assert _slots(_ledger(*taken_back, replaced))[-3][b"a"] is Standing.REPLACED
+
+
+# rule A-5
+def test_what_is_known_of_a_checkpoint_are_deletions_of_its_thread_and_its_own():
+    assert _ledger(about(0), wrote(0, b"a", 0)).known(SPOTS[0]) == 0
+    ledger = _ledger(about(0), about(0, GOING), about(0, KEPT, known=2), about(1))
+    assert [ledger.known(), *map(ledger.known, SPOTS[:2])] == [0, 3, 0]
+    ledger = _ledger(about(0), about(0, GOING), about(0, KEPT, known=2), thread(), thread(KEPT, known=4))
+    assert [ledger.known(), *map(ledger.known, SPOTS[:2])] == [5, 5, 5]

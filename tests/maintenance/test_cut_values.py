@@ -9,7 +9,7 @@ import ormsgpack
 import psycopg
 import pytest
 
-from encrypted_serde import Key, Sealer
+from encrypted_serde import Key, MalformedEnvelope, Sealer, UnsupportedCipher, UnsupportedFormat
 from encrypted_serde.core import binding
 from encrypted_serde.core.binding import Place
 from encrypted_serde.core.context import NO_CONTEXT, EncryptionContext
@@ -19,8 +19,9 @@ from encrypted_serde.maintenance.database import TAIL
 from encrypted_serde.maintenance.mysql import MysqlDatabase
 from encrypted_serde.maintenance.postgres import PostgresDatabase
 from encrypted_serde.maintenance.sqlite import SqliteDatabase
-from encrypted_serde.rows.stored import HEAD, LEGACY, UNDECODABLE, find_typed
-from encrypted_serde.wrapping.inert import Inert, pack
+from encrypted_serde.rows.stored import HEAD, LEGACY, NONE, PLAINTEXT, UNDECODABLE, Form, Stored, find_part, find_typed
+from encrypted_serde.wrapping.inert import FOREIGN, Inert, pack, unpack
+from encrypted_serde.wrapping.serialize import JSON
 from encrypted_serde.wrapping.upstream import DELTA_SNAPSHOT
 
 LONGEST = EncryptionContext.of({f"{letter}{'x' * 63}": "v" * 1024 for letter in "abcdefghijklmnop"})
@@ -58,6 +59,43 @@ def test_beginning_and_end_of_a_value_say_what_the_whole_says(context: Encryptio
             assert part.sealed.ciphertext_size == whole.sealed.ciphertext_size
 
 
+def _said(found: Stored) -> tuple[object, ...]:
+    return *found._replace(sealed=None), found.sealed is not None
+
+
+@pytest.mark.parametrize("size", [10, 1_000, 100_000])
+def test_a_part_of_a_checkpoint_is_found_as_the_value_alone_is(size: int) -> None:
+    for shape, (type_tag, data) in shapes(size, NO_CONTEXT).items():
+        foreign = Inert(FOREIGN, pack([type_tag, data]))
+        assert _said(find_part(foreign)) == _said(find_typed(type_tag, data, len(data))), shape
+    snapshot = shapes(size, NO_CONTEXT)["in a snapshot"][1]
+    assert _said(find_part(unpack(snapshot))) == _said(find_typed("msgpack", snapshot, len(snapshot)))
+    assert find_part(unpack(snapshot)).is_delta
+
+
+def test_a_part_that_was_not_sealed_is_plaintext_in_the_form_that_it_would_have_alone() -> None:
+    snapshot, other = Inert(DELTA_SNAPSHOT, pack(b"x")), Inert(5, b"x")
+    assert find_part(None) == (Form(NONE), "null", b"", None, False, None)
+    assert find_part(snapshot) == (Form(PLAINTEXT), "msgpack", snapshot.data, None, True, None)
+    assert find_part(other) == (Form(PLAINTEXT), "msgpack", pack(other), None, False, None)
+    assert find_part(1 << 70) == (Form(PLAINTEXT), JSON, b"%d" % (1 << 70), None, False, None)
+    assert find_part({"\ud800": 1}) == (Form(PLAINTEXT), JSON, b'{"\\ud800": 1}', None, False, None)
+
+
+@pytest.mark.parametrize("packed", [b"", b"\xc1", *map(pack, ([1, 2], ["bytes"], ["bytes", "text"], [b"bytes", b""]))])
+def test_a_value_that_a_saver_packed_again_and_that_is_none_of_ours_is_undecodable(packed: bytes) -> None:
+    found = find_part(Inert(FOREIGN, packed))
+    assert (found.form, found.type_tag, found.data, type(found.error)) == (Form(UNDECODABLE), "", packed, MalformedEnvelope)
+
+
+def test_sealed_text_that_is_cut_is_undecodable() -> None:
+    text = sealed_text(Sealer(Key.generate()).seal_bound("msgpack", b"", binding.ANCHOR))
+    for value in (text[:60], text[: len(text) // 8 * 4]):
+        found = find_part(value)
+        assert (found.form, found.type_tag, type(found.error)) == (Form(UNDECODABLE), "bytes", MalformedEnvelope), value
+        assert found.data == value.encode()
+
+
 def test_a_length_may_have_every_byte() -> None:
     sizes = [*range(256), *range(2_300, 2_900, 16), 655_240]  # where a byte of a length is a line feed, among others
     for shape in ("sealed text, packed", "in a snapshot"):
@@ -68,8 +106,27 @@ def test_a_length_may_have_every_byte() -> None:
 
 @pytest.mark.parametrize(("size", "kind"), [(0, UNDECODABLE), (31, UNDECODABLE), (32, LEGACY), (33, LEGACY)])
 def test_a_legacy_value_has_at_least_its_nonce_and_its_tag(size: int, kind: str) -> None:
-    assert find_typed("null+aes", bytes(size), size).form.kind == kind
+    found = find_typed("null+aes", bytes(size), size)
+    assert (found.form.kind, type(found.error)) == (kind, MalformedEnvelope if kind == UNDECODABLE else type(None))
     assert find_typed("bytes+aes", bytes(5), size).form.kind == kind  # the size is what counts: it may be cut
+
+
+@pytest.mark.parametrize(
+    ("type_tag", "data", "error"),
+    [
+        (None, b"x", MalformedEnvelope),
+        (b"bytes", b"x", MalformedEnvelope),
+        ("+aes", bytes(40), MalformedEnvelope),
+        ("msgpack+rot13", bytes(100), UnsupportedCipher),
+        ("msgpack+xaes-256-gcm", b"\x02" + bytes(100), UnsupportedFormat),
+        ("msgpack+xaes-256-gcm", b"\x01" + bytes(9), MalformedEnvelope),
+    ],
+)
+def test_what_cannot_be_made_out_says_why(type_tag: object, data: bytes, error: type[Exception]) -> None:
+    found = find_typed(type_tag, data, len(data))
+    assert (found.form, type(found.error), found.data) == (Form(UNDECODABLE), error, data)
+    assert found.type_tag == (type_tag if isinstance(type_tag, str) else "")
+    assert found.sealed is None
 
 
 def test_a_value_cut_in_the_database_is_undecodable_whatever_its_size() -> None:

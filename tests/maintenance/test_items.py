@@ -137,7 +137,11 @@ def test_a_moved_item_is_found(place: str) -> None:
     assert errors(verify(place, OLD_KEY))[0] == ("users", "profile", "AuthenticationFailed")
 
 
-@pytest.mark.parametrize("change", [{"kind": "robot"}, {"score": 1.50001}, {"score": True}, {"extra": 1}, {"secret": "es1s.x"}])
+NESTED: list[Any] = json.loads("[" * 600 + "]" * 600)
+CHANGES = [{"kind": "robot"}, {"kind": NESTED}, {"score": 1.50001}, {"score": True}, {"extra": 1}, {"secret": "es1s.x"}]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=["text", "nested deeply", "number", "type", "field", "token"])
 def test_an_edited_copy_or_token_is_found(place: str, change: dict[str, Any]) -> None:
     fill(place, **FIELDS)
     edit(place, "users.ann", "profile", {**rows(place)["users.ann", "profile"], **change})

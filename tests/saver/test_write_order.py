@@ -115,6 +115,12 @@ def test_the_null_tasks_batches_add_up():
     assert whole_batches(writes[1:]) == []
 
 
+# rule F-26
+def test_a_batch_of_the_null_task_is_whole_beside_more_than_it_had():
+    writes = [_write(NULL_TASK, idx, batch="1", size=2) for idx in range(2)] + [_write(NULL_TASK, 2, batch="2", size=1)]
+    assert whole_batches(writes) == writes
+
+
 # rule F-27
 def test_of_one_channel_alone_a_missing_write_is_refused_where_the_values_say_how_many_there_were():
     whole = [_write("a", 0, size=5, of=2), _write("a", 3, size=5, of=2)]

@@ -175,6 +175,31 @@ def test_a_clone_with_more_types_shares_the_counts_and_a_deep_copy_works(sealer)
     assert copy.deepcopy(admission).admit(*_legacy()).plaintext == b"\x01"
 
 
+def test_what_is_opened_to_look_at_it_is_not_counted(sealer, caplog):
+    admission = _all(sealer)
+    with caplog.at_level(logging.WARNING):
+        for value in (("msgpack", b"\x01"), _unbound(sealer), _legacy()):
+            assert admission.open(*value).plaintext == b"\x01"
+    assert not admission.admitted
+    assert not caplog.records
+
+
+def test_what_was_counted_since_is_counted_back_and_its_kind_is_not_logged_again(sealer, caplog):
+    admission = _all(sealer)
+    admission.admit("msgpack", b"\x01")
+    before = admission.counts()
+    for value in (("msgpack", b"\x01"), ("bytes", b""), ("bytes", b""), _unbound(sealer)):
+        admission.admit(*value)
+    assert before == ({"plaintext": 1}, {"msgpack": 1})  # a copy
+    admission.count_back(before)
+    assert (+admission.admitted, +admission.plaintext_types) == before
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        admission.admit("bytes", b"")
+        admission.admit(*_unbound(sealer))
+    assert not caplog.records
+
+
 def test_its_text_shows_no_plaintext():
     assert "secret" not in repr(Admitted("plaintext", "msgpack", b"secret"))
 

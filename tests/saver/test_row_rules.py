@@ -1,0 +1,121 @@
+"""The rules about a row by themselves: of a row without a manifest, and of one that is a single sealed value."""
+
+from __future__ import annotations
+
+import pytest
+
+from encrypted_serde import Key, PlaintextRefused, Sealer, WrongLocation
+from encrypted_serde.core import binding
+from encrypted_serde.core.binding import Place
+from encrypted_serde.rows.listed import Listed
+from encrypted_serde.rows.manifest import Manifest, digest
+from encrypted_serde.rows.parts import Parts
+from encrypted_serde.rows.stored import PLAINTEXT, SEALED, Form, find_part
+from encrypted_serde.rows.verify import Rules, Verified, open_value, open_write, verify_row
+from encrypted_serde.rows.write import MetadataKeys, Writer, readable_and_manifest
+
+HERE = Place.of("thread", "")
+DOCUMENT = {"id": "c1", "channel_values": {}, "channel_versions": {"a": "1"}}
+SEALER = Sealer(Key.generate())
+BOUND = find_part(SEALER.seal_bound("msgpack", b"\x01", binding.value(HERE, "a", "1")))
+BOTH = {"admits": True, "admits_plaintext": True}
+
+
+class _NoReader:
+    def open(self, found, bind, *, is_proven=False):
+        raise AssertionError("nothing is to be opened")
+
+
+def _parts(**changed):
+    parts = {"checkpoint_id": "c1", "parent_id": None, "document": DOCUMENT, "metadata": {"step": 1}, "values": {}, "apart": {}}
+    return Parts(**{"place": HERE, "manifest": None, **parts, **changed})
+
+
+def _verified(parts, **rules):
+    return verify_row(parts, _NoReader(), Rules(**rules))
+
+
+# rule T-12
+def test_a_row_without_a_manifest_is_read_as_it_is_under_a_switch():
+    parts = _parts(values={"a": find_part(1)})
+    assert _verified(parts, **BOTH) == Verified(parts, None, Form(PLAINTEXT), DOCUMENT, {"step": 1})
+    assert not _verified(parts, **BOTH).is_proven
+    with pytest.raises(PlaintextRefused, match="no manifest"):
+        _verified(parts, admits_plaintext=True)
+
+
+# rule T-12
+@pytest.mark.parametrize("where", ["values", "apart"])
+@pytest.mark.parametrize("rules", [{}, BOTH, {**BOTH, "stores_all_values": False}])
+def test_a_row_without_a_manifest_is_refused_beside_a_bound_value(where, rules):
+    with pytest.raises(PlaintextRefused, match="sealed for it"):
+        _verified(_parts(**{where: {"a": BOUND}}), **rules)
+
+
+def test_a_row_without_a_manifest_is_the_one_that_it_says_it_is():
+    with pytest.raises(WrongLocation):
+        _verified(_parts(checkpoint_id="c2"), **BOTH)
+
+
+def test_a_row_of_one_readable_value_needs_the_switch_for_plaintext():
+    parts, sealed = _parts(), _parts(whole=Form(SEALED))
+    with pytest.raises(PlaintextRefused, match="never encrypted"):
+        _verified(parts, admits=True)
+    for accepted, rules in ((sealed, {}), (parts, {"stores_all_values": False}), (parts, {"admits_plaintext": True})):
+        assert _verified(accepted, admits=True, **rules).parts is accepted
+
+
+def test_a_part_of_one_sealed_value_is_as_authentic_as_that():
+    whole = Form(SEALED, "xaes-256-gcm", b"k" * 32)
+    verified = _verified(_parts(whole=whole), admits=True)
+    for value, opened in ((None, ("null", b"")), (5, ("msgpack", b"\x05"))):
+        for in_row in (True, False):
+            assert open_value(verified, "a", find_part(value), _NoReader(), in_row=in_row) == (*opened, whole, {}, False, "")
+    assert open_value(verified, "a", BOUND._replace(is_delta=True), _NoReader(), in_row=True).is_delta
+
+
+class _Asked:
+    """A reader that says what it was asked."""
+
+    def open(self, found, bind, *, is_proven=False):
+        return found, bind(False), bind(True), is_proven
+
+
+def test_a_value_is_opened_for_its_channel_and_version_and_held_to_the_proof_of_its_row():
+    proven = Verified(_parts(), Manifest("c1", None, [], [], ("null", b""), digest(DOCUMENT, {})), Form(SEALED), DOCUMENT, {})
+    for verified, in_row, is_proven in ((proven, True, True), (proven, False, False)):
+        found = open_value(verified, "a", BOUND, _Asked(), in_row=in_row)
+        assert found == (BOUND, binding.value(HERE, "a", "1"), binding.delta(HERE, "a", "1"), is_proven)
+    unproven = _verified(_parts(), **BOTH)
+    assert open_value(unproven, "b", BOUND, _Asked(), in_row=True)[1:] == (
+        binding.value(HERE, "b"),
+        binding.delta(HERE, "b"),
+        False,
+    )
+
+
+@pytest.mark.parametrize("is_proven", [True, False])
+def test_a_write_is_opened_alone_and_its_none_is_no_none_of_a_row(is_proven):
+    def bind(is_delta):
+        return is_delta
+
+    assert open_write(BOUND, bind, _Asked(), is_proven=is_proven) == (BOUND, False, True, is_proven)
+    plain = open_write(find_part(None), bind, _Asked(), is_proven=is_proven)[0]
+    assert plain == (Form(PLAINTEXT), "null", b"", None, False, None)
+    with pytest.raises(PlaintextRefused):
+        open_write(BOUND._replace(is_delta=True), bind, _Asked(), is_proven=is_proven)
+
+
+def test_metadata_are_written_with_tokens_of_what_is_searchable_and_a_manifest_of_all_of_it():
+    writer = Writer(
+        MetadataKeys({"area"}, {"user", "step", "absent", "list"}),
+        lambda name, value: f"token of {name}: {value}",
+        lambda private: ("msgpack", repr(private).encode()),
+    )
+    metadata = {"step": 1, "area": "eu", "user": "u", "list": [1], "note": "n"}
+    listed = Listed(["a"], ["b"])
+    readable, packed = readable_and_manifest("c0", listed, DOCUMENT, metadata, writer)
+    assert readable == {"step": 1, "area": "eu", "user": "token of user: u"}
+    private = repr({"user": "u", "list": [1], "note": "n"}).encode()
+    manifest = Manifest("c1", "c0", ["a"], ["b"], ("msgpack", private), digest(DOCUMENT, readable))
+    assert Manifest.unpack(packed) == manifest
