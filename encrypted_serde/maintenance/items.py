@@ -15,7 +15,7 @@ from ..core import binding
 from ..core.binding import Binding
 from ..core.context import NO_CONTEXT, EncryptionContext
 from ..core.format import sealed_text
-from ..core.keys import Key, SearchKeyProvider
+from ..core.keys import Key
 from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
 from ..rows.parts import Opened
@@ -154,7 +154,7 @@ class StoreItems(Table):
             _require_readable_names(item, row)
         if key is not None:
             stored = self._beside(item, key, context, codec)
-            stored |= {MARK: _mark(row, key, context)} if isinstance(codec.keys, SearchKeyProvider) else {}
+            stored |= {MARK: _mark(row, key, context)} if codec.makes_marks else {}
             stored[KEY] = sealed_text(codec.seal(item.opened, _place(row), context))
         elif item.value is None:
             raise Unconvertible("only the application's serializer can read the value")

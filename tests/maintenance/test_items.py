@@ -17,7 +17,7 @@ from langgraph.store.base import BaseStore
 from langgraph.store.postgres import PostgresStore
 from langgraph.store.sqlite import SqliteStore
 
-from encrypted_serde import ConfigurationError, EncryptedStore, Sealer, encryption_context
+from encrypted_serde import ConfigurationError, EncryptedStore, Keyring, Sealer, encryption_context
 from encrypted_serde.core.encoding import lp
 from encrypted_serde.core.format import SEALED_MAGIC, bytes_of_text, sealed_text
 from encrypted_serde.maintenance import DatabaseFailed, Report, Selection, expire, reencrypt, scan, verify
@@ -550,3 +550,20 @@ def test_items_without_a_mark_get_one_and_a_new_key_makes_it_anew(place: str) ->
     assert old not in marks
     with encryption_context(tenant_id="acme"):
         assert contents(place) == ITEMS
+
+
+class OwnKeys:
+    """A key provider of an application, which can be asked for search keys."""
+
+    def __init__(self, keys: Keyring) -> None:
+        self.encryption_key, self.decryption_key, self.search_keys = keys.encryption_key, keys.decryption_key, keys.search_keys
+
+
+def test_marks_stay_under_a_provider_of_the_applications_own(place: str) -> None:
+    with encryption_context(tenant_id="acme"):
+        fill(place, OwnKeys(Keyring(primary=OLD_KEY)))
+    assert all("es1c" in stored for stored in rows(place).values())
+    both = OwnKeys(Keyring(primary=NEW_KEY, decrypt_only=[OLD_KEY]))
+    assert reencrypt(place, both).rewritten == len(ITEMS)
+    assert all("es1c" in stored for stored in rows(place).values())
+    assert verify(place, both).failures == []
