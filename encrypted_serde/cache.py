@@ -181,7 +181,7 @@ class EncryptedCache(BaseCache[Any]):
         try:
             batch = self._sealer.batch(len(asked), context=context)
             return {
-                asked[at]: (self._sealed(batch, asked[at], value), ttl) for at, (value, ttl) in _tuples(pairs) if at in asked
+                asked[at]: (self._sealed(batch, asked[at], value), ttl) for at, (value, ttl) in pairs.items() if at in asked
             }
         except ConfigurationError:
             raise
@@ -238,10 +238,6 @@ def _view(inner: BaseCache[Any]) -> BaseCache[Any]:
 
 
 _GATE = _Gate()
-
-
-def _tuples(pairs: Mapping[FullKey, tuple[Any, int | None]]) -> list[tuple[FullKey, tuple[Any, int | None]]]:
-    return [((tuple(namespace), key), pair) for (namespace, key), pair in pairs.items()]
 
 
 @lru_cache(maxsize=1024)

@@ -6,10 +6,10 @@ which thread or context of execution the next step is made.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,7 +33,7 @@ def around(block: Block, function: F) -> F:
         wrap = _around_coroutine
     elif not callable(function) or inspect.isclass(function):
         raise TypeError(f"only functions are decorated with an encryption_context, not {type(function).__name__}")
-    return cast("F", functools.wraps(function)(wrap(block, function)))
+    return cast("F", wraps(function)(wrap(block, function)))
 
 
 def _around_call(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,18 +68,17 @@ def _around_coroutine(block: Block, function: Callable[..., Any]) -> Callable[..
 def _around_generator(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
     def steps(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         generator = function(*args, **kwargs)
-        step, argument = generator.send, None
+        step = partial(generator.send, None)
         while True:
             try:
                 with block():
-                    part = step(argument)
+                    part = step()
             except StopIteration as end:
                 return end.value
             try:
-                argument = yield part
-                step = generator.send
+                step = partial(generator.send, (yield part))
             except BaseException as error:  # noqa: BLE001  # the generator's own affair, GeneratorExit too
-                step, argument = generator.throw, error
+                step = partial(generator.throw, error)
 
     return steps
 
@@ -87,17 +86,16 @@ def _around_generator(block: Block, function: Callable[..., Any]) -> Callable[..
 def _around_async_generator(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
     async def steps(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         generator = function(*args, **kwargs)
-        step, argument = generator.asend, None
+        step = partial(generator.asend, None)
         while True:
             try:
                 with block():
-                    part = await step(argument)
+                    part = await step()
             except StopAsyncIteration:
                 return
             try:
-                argument = yield part
-                step = generator.asend
+                step = partial(generator.asend, (yield part))
             except BaseException as error:  # noqa: BLE001  # as above
-                step, argument = generator.athrow, error
+                step = partial(generator.athrow, error)
 
     return steps

@@ -146,10 +146,16 @@ def check_wrapper(wrapper: KeyWrapper) -> None:
         raise ConfigurationError(f"{wrapper.name}: a trial key did not unwrap again; is this an encryption key?") from None
     if unwrapped != secret:
         raise ConfigurationError(f"{wrapper.name}: a trial key came back changed")
+    if not authenticates(wrapper, wrapped, wrong):
+        raise ConfigurationError(
+            f"{wrapper.name}: a trial key unwrapped under a wrong context; use a key that authenticates associated data"
+        )
+
+
+def authenticates(wrapper: KeyWrapper, wrapped: bytes, wrong: Mapping[str, str]) -> bool:
+    """Says whether a wrapper refuses to unwrap a data key under a wrong context."""
     try:
         wrapper.unwrap(wrapped, wrong)
     except AuthenticationFailed:
-        return
-    raise ConfigurationError(
-        f"{wrapper.name}: a trial key unwrapped under a wrong context; use a key that authenticates associated data"
-    )
+        return True
+    return False

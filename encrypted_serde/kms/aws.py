@@ -23,21 +23,9 @@ except ImportError as error:
     raise ImportError("encrypted_serde.kms.aws needs boto3: pip install 'encrypted-serde[aws]'") from error
 
 _CONTEXT_PAIR = {"EncryptedSerde": "wrap"}  # a name of ours has no capitals, so it never collides with a user's
+# What comes with a status that does not say so: a client that throttles is told 400.
 _RETRYABLE = frozenset(
-    {
-        "DependencyTimeoutException",
-        "InternalFailure",
-        "KMSInternalException",
-        "KeyUnavailableException",
-        "LimitExceededException",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "ServiceUnavailable",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
+    {"LimitExceededException", "RequestTimeout", "RequestTimeoutException", "Throttling", "ThrottlingException"}
 )
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..core.bounded import Bounded
 from ..core.encoding import lp
-from ..errors import AuthenticationFailed, ConfigurationError, KeyServiceError
-from . import KeyWrapper, check_wrapper, refused
+from ..errors import ConfigurationError, KeyServiceError
+from . import KeyWrapper, authenticates, check_wrapper, refused
 from .fence import fenced
 
 _KNOWN = 4096  # names of wrappers that were tried out
@@ -86,7 +86,12 @@ class PerTenantWrapper:
         wrapper = self._wrappers(context)[0]
         wrapped = wrapper.wrap(secret, context)
         if wrapper.name not in self._tried:
-            _try_out(wrapper, wrapped, context)
+            # The contract, and the permission to unwrap at all.
+            if not authenticates(wrapper, wrapped, {**context, "trial": os.urandom(8).hex()}):
+                raise KeyServiceError(
+                    f"{wrapper.name}: a data key unwrapped under a wrong context; use a key that authenticates associated data",
+                    retryable=False,
+                )
             self._tried[wrapper.name] = None
         return lp(wrapper.name.encode()) + wrapped
 
@@ -128,15 +133,3 @@ class PerTenantWrapper:
 
     def _error(self, problem: str) -> KeyServiceError:
         return KeyServiceError(f"{self.name}: {problem}", retryable=False)
-
-
-def _try_out(wrapper: KeyWrapper, wrapped: bytes, context: Mapping[str, str]) -> None:
-    """Tries what was wrapped just now under a wrong context: the contract, and the permission to unwrap at all."""
-    try:
-        wrapper.unwrap(wrapped, {**context, "trial": os.urandom(8).hex()})
-    except AuthenticationFailed:
-        return
-    raise KeyServiceError(
-        f"{wrapper.name}: a data key unwrapped under a wrong context; use a key that authenticates associated data",
-        retryable=False,
-    )
