@@ -423,8 +423,9 @@ def test_calls_that_wait_at_the_same_time_share_a_round_trip(postgres_database, 
             while len(anchor._queue) < 2:
                 pass
         for call in calls:
-            with pytest.raises(AnchorError, match="syntax error"):
+            with pytest.raises(AnchorError, match="syntax error") as caught:
                 call.result()
+            assert not caught.value.retryable
     anchor.close()
 
 
