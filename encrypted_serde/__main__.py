@@ -16,6 +16,8 @@ def main() -> None:
         if missing not in {"typer", "rich"}:
             raise
         sys.exit(f"the encrypted-serde command needs {missing}; install it with: pip install 'encrypted-serde[cli]'")
+    except KeyboardInterrupt:  # while it starts
+        sys.exit(130)
     run()
 
 

@@ -324,3 +324,17 @@ def test_a_kind_of_database_that_is_not_known_is_refused_by_name(run, kind: str)
     assert result.code == 1
     assert kind.partition("+")[0] in result.err
     assert "postgresql://" in result.err
+
+
+@pytest.mark.parametrize("arguments", [["scan"], ["scan", "x", "--nope"], ["nope"]])
+def test_wrong_usage_names_the_help(run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.code, done.out) == (2, "")
+    usage, hint, told = done.err.splitlines()
+    assert usage.startswith("Usage: encrypted-serde")
+    assert hint in ("Try: encrypted-serde --help", "Try: encrypted-serde scan --help")
+    assert told.startswith("encrypted-serde: ")
+
+
+def test_without_a_command_the_help_is_shown_once(run) -> None:
+    assert run().err.count("Usage:") == 1

@@ -7,8 +7,9 @@ the thread has.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -29,7 +30,7 @@ from ..errors import WrongContext
 from ..rows.manifest import KEY
 from ..saver import EncryptedSaver
 from ..saver.optional import copy_steps
-from ..wrapping.steps import Step, arun
+from ..wrapping.steps import Step, Steps, arun
 from .served import named, served_metadata
 from .tokens import UntrustedContext
 from .trust import Trust, patiently
@@ -47,6 +48,18 @@ class _Patient(NamedTuple):
 
     async def later(self) -> Any:
         return await patiently(self.step.later)
+
+
+class _Compared(NamedTuple):
+    """A step that compares threads with the request that changes them: see `TenantSaver`."""
+
+    compare: Callable[[], Awaitable[None]]
+
+    def now(self) -> None:
+        """The server calls no synchronous method."""
+
+    async def later(self) -> None:
+        await self.compare()
 
 
 class TenantSaver(EncryptedSaver):
@@ -138,15 +151,20 @@ class TenantSaver(EncryptedSaver):
         await self._check_writer(config)
         await super().aput_writes(config, writes, task_id, task_path)
 
-    async def adelete_thread(self, thread_id: str) -> None:
-        """Deletes a thread of the same context. The server's own sweeping deletes any thread.
+    def _before_deleting(self, thread_ids: Sequence[str]) -> Steps[None]:
+        yield _Compared(partial(self._check_deleted, thread_ids))
+
+    async def _check_deleted(self, thread_ids: Sequence[str]) -> None:
+        """Refuses to delete or prune threads of another context. The server's own sweeping deletes any thread.
 
         A thread that cannot be opened any more can still be deleted by its owner: nothing is opened for it.
         """
         if served_metadata() is not None:
-            await self._check_owner(thread_id, await self._served())
-        await super().adelete_thread(thread_id)
-        self._owners.pop(str(thread_id), None)
+            served = await self._served()
+            for thread_id in thread_ids:
+                await self._check_owner(thread_id, served)
+        for thread_id in thread_ids:
+            self._owners.pop(str(thread_id), None)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copies a thread of the same context, whether or not the inner saver can."""

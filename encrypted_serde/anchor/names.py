@@ -138,7 +138,7 @@ def _opened(copies: list[Sealed], keys: KeyProvider) -> bytes:
     ids = ", ".join(sorted({copy.head.key_id.hex()[:12] for copy in copies}))
     raise AnchorError(
         f"the anchor's secret is sealed under {ids or 'no key'}, and the keyring holds none of these: it is the anchor of "
-        "another database, or a key was removed before any process with the new one used the anchor",
+        "another database, or a key was removed too early. With the old key at hand, encrypted-serde anchor rekey mends it",
         retryable=False,
     )
 

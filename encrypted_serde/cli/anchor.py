@@ -141,7 +141,7 @@ def rekey(*, at: Anchored) -> None:
 
     with failures(), at.opened() as opened:
         added = reseal(opened, at.keys.provider())
-    print(f"{'added a copy of the secret' if added else 'the secret has a copy'} under the primary key")
+    print(f"{'added a copy of the secret' if added else 'the secret already has a copy'} under the primary key")
 
 
 class _Found:

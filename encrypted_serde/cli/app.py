@@ -56,11 +56,15 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         code = command.main([*arguments], prog_name="encrypted-serde", standalone_mode=False)
     except _UsageError as error:
-        if error.ctx is not None and error.message:
-            print(error.ctx.get_usage(), file=sys.stderr)
-        print(f"encrypted-serde: {redacted(error.format_message())}", file=sys.stderr)
+        told = redacted(error.format_message())
+        if told.startswith("Usage:"):  # the whole help, where no command is named
+            print(told, file=sys.stderr)
+        else:
+            usage = "" if error.ctx is None else f"{error.ctx.get_usage()}\nTry: {error.ctx.command_path} --help\n"
+            print(f"{usage}encrypted-serde: {told}", file=sys.stderr)
         code = EXIT_USAGE
     except (KeyboardInterrupt, typer.Abort):
+        print("encrypted-serde: interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
     sys.exit(code if isinstance(code, int) else 0)
 

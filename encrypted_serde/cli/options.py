@@ -20,6 +20,7 @@ from .exits import EXIT_FOUND, writable
 if TYPE_CHECKING:
     from ..maintenance import Selection
 
+_KEYS_FORM = "--keys: expected MODULE:NAME of a key or a key provider, such as tenant_keys:keys"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 Text = str | None
@@ -68,7 +69,7 @@ Plaintext = Annotated[
     bool, flag("--allow-plaintext", "Take values that were never encrypted for what they seem, but never pickle.")
 ]
 ReadableMetadata = Annotated[Texts, repeated("KEY", "A metadata key that is readable on purpose.")]
-Unbound = Annotated[bool, flag("--allow-unbound", "Take values of serde=EncryptedSerializer for where they stand.")]
+Unbound = Annotated[bool, flag("--allow-unbound", "Take values of serde=EncryptedSerializer, whatever row they are in.")]
 
 
 class Keys(NamedTuple):
@@ -85,12 +86,9 @@ class Keys(NamedTuple):
         """
         if self.keys is None:
             return Keyring.from_env(database=self.database_name)
-        found = _imported(self.keys)
-        if self.database_name is None:
-            return as_key_provider(found)
-        if isinstance(found, (Key, Keyring)):
-            return as_key_provider(found.for_database(self.database_name))
-        raise ConfigurationError("--database-name: the provider of --keys has keys of its own for each of its databases")
+        if self.database_name is not None:  # deriving twice would seal rows under keys that the application does not have
+            raise ConfigurationError("--database-name is for keys of the environment: the keys of --keys are used as they are")
+        return as_key_provider(_imported(self.keys))
 
 
 class Rows(NamedTuple):
@@ -141,14 +139,17 @@ class Ending(NamedTuple):
 
 
 def _imported(name: str) -> Key | KeyProvider:
-    module, colon, attribute = name.partition(":")
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise ConfigurationError(_KEYS_FORM)
     sys.path.insert(0, "")  # the application's own modules, as `python -m` finds them
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"--keys: cannot import {name!r} ({type(error).__name__})") from None
-    if not colon or isinstance(found, type) or not isinstance(found, (Key, KeyProvider)):
-        raise ConfigurationError("--keys: expected MODULE:NAME of a key or a key provider, such as tenant_keys:keys")
+    except Exception as error:  # noqa: BLE001  # whatever the module raises; its text may hold the password of a database
+        reason = f"no module {error.name}" if isinstance(error, ModuleNotFoundError) else type(error).__name__
+        raise ConfigurationError(f"--keys: cannot import {name!r} ({reason})") from None
+    if isinstance(found, type) or not isinstance(found, (Key, KeyProvider)):
+        raise ConfigurationError(_KEYS_FORM)
     return found
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,6 +124,7 @@ class _Shown:
     def threads(self) -> None:
         page = self._view.threads(limit=self._limit)
         require_right_keys([line.refused for line in page.lines])
+        self._hint(page.lines, "no thread is here; --store '' shows the namespaces of a store")
         self.refused = not page.lines or bool(page.gone) or any(line.refused or line.missing for line in page.lines)
         self._print(page, "show_threads")
 
@@ -151,8 +154,13 @@ class _Shown:
             return
         items = self._view.items(namespace, limit=self._limit) if key is None else [self._view.item(namespace, key)]
         require_right_keys([item.refused for item in items])
+        self._hint(items, "no such item; --store '' shows the namespaces")
         self.refused = not items or any(item.refused for item in items)
         self._print(items, "show_items")
+
+    def _hint(self, found: Sequence[object], text: str) -> None:
+        if not found and not self._as_json:
+            print(f"encrypted-serde: {text}", file=sys.stderr)
 
     def _print(self, found: Any, how: str, **options: Any) -> None:
         from ..view import to_document

@@ -285,8 +285,8 @@ class Keyring:
         return super().__new__(cls)
 
     def __init__(self, *, primary: Key, decrypt_only: Iterable[Key] = ()) -> None:
-        if isinstance(decrypt_only, (Key, str, bytes)):
-            raise TypeError("decrypt_only takes several keys: write [key]")
+        if isinstance(decrypt_only, (Key, str, bytes)) or not isinstance(decrypt_only, Iterable):
+            raise TypeError("decrypt_only takes several keys: write [key], or leave it out")
         keys = [primary, *decrypt_only]
         for key in keys:
             if not isinstance(key, Key):

@@ -43,6 +43,8 @@ def fenced(what: str, call: Callable[[], T]) -> T:
         raise
     except Exception as error:  # noqa: BLE001  # there is no list of what clients and drivers raise
         name, retryable = type(error).__name__, not isinstance(error, MISTAKES)
+        if name == "UndefinedTable":
+            raise KeyServiceError(f"{what} has no table: call setup() of the store once", retryable=False) from None
     advice = "a retry may help" if retryable else "a retry cannot help"
     raise KeyServiceError(f"{what} failed ({name}); {advice}", retryable=retryable)
 

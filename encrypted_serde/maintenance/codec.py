@@ -9,7 +9,7 @@ from ..core.binding import Binding
 from ..core.ciphers import DEFAULT, get_cipher
 from ..core.compression import check_compression
 from ..core.context import NO_CONTEXT, EncryptionContext, what_differs
-from ..core.keys import Key, KeyProvider, Keyring, as_key_provider, current_key_id
+from ..core.keys import Key, KeyProvider, Keyring, SearchKeyProvider, as_key_provider, current_key_id
 from ..core.opaque import opaque
 from ..core.sealer import Sealer
 from ..errors import ConfigurationError, WrongContext
@@ -136,6 +136,7 @@ class RowCodec:
         self.dry_run = dry_run
         provider = as_key_provider(keys)
         self.keys: KeyProvider = provider if isinstance(provider, Keyring) else AskedKeys(provider)
+        self.makes_marks = isinstance(provider, SearchKeyProvider)  # beside items, as a store does
         self._opener = Sealer(self.keys)
         self._sealers: dict[tuple[str, bool], Sealer] = {}
         self._expected = None if expected is None else EncryptionContext.of(expected)

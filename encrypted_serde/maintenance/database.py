@@ -6,7 +6,7 @@ A module (`sqlite`, `postgres`, `mysql`) knows one kind of database, and lists i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 from ..rows.stored import HEAD
 from .report import DatabaseFailed
 from .selection import DATED, Selection, first_id
-from .table import LOOK, OPEN, Column, Paging, Row, Table
+from .table import LOOK, OPEN, Paging, Row, Table
 
 if TYPE_CHECKING:
     from ..core.keys import Key
@@ -154,14 +154,6 @@ class Database(ABC):
         except self.data_errors:
             self.execute("ROLLBACK TO SAVEPOINT rows_of_a_page")
             raise
-
-    def key(self, names: tuple[str, ...], columns: Collection[str]) -> tuple[str, ...]:
-        """Returns the primary key of a table, given what it is in Postgres. A hash may replace the namespace."""
-        return tuple(self.namespace if name == "checkpoint_ns" else name for name in names if name in columns)
-
-    def hidden(self) -> tuple[Column, ...]:
-        """Returns the columns of a primary key that nobody need see, and that are read to find the row again."""
-        return () if self.namespace == "checkpoint_ns" else (Column(self.namespace, (bytes,)),)
 
     def size(self, column: str) -> str:
         """Returns SQL for the size of a column in bytes."""

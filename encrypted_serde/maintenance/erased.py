@@ -85,7 +85,9 @@ class _Run:
         if erased and not report.dry_run:
             with self._database.transaction():
                 erased = [(row, key_id) for row, key_id in erased if self._is_still(table, row, key_id)]
-                self._delete(table, [row for row, _ in erased])
+                self._database.delete(table, [row.place for row, _ in erased])
+                for row, _ in erased if isinstance(table, StoreItems) else ():
+                    self._vectors.delete(row.cells["prefix"], row.cells["key"])
         report.deleted[table.name] += len(erased)
         report.keys.update(key_id.hex() for _, key_id in erased)
 
@@ -100,9 +102,3 @@ class _Run:
         """Says whether a row still is under that key, and locks it where the database locks rows."""
         fresh = self._database.again(table, row, LOOK, lock=True)
         return fresh is not None and bool(fenced(table, fresh, lambda: self._erased_key(table, fresh)) == key_id)
-
-    def _delete(self, table: Table, rows: Sequence[Row]) -> None:
-        self._database.delete(table, [row.place for row in rows])
-        if isinstance(table, StoreItems):
-            for row in rows:
-                self._vectors.delete(row.cells["prefix"], row.cells["key"])

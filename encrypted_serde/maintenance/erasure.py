@@ -66,7 +66,7 @@ class ErasureProof(Report):
             (self.outcomes[READABLE], "values under these keys can be read"),
             (others, "values are under keys that the key provider never knew: it is another one, or they were not erased"),
             (len(self.not_erased), "of these keys have no tombstone in the key store"),
-            (len(self.wrapped), "of these keys still stand wrapped in the key store"),
+            (len(self.wrapped), "of these keys are still stored wrapped in the key store"),
             (self.contexts_alive, "of their contexts have another key, so they are in use"),
             (self.other_values, "values of the same contexts are under other keys, and can be read"),
             (self.overlooked, "other values were not compared: there are too many contexts or threads to tell them apart"),
@@ -84,7 +84,6 @@ def prove_erased(
     keys: Key | KeyProvider,
     key_ids: Collection[bytes],
     *,
-    selection: Selection = Selection(),  # noqa: B008  # immutable
     readable_metadata: Collection[str] = (),
     allow_empty: bool = False,
     progress: ProgressListener | None = None,
@@ -100,7 +99,6 @@ def prove_erased(
         database: As for `scan`.
         keys: The key provider of the application, with its key store and key service.
         key_ids: Ids of the destroyed keys, 32 bytes each: `Erasure.tombstones`.
-        selection: Which rows; all by default.
         readable_metadata: Metadata keys, and fields of items, that are readable on purpose and say nothing of a person.
         allow_empty: Whether finding no value under the keys is no objection: they may have been removed.
         progress: Is told now and then how far it is.
@@ -128,22 +126,21 @@ def prove_erased(
         )
     report.key_store, report.key_services, report.contexts_alive = left.store, [*left.services], left.contexts_alive
     report.not_erased, report.wrapped = _hex(asked - left.tombstones), _hex(left.wrapped)
-    with at_work(report, database, selection, progress) as work:
+    with at_work(report, database, Selection(), progress) as work:
         attempts = _Attempts(provider, asked, work)
         scan_all(work, readable_metadata, visit=attempts.visit)
         attempts.conclude()
     report.compared = [
-        "the whole key store: which of these keys have a tombstone, and which stand there wrapped",
+        "the whole key store: which of these keys have a tombstone, and which are stored there wrapped",
         "every value that names one of these keys, with what the key provider has for it",
         "what is readable beside these values: metadata keys, fields, plaintext of the same threads, vectors",
     ]
     report.not_compared = [
         "copies elsewhere: other databases, backups, logs, traces",
-        "whether the keys stand in a backup of the key store, or in a copy that somebody made",
+        "whether the keys are in a backup of the key store, or in a copy that somebody made",
+        "processes that run: one that used a key keeps it in memory until its cache ages out, and can read with it until then",
         "thread ids, namespaces, keys of items and contexts: they are readable by nature",
     ]
-    if selection != Selection():
-        report.not_compared.append("rows that were not selected")
     return report
 
 

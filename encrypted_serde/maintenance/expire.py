@@ -194,7 +194,9 @@ class _Run:
         if self.anchored is not None and (newest := self._newest_of(self.anchored, str(thread))) is None:
             return
         if is_delta:
-            self._leave(thread, self._old(thread, newest))
+            if self._old(thread, newest):  # which may be needed to build the newest
+                report.delta_thread_count += 1
+                report.delta_threads += [str(thread)] if len(report.delta_threads) < FAILURES_KEPT else []
             return
         deleted, is_last = 0, False
         while not is_last:
@@ -235,12 +237,6 @@ class _Run:
         if self.anchored is None or self._report.dry_run:
             return nullcontext(lambda places: None)
         return self.anchored.deletion(thread_id)
-
-    def _leave(self, thread: Any, old: list[OldCheckpoint]) -> None:
-        """Names a thread with delta channels: its old checkpoints, if it has some, may be needed to build its newest."""
-        self._report.delta_thread_count += bool(old)
-        if old and len(self._report.delta_threads) < FAILURES_KEPT:
-            self._report.delta_threads.append(str(thread))
 
     def _old(self, thread: Any, newest: list[tuple[str, str]] | None) -> list[OldCheckpoint]:
         """Returns the oldest checkpoints that go; none where the thread came alive again."""

@@ -39,13 +39,11 @@ class JsonCheckpoints(Checkpoints):
         super().__init__(database, columns)
         is_shallow = database.is_shallow
         self.has_checkpoint_id = not is_shallow
-        names = ("thread_id", "checkpoint_ns")
-        self.key = database.key(names if is_shallow else (*names, "checkpoint_id"), columns)
         version = "" if is_shallow else f"AND b.version = {database.channel_version}"
         bound = database.is_bound("b.type", "b." + database.quoted("blob"))
-        self.columns = (
-            *database.hidden(),
-            *(Column(name) for name in names),
+        self.lay_out(
+            ("thread_id", "checkpoint_ns", "checkpoint_id"),
+            columns,
             Column("checkpoint_id", MAYBE_TEXT, sql=database.checkpoint_id()),
             Column("parent_checkpoint_id", MAYBE_TEXT, sql="NULL" if is_shallow else ""),
             Column("checkpoint", sql=database.json_text("t.checkpoint")),
@@ -170,12 +168,10 @@ class Blobs(Table):
 
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         super().__init__(database, columns)
-        names = ("thread_id", "checkpoint_ns", "channel")
-        self.key = database.key(names if database.is_shallow else (*names, "version"), columns)
         shallow = database.shallow_version.format(channel="t.channel") if database.is_shallow else ""
-        self.columns = (
-            *database.hidden(),
-            *(Column(name) for name in names),
+        self.lay_out(
+            ("thread_id", "checkpoint_ns", "channel", "version"),
+            columns,
             Column("version", MAYBE_TEXT, sql=shallow),
             Column("type"),
             Column("blob", MAYBE_BYTES, is_large=True),

@@ -28,9 +28,9 @@ class PackedCheckpoints(Checkpoints):
 
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         super().__init__(database, columns)
-        self.key = ("thread_id", "checkpoint_ns", "checkpoint_id")
-        self.columns = (
-            *(Column(name) for name in self.key),
+        self.lay_out(
+            ("thread_id", "checkpoint_ns", "checkpoint_id"),
+            columns,
             Column("parent_checkpoint_id", MAYBE_TEXT),
             Column("type", MAYBE_TEXT),
             Column("checkpoint", MAYBE_BYTES),

@@ -166,19 +166,21 @@ class _Run:
 
     def to_the_end(self, rate: float | None) -> None:
         """Goes through the database until nothing is left that could be done, and scans it."""
-        report = self._report
+        report, key, tables = self._report, self._codec.only_key, self._database.tables
+        # Pending writes first, then checkpoints, then values: a manifest never has anything beside it that it does not cover,
+        # and a value is bound only once every checkpoint that refers to it has one. For leaving, checkpoints come first, since
+        # a manifest decides about all that is stored beside it.
+        if self._codec.form != SAVER:
+            tables = sorted(tables, key=lambda table: (not isinstance(table, Checkpoints), isinstance(table, Writes)))
         for number in range(MAX_PASSES):
             before = report.rewritten
             report.start_again()
-            # Pending writes first, then checkpoints, then values: a manifest never has anything beside it that it does not
-            # cover, and a value is bound only once every checkpoint that refers to it has one. For leaving, checkpoints come
-            # first, since a manifest decides about all that is stored beside it.
-            for table in self._database.tables if self._codec.form == SAVER else self._leaving():
+            for table in tables:
                 table.begin(is_first=number == 0)
                 report.rows.setdefault(table.name, 0)
                 paging = Paging(table, self._work.selection, OPEN, size=PAGE_ROWS, lock=not report.dry_run)
-                if number == 0:
-                    paging.condition = self._not_done(table)
+                if number == 0 and key is not None:
+                    paging.condition = self._database.not_done(table, self._codec.form, key)
                 while not paging.finished:
                     start = time.monotonic()
                     with self._database.page(paging) as rows:
@@ -192,13 +194,6 @@ class _Run:
                 break
             if is_stuck:
                 time.sleep(_PAUSE)
-
-    def _leaving(self) -> list[Table]:
-        return sorted(self._database.tables, key=lambda table: (not isinstance(table, Checkpoints), isinstance(table, Writes)))
-
-    def _not_done(self, table: Table) -> tuple[str, tuple[Any, ...]]:
-        key = self._codec.only_key
-        return ("", ()) if key is None else self._database.not_done(table, self._codec.form, key)
 
     def _convert(self, table: Table, rows: Sequence[Row]) -> int:
         report = self._report

@@ -119,6 +119,19 @@ class Table(ABC):
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         self.database = database
 
+    def lay_out(self, key: Sequence[str], present: Collection[str], *columns: Column) -> None:
+        """Sets the primary key, given what it is in Postgres, and the columns. A hash may replace the namespace in a key.
+
+        Args:
+            key: The columns of the key, which are text but for those that ``columns`` say more of.
+            present: The columns that the table has.
+            columns: All others.
+        """
+        namespace, known = self.database.namespace, {column.name for column in columns}
+        self.key = tuple(namespace if name == "checkpoint_ns" else name for name in key if name in present)
+        hidden = () if namespace == "checkpoint_ns" else (Column(namespace, (bytes,)),)
+        self.columns = (*hidden, *(Column(name) for name in key if name not in known), *columns)
+
     @property
     def has_threads(self) -> bool:
         """Whether its rows are those of a checkpointer, which belong to threads."""

@@ -48,23 +48,18 @@ class Verification(Report):
             f"{known}every channel that a manifest lists has its value",
             "all rows that the anchor requires are there" if has_anchor else "no parent is missing from the middle of a thread",
         ]
-        self.not_compared = ["whether pending writes were deleted: an incomplete set of them counts as absent on reading"]
-        if admitted:
-            self.not_compared.append(
-                f"{admitted} values that a switch admitted: nothing tells who wrote them, and where they belong"
-            )
-        if self.without_manifest:
-            self.not_compared.append(f"{self.without_manifest} checkpoints that have no manifest, which a switch admitted")
         if has_items:
             self.compared.append("readable copies and search tokens are those of the item that they belong to")
-            self.not_compared.append("readable copies of what JSON cannot hold, or a serializer of the application's own wrote")
-            self.not_compared.append("whether items were deleted, or older ones put back")
-        if not has_anchor:
-            self.not_compared.append(
-                "whether checkpoints were deleted, or an older database was put back: that takes an anchor"
-            )
-        if selection != Selection():
-            self.not_compared.append("rows that were not selected")
+        not_compared = [
+            (True, "whether pending writes were deleted: an incomplete set of them counts as absent on reading"),
+            (admitted, f"{admitted} values that a switch admitted: nothing tells who wrote them, and where they belong"),
+            (self.without_manifest, f"{self.without_manifest} checkpoints that have no manifest, which a switch admitted"),
+            (has_items, "readable copies of what JSON cannot hold, or a serializer of the application's own wrote"),
+            (has_items, "whether items were deleted, or older ones put back"),
+            (not has_anchor, "whether checkpoints were deleted, or an older database was put back: that takes an anchor"),
+            (selection != Selection(), "rows that were not selected"),
+        ]
+        self.not_compared = [text for applies, text in not_compared if applies]
 
 
 def verify(

@@ -36,12 +36,10 @@ class Writes(Table):
 
     def __init__(self, database: Database, columns: Collection[str]) -> None:
         super().__init__(database, columns)
-        names = ("thread_id", "checkpoint_ns", "checkpoint_id", "task_id")
-        self.key = database.key((*names, "idx"), columns)
         path = "" if "task_path" in columns else "''"  # added in 2024, by the savers themselves
-        self.columns = (
-            *database.hidden(),
-            *(Column(name) for name in names),
+        self.lay_out(
+            ("thread_id", "checkpoint_ns", "checkpoint_id", "task_id", "idx"),
+            columns,
             Column("idx", (int,)),
             Column("task_path", sql=path),
             Column("channel"),

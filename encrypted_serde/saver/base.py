@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from ..core.context import EncryptionContext, current
 from ..errors import ConfigurationError
 from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
-from ..wrapping.steps import Step, Work
+from ..wrapping.steps import Step, Steps, Work
 from .anchoring import Anchoring
 from .listing import Asked, Lister
 from .open import IDENTITY, RowOpener
@@ -61,6 +61,10 @@ class WiredSaver(BaseCheckpointSaver[Any]):
     def _work(self, is_heavy: bool | Callable[[], bool], function: Callable[..., Any], *arguments: Any) -> Step:
         """Returns the step that calls something which seals or opens, without holding an event loop."""
         return Work(partial(function, *arguments), self._wiring.sealer.may_block or is_heavy)
+
+    def _before_deleting(self, thread_ids: Sequence[str]) -> Steps[None]:
+        """Is called before threads are deleted or pruned. A subclass may refuse that."""
+        yield from ()
 
     def _open(self, config: RunnableConfig, asked: RunnableConfig, found: CheckpointTuple, at: At) -> CheckpointTuple:
         self._opener.check_identity(asked, found)

@@ -51,6 +51,7 @@ def _subclass(wrapper: type[WiredSaver], cls: type[WiredSaver], names: frozenset
 
 def delete_thread(self: WiredSaver, thread_id: str, **named: Any) -> Steps[Any]:
     """Deletes a thread. Arguments and result are those of the inner saver. With an anchor the deletion is entered there."""
+    yield from self._before_deleting([thread_id])
     delete = Call(self._wiring.gated, "delete_thread", (thread_id,), None, named)
     if self._anchoring is None:
         return (yield delete)
@@ -66,6 +67,7 @@ def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Steps[An
     def prune_those(chosen: Sequence[str]) -> Call:
         return Call(self._wiring.gated, "prune", (chosen,), None, named)
 
+    yield from self._before_deleting(thread_ids)
     is_whole = named.get("strategy") == "delete"
     if self._anchoring is None or isinstance(thread_ids, str):  # which the inner saver refuses
         return (yield prune_those(thread_ids))

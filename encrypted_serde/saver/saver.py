@@ -122,7 +122,8 @@ class EncryptedSaver(WiredSaver):
         traits: Traits | None = None,
     ) -> None:
         if not isinstance(inner, BaseCheckpointSaver) or isinstance(inner, EncryptedSaver):
-            raise TypeError(f"inner must be a checkpointer that is not encrypted yet, not {type(inner).__name__}")
+            hint = " (enter it: with PostgresSaver.from_conn_string(...) as inner)" if hasattr(inner, "__enter__") else ""
+            raise TypeError(f"inner must be a checkpointer that is not encrypted yet, not {type(inner).__name__}{hint}")
         if traits is not None and not isinstance(traits, Traits):
             raise TypeError(f"traits must be Traits, not {type(traits).__name__}")
         self.inner = inner

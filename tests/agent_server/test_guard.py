@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from encrypted_serde.agent_server.guard import TenantSaver
 from encrypted_serde.agent_server.trust import Trust
 from encrypted_serde.audit import AuditEvent
 from encrypted_serde.core.context import EncryptionContext
+from encrypted_serde.saver.traits import overrides
 
 NOBODY: dict[str, str] = {}
 
@@ -102,6 +103,51 @@ async def test_the_owner_copies_and_deletes_and_the_server_sweeps_by_itself(serv
     await saver.adelete_thread("t")
     server.serve("globex")
     await put(saver)  # another thread by now, and whose comes first has it
+
+
+@pytest.mark.parametrize("is_same_process", [True, False])
+async def test_a_copy_never_goes_into_a_thread_of_another_context(server: Server, is_same_process: bool) -> None:
+    saver = server.saver()
+    server.serve("globex")
+    await put(saver, "u")
+    server.serve("acme")
+    await put(saver, "t")
+    with pytest.raises(WrongContext):
+        await (saver if is_same_process else server.saver()).acopy_thread("t", "u")
+    server.serve("globex")
+    assert len([row async for row in saver.alist(at("u"))]) == 1
+
+
+class PruningSaver(AsyncSqliteSaver):
+    """Prunes, as AsyncPostgresSaver does."""
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        for thread_id in thread_ids:
+            await self.adelete_thread(thread_id)
+
+
+async def test_threads_are_pruned_under_their_own_context_alone(server: Server) -> None:
+    assert not overrides(type(server.saver()), "aprune")  # which the server looks at
+    server.inner.__class__ = PruningSaver
+    saver = server.saver()
+    server.serve("globex")
+    await put(saver, "u")
+    server.serve("acme")
+    await put(saver, "t")
+    for other in ("globex", ""):
+        server.serve(other)
+        with pytest.raises(WrongContext):
+            await saver.aprune(["u", "t"], strategy="delete")
+    for owner, thread in (("acme", "t"), ("globex", "u")):
+        server.serve(owner)
+        assert await saver.aget_tuple(at(thread)) is not None
+        await saver.aprune([thread], strategy="delete")
+        assert await saver.aget_tuple(at(thread)) is None
+    await put(saver, "u")
+    server.serve(None)
+    await saver.aprune(["u"], strategy="delete")  # the server's own sweeping
+    server.serve("acme")
+    await put(saver, "u")  # another thread by now
 
 
 async def test_a_thread_that_cannot_be_opened_any_more_is_deleted_by_its_owner(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import secrets
 import sqlite3
@@ -16,7 +17,7 @@ from langgraph.store.base import BaseStore
 from langgraph.store.postgres import PostgresStore
 from langgraph.store.sqlite import SqliteStore
 
-from encrypted_serde import ConfigurationError, EncryptedStore, Sealer, encryption_context
+from encrypted_serde import ConfigurationError, EncryptedStore, Keyring, Sealer, encryption_context
 from encrypted_serde.core.encoding import lp
 from encrypted_serde.core.format import SEALED_MAGIC, bytes_of_text, sealed_text
 from encrypted_serde.maintenance import DatabaseFailed, Report, Selection, expire, reencrypt, scan, verify
@@ -24,6 +25,11 @@ from tests.maintenance import sql
 from tests.maintenance.forms import BOTH, FORMS, NEW_KEY, OLD_KEY, write_every_form
 from tests.maintenance.test_hostile_cells import CELLS
 from tests.store.embedding import DIMS, WordEmbeddings
+
+
+class Paint(str, enum.Enum):
+    RED = "red"
+
 
 FIELDS: dict[str, Any] = {"searchable": ["city", "age"], "readable": ["kind", "score"]}
 ANN = {"city": "Bonn", "age": 42, "kind": "person", "score": 1.5, "secret": "s3cret " * 40, "nested": {"list": [1, None, "ü"]}}
@@ -238,6 +244,16 @@ def test_a_token_is_that_of_the_text_that_sqlite_compares(tmp_path: Any) -> None
     with open_store(place) as plain:
         store = EncryptedStore(plain, NEW_KEY, **FIELDS)
         assert [item.key for item in store.search((), filter={"city": "Bo"})] == ["ann"]
+
+
+def test_a_token_of_what_only_the_application_can_read_is_no_tampering_and_stays_under_its_key(place: str) -> None:
+    fill(place, OLD_KEY, {(("paints",), "one"): {"city": Paint.RED}}, searchable=["city"], values="objects")
+    assert verify(place, OLD_KEY).failures == []
+    done = reencrypt(place, BOTH)
+    assert (done.left, done.failures[0].error) == (1, "Unconvertible")
+    with open_store(place) as plain:
+        store = EncryptedStore(plain, BOTH, searchable=["city"], values="objects")
+        assert [item.key for item in store.search((), filter={"city": "red"})] == ["one"]
 
 
 @pytest.mark.parametrize("kind", ["blob", "text"])
@@ -534,3 +550,20 @@ def test_items_without_a_mark_get_one_and_a_new_key_makes_it_anew(place: str) ->
     assert old not in marks
     with encryption_context(tenant_id="acme"):
         assert contents(place) == ITEMS
+
+
+class OwnKeys:
+    """A key provider of an application, which can be asked for search keys."""
+
+    def __init__(self, keys: Keyring) -> None:
+        self.encryption_key, self.decryption_key, self.search_keys = keys.encryption_key, keys.decryption_key, keys.search_keys
+
+
+def test_marks_stay_under_a_provider_of_the_applications_own(place: str) -> None:
+    with encryption_context(tenant_id="acme"):
+        fill(place, OwnKeys(Keyring(primary=OLD_KEY)))
+    assert all("es1c" in stored for stored in rows(place).values())
+    both = OwnKeys(Keyring(primary=NEW_KEY, decrypt_only=[OLD_KEY]))
+    assert reencrypt(place, both).rewritten == len(ITEMS)
+    assert all("es1c" in stored for stored in rows(place).values())
+    assert verify(place, both).failures == []

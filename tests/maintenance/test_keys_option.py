@@ -126,11 +126,20 @@ def test_the_commands_take_the_name_of_the_database(
     assert run("scan", "app.db", "--fail-on", "old-key").code == 0
 
 
-def test_a_provider_with_keys_of_its_own_takes_no_name(run: Callable[..., Done], tenants: TenantKeyring) -> None:
-    done = run("verify", "app.db", "--keys", "keys_of_the_app:keys", "--database-name", "production")
-    assert done.code == 1
-    assert "--database-name" in done.err
-    assert run("verify", "app.db", "--keys", "keys_of_the_app:key", "--database-name", "production").code == 3
+@pytest.mark.parametrize("name", ["keys", "key"])
+def test_keys_of_the_application_are_used_as_they_are_and_take_no_name(
+    run: Callable[..., Done], tenants: TenantKeyring, name: str
+) -> None:
+    done = run("reencrypt", "app.db", "--keys", f"keys_of_the_app:{name}", "--database-name", "production")
+    assert (done.code, "--database-name" in done.err) == (1, True)
+
+
+def test_a_module_of_keys_that_fails_shows_nothing_of_its_error(run: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "failing_keys.py").write_text("raise RuntimeError('postgresql://app:password@db')")
+    done = run("verify", "app.db", "--keys", "failing_keys:keys")
+    assert (done.code, "password" in done.err, "RuntimeError" in done.err) == (1, False, True)
+    assert "no module missing_keys" in run("verify", "app.db", "--keys", "missing_keys:keys").err
+    assert "MODULE:NAME" in run("verify", "app.db", "--keys", "failing_keys").err
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

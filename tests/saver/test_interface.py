@@ -9,6 +9,7 @@ import gc
 import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 
 from encrypted_serde import (
     AuthenticationFailed,
@@ -180,6 +181,11 @@ def test_what_is_no_saver_cannot_be_wrapped(inner, key):
 def test_a_wrapped_saver_cannot_be_wrapped_again(key):
     with pytest.raises(TypeError, match="not encrypted yet"):
         EncryptedSaver(EncryptedSaver(InMemorySaver(), key), key)
+
+
+def test_a_saver_that_was_not_entered_is_refused_with_the_way_to_do_it(key):
+    with pytest.raises(TypeError, match="enter it: with"):
+        EncryptedSaver(SqliteSaver.from_conn_string(":memory:"), key)
 
 
 def test_a_mapping_is_the_context_of_all_that_is_written_and_expected_of_all_that_is_read(database):

@@ -256,3 +256,12 @@ async def test_an_asynchronous_store_of_another_process_takes_its_turn(tmp_path:
         await waiting
         holder.close()
         assert keyring.encryption_key(ACME)
+
+
+def test_a_store_that_was_not_set_up_says_what_to_call(postgres_database: str) -> None:
+    with (
+        PostgresStore.from_conn_string(postgres_database) as empty,
+        pytest.raises(KeyServiceError, match=r"setup\(\)") as caught,
+    ):
+        TenantKeyring(empty, LocalKeyWrapper(Key.generate())).encryption_key(ACME)
+    assert not caught.value.retryable

@@ -167,6 +167,11 @@ def test_a_wrong_database_and_a_wrong_thread_are_one_line(run, tmp_path: Path, c
     assert "DatabaseFailed" in capsys.readouterr().err
 
 
+def test_what_is_not_there_is_said_with_what_to_try(run) -> None:
+    shown = run("show", "--store", "nobody.here")
+    assert (shown.code, "--store ''" in shown.err) == (3, True)
+
+
 def test_a_context_lists_the_threads_of_that_tenant_alone(run) -> None:
     found = run("show", "--context", "tenant_id=acme")
     assert "thread of acme" in found.out
