@@ -10,7 +10,7 @@ from encrypted_serde.core.binding import Place
 from encrypted_serde.rows.listed import Listed
 from encrypted_serde.rows.manifest import Manifest, digest
 from encrypted_serde.rows.parts import Opened, Parts
-from encrypted_serde.rows.stored import PLAINTEXT, SEALED, Form, find_part
+from encrypted_serde.rows.stored import LEGACY, PLAINTEXT, SEALED, Form, Stored, find_part
 from encrypted_serde.rows.verify import Rules, Verified, open_value, open_write, verify_row
 from encrypted_serde.rows.write import MetadataKeys, Writer, readable_and_manifest
 
@@ -137,6 +137,15 @@ def _proven(*, document=DOCUMENT, values=(), **changed):
     digested = digest(document, {"step": 1})
     parts = _parts(document=document, manifest=BOUND, **{"apart": {"a": BOUND}, "values": dict(values), **changed})
     return parts, _Opens(Manifest("c1", None, ["a"], [], ("null", b""), digested))
+
+
+def test_a_channel_is_none_where_its_value_is_found_and_savers_prefer_values_in_rows_of_their_own():
+    none, value = find_part(None), find_part(1)
+    parts = _parts(values={"n": none, "v": value, "both": none}, apart={"both": value, "apart": none})
+    assert parts.names() == ({"v", "both"}, ["n", "apart"])
+    assert parts._replace(known_nones=["v"]).names() == ({"n", "both", "apart"}, ["v"])
+    sealed = Stored(Form(LEGACY), "null+aes", b"")
+    assert _parts(values={"n": sealed, "v": sealed._replace(type_tag="nullable+aes")}).names() == ({"v"}, ["n"])
 
 
 BY_VERSION = Rules(stores_all_values=False)
