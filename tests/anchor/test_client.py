@@ -172,10 +172,12 @@ def test_a_write_whose_absence_was_accepted_can_be_made_again(anchor, key):
 
 
 def test_of_a_checkpoint_above_all_that_were_there_nothing_is_looked_up(client, monkeypatch):
-    _store(client, 1)
-    client.newest(HERE)
     looked = []
     monkeypatch.setattr(client, "checkpoint", lambda place, checkpoint_id: looked.append(checkpoint_id))
+    client.newest(HERE)
+    _begin(client, 0, number=1)
+    _store(client, 1)
+    client.newest(HERE)
     for number in (0, 2):
         _begin(client, 0, number=number)
     assert looked == [IDS[0]]
