@@ -20,7 +20,7 @@ from ..core.opaque import opaque
 from ..errors import ConfigurationError, MalformedEnvelope, WrongLocation
 from ..rows.parts import Opened
 from ..rows.stored import PLAINTEXT, Form, Stored, find_part
-from ..wrapping.inert import unpack
+from ..wrapping.inert import Inert, unpack
 from ..wrapping.json_form import equal_as_json
 from ..wrapping.search import PREFIX as TOKEN_PREFIX
 from ..wrapping.search import field_token
@@ -45,6 +45,7 @@ from .report import Seen, Unconvertible
 from .table import Column, Row, Table, parse_json
 
 _VECTORS = "store_vectors"
+_UNREADABLE = "a search token is stored beside a value that only the application's serializer can read"
 _INTEGERS = range(-(1 << 63), 1 << 64)  # beyond these SqliteStore reads floats
 
 
@@ -114,7 +115,7 @@ class StoreItems(Table):
     def _tokens(self, value: Mapping[Any, Any], beside: Mapping[str, Any], form: Form, codec: RowCodec) -> frozenset[str]:
         """Verifies what is stored beside a value, and returns the names of those that are search tokens.
 
-        Copies of what JSON cannot hold (dates, say) are compared by the store when it reads them.
+        Copies and tokens of what JSON cannot hold (dates, enums) are compared by the store when it reads them.
 
         Raises:
             WrongLocation: If one is neither a copy nor the token of the sealed field of its name.
@@ -129,7 +130,9 @@ class StoreItems(Table):
             is_json = _is_json(sealed)
             if is_json and equal_as_json(copy, sealed):
                 continue
-            if _is_token(copy):
+            if _is_token(copy) and isinstance(sealed, Inert):  # of an enum, say
+                tokens.add(name)
+            elif _is_token(copy):
                 key = key or codec.keys.decryption_key(form.key_id, context.pairs)
                 if copy != field_token(key, _field(name), context, sealed, ends_at_nul=self.has_paths):
                     raise WrongLocation(f"the search token of field {name!r} is not that of the sealed item")
@@ -163,15 +166,18 @@ class StoreItems(Table):
         """Returns readable copies, search tokens and handles: those that were there, and those that are asked for."""
         found = {} if item.opened.form.kind == PLAINTEXT else {**item.stored}
         stored = {name: copy for name, copy in found.items() if name not in (KEY, MARK, *item.tokens)}
+        searched = {*map(_field, item.tokens)}
         if item.value is None:
-            if item.tokens:
-                raise Unconvertible("a search token is stored beside a value that only the application's serializer can read")
+            if searched:
+                raise Unconvertible(_UNREADABLE)
             return stored
         fields = codec.fields
-        for name in {*fields.readable, *fields.searchable, *map(_field, item.tokens)}:
+        for name in {*fields.readable, *fields.searchable, *searched}:
             value = at_path(item.value, name) if self.has_paths else item.value.get(name, ABSENT)
             if name not in fields.readable:
                 value = field_token(key, name, context, value, ends_at_nul=self.has_paths) or ABSENT
+                if value is ABSENT and name in searched:
+                    raise Unconvertible(_UNREADABLE)
             if value is not ABSENT:
                 stored[path_name(name) if self.has_paths and "." in name else name] = value
         return stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import secrets
 import sqlite3
@@ -24,6 +25,11 @@ from tests.maintenance import sql
 from tests.maintenance.forms import BOTH, FORMS, NEW_KEY, OLD_KEY, write_every_form
 from tests.maintenance.test_hostile_cells import CELLS
 from tests.store.embedding import DIMS, WordEmbeddings
+
+
+class Paint(str, enum.Enum):
+    RED = "red"
+
 
 FIELDS: dict[str, Any] = {"searchable": ["city", "age"], "readable": ["kind", "score"]}
 ANN = {"city": "Bonn", "age": 42, "kind": "person", "score": 1.5, "secret": "s3cret " * 40, "nested": {"list": [1, None, "ü"]}}
@@ -238,6 +244,16 @@ def test_a_token_is_that_of_the_text_that_sqlite_compares(tmp_path: Any) -> None
     with open_store(place) as plain:
         store = EncryptedStore(plain, NEW_KEY, **FIELDS)
         assert [item.key for item in store.search((), filter={"city": "Bo"})] == ["ann"]
+
+
+def test_a_token_of_what_only_the_application_can_read_is_no_tampering_and_stays_under_its_key(place: str) -> None:
+    fill(place, OLD_KEY, {(("paints",), "one"): {"city": Paint.RED}}, searchable=["city"], values="objects")
+    assert verify(place, OLD_KEY).failures == []
+    done = reencrypt(place, BOTH)
+    assert (done.left, done.failures[0].error) == (1, "Unconvertible")
+    with open_store(place) as plain:
+        store = EncryptedStore(plain, BOTH, searchable=["city"], values="objects")
+        assert [item.key for item in store.search((), filter={"city": "red"})] == ["one"]
 
 
 @pytest.mark.parametrize("kind", ["blob", "text"])
