@@ -24,7 +24,7 @@ from encrypted_serde import (
     encryption_context,
 )
 from encrypted_serde.kms.local import LocalKeyWrapper
-from encrypted_serde.maintenance import prove_erased
+from encrypted_serde.maintenance import DatabaseFailed, prove_erased
 from encrypted_serde.tenants.keyring import TenantKeyring
 
 ACME = {"tenant_id": "acme"}
@@ -82,7 +82,7 @@ def test_keys_of_the_environment_prove_nothing(world: World) -> None:
 def test_a_living_key_is_no_erasure(world: World) -> None:
     verdict, reasons = world.verdict([world.keys.encryption_key(ACME).id])
     assert verdict == "failed"
-    for reason in ("can be read", "no tombstone", "still stand wrapped", "in use"):
+    for reason in ("can be read", "no tombstone", "still stored wrapped", "in use"):
         assert reason in reasons
 
 
@@ -98,7 +98,7 @@ def test_a_key_that_still_stands_in_the_key_store_is_no_erasure(world: World) ->
     [item] = world.wrapped_items()
     erased = world.keys.erase(ACME)
     world.store.put(item.namespace, item.key, item.value)  # from a backup of the key store
-    assert world.verdict(erased.tombstones) == ("failed", "1 of these keys still stand wrapped in the key store")
+    assert world.verdict(erased.tombstones) == ("failed", "1 of these keys are still stored wrapped in the key store")
 
 
 def test_a_key_brought_back_past_its_tombstone_is_no_erasure(world: World) -> None:
@@ -191,6 +191,14 @@ def test_vectors_are_an_objection(world: World) -> None:
         connection.execute("INSERT INTO store_vectors VALUES ('memories', 'k', 'text', x'00')")
         connection.execute("INSERT INTO store_vectors VALUES ('memories', 'of somebody else', 'text', x'00')")
     assert "1 vectors" in world.verdict(world.keys.erase(ACME).tombstones)[1]
+
+
+def test_vectors_that_cannot_be_counted_are_no_proof(world: World) -> None:
+    world.item()
+    with closing(sqlite3.connect(world.database)) as connection, connection:
+        connection.execute("CREATE VIEW store_vectors AS SELECT prefix, key FROM gone")
+    with pytest.raises(DatabaseFailed):
+        world.verdict(world.keys.erase(ACME).tombstones)
 
 
 def test_plaintext_of_the_same_thread_is_an_objection(world: World) -> None:
