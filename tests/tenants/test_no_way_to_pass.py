@@ -82,7 +82,7 @@ def test_keys_of_the_environment_prove_nothing(world: World) -> None:
 def test_a_living_key_is_no_erasure(world: World) -> None:
     verdict, reasons = world.verdict([world.keys.encryption_key(ACME).id])
     assert verdict == "failed"
-    for reason in ("can be read", "no tombstone", "still stand wrapped", "in use"):
+    for reason in ("can be read", "no tombstone", "still stored wrapped", "in use"):
         assert reason in reasons
 
 
@@ -98,7 +98,7 @@ def test_a_key_that_still_stands_in_the_key_store_is_no_erasure(world: World) ->
     [item] = world.wrapped_items()
     erased = world.keys.erase(ACME)
     world.store.put(item.namespace, item.key, item.value)  # from a backup of the key store
-    assert world.verdict(erased.tombstones) == ("failed", "1 of these keys still stand wrapped in the key store")
+    assert world.verdict(erased.tombstones) == ("failed", "1 of these keys still stored wrapped in the key store")
 
 
 def test_a_key_brought_back_past_its_tombstone_is_no_erasure(world: World) -> None:
