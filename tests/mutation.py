@@ -69,18 +69,17 @@ class Mutants:
             pytest.exit(f"without a mutant these fail: {failed}", 1)
         gc.collect()
         gc.freeze()
-        for path in sorted(Path().rglob("*.meta")):
-            noted = json.loads(path.read_text())
-            outcomes = noted["exit_code_by_key"]
-            for name in filter(self._is_chosen, outcomes):
-                if outcomes[name] != KILLED:
-                    outcomes[name] = self._try(name)
-                    path.write_text(json.dumps(noted, indent=4))
+        noted = {path: json.loads(path.read_text()) for path in Path().rglob("*.meta")}
+        chosen = [(path, name) for path, each in noted.items() for name in each["exit_code_by_key"] if self._is_chosen(name)]
+        for path, name in sorted(chosen, key=lambda each: drawn(each[1])):  # what was tried until now is always a sample
+            outcomes = noted[path]["exit_code_by_key"]
+            if outcomes[name] != KILLED:
+                outcomes[name] = self._try(name)
+                path.write_text(json.dumps(noted[path], indent=4))
         return True
 
     def _is_chosen(self, name: str) -> bool:
-        is_drawn = zlib.crc32(name.encode()) < SHARE * (1 << 32)
-        return is_drawn and any(fnmatch(name, pattern) for pattern in self._patterns)
+        return drawn(name) < SHARE and any(fnmatch(name, pattern) for pattern in self._patterns)
 
     def _reach(self, items: list[pytest.Item]) -> list[str]:
         """Runs the tests without a mutant, and notes for each function those that reach it. Returns which fail."""
@@ -121,6 +120,11 @@ class Mutants:
             if left < 0:
                 return
             yield item
+
+
+def drawn(name: str) -> float:
+    """Returns a number below 1 that is always the same for a mutant."""
+    return zlib.crc32(name.encode()) / (1 << 32)
 
 
 def is_asked(test: str, function: str) -> bool:

@@ -30,6 +30,7 @@ from .found import Reader, Values, stored
 from .wiring import At, Wiring
 
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=EncryptedSerdeError)
 
 IDENTITY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 """Keys of ``configurable`` that say which row is meant."""
@@ -112,9 +113,7 @@ class RowOpener:
             if name == "checkpoint_ns" and not wanted[name] and is_listed and self._traits.lists_all:
                 continue
             if str(wanted[name]) != str(got.get(name, "")):
-                error = WrongLocation(f"asked for {name} {wanted[name]!r}, the saver returned {got.get(name)!r}")
-                tell_refused(self._sealer, error)
-                raise error
+                raise self._told(WrongLocation(f"asked for {name} {wanted[name]!r}, the saver returned {got.get(name)!r}"))
 
     def own(self, found: CheckpointTuple, context: EncryptionContext | None) -> CheckpointTuple | None:
         """Returns a row with its manifest parsed; None if it names a context that the caller may not read.
@@ -327,19 +326,21 @@ class RowOpener:
     def _at(self, found: CheckpointTuple, context: EncryptionContext | None) -> At:
         """Says where a row is stored."""
         configurable = found.config["configurable"]
+        checkpoint_ns, checkpoint_id = configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"]
+        if not isinstance(checkpoint_ns, str) or not isinstance(checkpoint_id, str):
+            raise self._told(MalformedEnvelope("the namespace or id of a stored checkpoint is no text"))
+        if checkpoint_ns == self._traits.root_name:
+            checkpoint_ns = ""
         try:
-            checkpoint_ns, checkpoint_id = configurable.get("checkpoint_ns", ""), configurable["checkpoint_id"]
-            if not isinstance(checkpoint_ns, str) or not isinstance(checkpoint_id, str):
-                raise MalformedEnvelope("the namespace or id of a stored checkpoint is no text")
-            if checkpoint_ns == self._traits.root_name:
-                checkpoint_ns = ""
-            try:
-                return At(Place.of(configurable["thread_id"], checkpoint_ns), checkpoint_id, context)
-            except ConfigurationError as error:
-                raise MalformedEnvelope(f"a stored thread or namespace has an impossible form: {error}") from None
-        except MalformedEnvelope as error:
-            tell_refused(self._sealer, error)
-            raise
+            return At(Place.of(configurable["thread_id"], checkpoint_ns), checkpoint_id, context)
+        except ConfigurationError as error:
+            problem = f"a stored thread or namespace has an impossible form: {error}"
+            raise self._told(MalformedEnvelope(problem)) from None
+
+    def _told(self, error: _E) -> _E:
+        """Tells the audit of a refusal, and returns it to be raised."""
+        tell_refused(self._sealer, error)
+        return error
 
     def _naming(self, at: At, work: Callable[..., _T], *arguments: Any) -> _T:
         """Does something with a row, and says in a refusal which row it is about, and sees to it that it is audited."""
@@ -347,7 +348,7 @@ class RowOpener:
             return work(at, Reader(self._wiring, at.context), *arguments)
         except EncryptedSerdeError as error:
             error.row = at.named
-            tell_refused(self._sealer, error)
+            self._told(error)
             raise
 
 

@@ -39,7 +39,7 @@ from .base import ContextSource, WiredSaver, value_serde
 from .listing import Lister
 from .optional import class_for
 from .seal import RowSealer
-from .steps import Call
+from .steps import Call, ambient
 from .traits import Traits, next_of_its_own, traits_of, with_probed
 from .wiring import At, Wiring
 
@@ -190,10 +190,13 @@ class EncryptedSaver(WiredSaver):
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
     ) -> RunnableConfig:
         """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
-        asked, at = self._asked(config)
-        if self._anchoring is not None or self._needs_parent(at, checkpoint, new_versions):
+        if self._anchoring is not None:
             return run(self._put(self._sealer, config, checkpoint, metadata, new_versions))
         # The same without steps: they take a sixth of the time where the inner saver has its rows in memory.
+        asked, at = self._asked(config)
+        if self._needs_parent(at, checkpoint, new_versions):
+            with ambient(at.context):
+                self._note_parent(asked, at, self._wiring.gated.get_tuple(asked))
         sealed, beside, listed = self._sealer.checkpoint(at, config, checkpoint, metadata, new_versions)
         stored = self._wiring.gated.put(asked, sealed, beside, new_versions)
         self._wiring.remembered.note(listed, beside.get(KEY))

@@ -99,9 +99,13 @@ def _drive(store: BaseStore, steps: StoreSteps[T]) -> T:
 
 def _wait(store: Any, result: Any) -> Any:
     """Waits for what a method of a store or of its connection returned, if that is on an event loop."""
-    if isinstance(store, AsyncBatchedBaseStore):
-        return asyncio.run_coroutine_threadsafe(result, store._loop).result()
-    return result
+    if not isinstance(store, AsyncBatchedBaseStore):
+        return result
+    future = asyncio.run_coroutine_threadsafe(result, store._loop)
+    try:
+        return future.result()
+    finally:
+        future.cancel()  # of a thread that was interrupted while it waited; else it is over
 
 
 @contextmanager

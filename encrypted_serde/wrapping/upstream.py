@@ -12,17 +12,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.types import TASKS
 from langgraph.checkpoint.serde.types import _DeltaSnapshot as DeltaSnapshot
 
-__all__ = [
-    "DELTA_COUNTERS",
-    "DELTA_SNAPSHOT",
-    "NULL_TASK",
-    "PICKLE",
-    "TASKS",
-    "DeltaSnapshot",
-    "EncryptedSerializer",
-    "allowed_msgpack_modules",
-    "with_msgpack_allowlist",
-]
+__all__ = ["TASKS", "DeltaSnapshot", "EncryptedSerializer"]  # what is handed on; the rest is of this module
 
 DELTA_SNAPSHOT = 7
 """Code of the msgpack extension object that `JsonPlusSerializer` makes of a `DeltaSnapshot` (EXT_DELTA_SNAPSHOT)."""

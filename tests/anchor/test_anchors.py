@@ -121,11 +121,13 @@ def test_a_forked_child_goes_on_with_a_connection_of_its_own(shared_anchor):
     holder = threading.Thread(target=hold)
     holder.start()
     held.wait()
+    held_by_parent = id(shared_anchor._connection)  # no reference, which would keep it open in the child
     child = os.fork()  # while another thread holds the lock, which the child inherits
     if child == 0:
         try:
             shared_anchor.append([about(1)])
-            os._exit(0 if len(shared_anchor.entries(THREAD)) == 2 else 1)
+            is_own = id(shared_anchor._connection) != held_by_parent
+            os._exit(0 if is_own and len(shared_anchor.entries(THREAD)) == 2 else 1)
         finally:
             os._exit(2)
     let_go.set()
@@ -133,6 +135,7 @@ def test_a_forked_child_goes_on_with_a_connection_of_its_own(shared_anchor):
     assert os.waitpid(child, 0)[1] == 0
     shared_anchor.append([about(2)])
     assert len(shared_anchor.entries(THREAD)) == 3
+    assert id(shared_anchor._connection) == held_by_parent  # the child did not end it
 
 
 def test_a_closed_anchor_opens_again(shared_anchor):
@@ -183,6 +186,18 @@ def test_appending_tells_the_newest_entry_about_deletions(anchor):
     anchor.append([thread()])
     assert anchor.append([about(1), about(0)]) == 7
     assert anchor.append([about(0, thread=OTHER)]) == 0
+
+
+# rule A-3
+@pytest.mark.parametrize("kind", [Kind.GOING, Kind.GONE, Kind.KEPT])
+def test_an_entry_about_a_deletion_is_told_to_its_checkpoint_and_to_its_thread(anchor, kind):
+    anchor.append([about(0, kind), about(1), wrote(1, b"a", 0), wrote(1, b"a", 0, kind=Kind.REPLACED)])
+    elsewhere = about(0)._replace(namespace=b"another ")
+    assert [anchor.append([entry]) for entry in (about(0), elsewhere, about(1))] == [1, 0, 0]
+    anchor.append([thread(kind)])  # which may be told of itself or not
+    anchor.append([about(1, kind)])
+    assert [anchor.append([entry]) for entry in (about(0), elsewhere, about(1))] == [8, 8, 9]
+    assert anchor.append([elsewhere, about(1)]) == 8  # the first entry's
 
 
 # --- SQLite
@@ -408,8 +423,9 @@ def test_calls_that_wait_at_the_same_time_share_a_round_trip(postgres_database, 
             while len(anchor._queue) < 2:
                 pass
         for call in calls:
-            with pytest.raises(AnchorError, match="syntax error"):
+            with pytest.raises(AnchorError, match="syntax error") as caught:
                 call.result()
+            assert not caught.value.retryable
     anchor.close()
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import pytest
 
 from encrypted_serde import AnchorError, Key, KeyErased, Keyring, KeyServiceError, SqliteAnchor
@@ -387,6 +391,34 @@ def test_nothing_of_an_entry_can_be_read(client, anchor):
         for entry in anchor.entries(token):
             assert b"thread" not in b"".join(entry[:3])
             assert entry.task != b"task"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_goes_on_with_what_was_known_whatever_the_other_threads_did(key):
+    client = AnchorClient(MemoryAnchor(), key)
+    _store(client, 0)
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold():
+        with client._lock:
+            held.set()
+            let_go.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    child = os.fork()  # while another thread holds the lock, which the child inherits
+    if child == 0:
+        try:
+            signal.alarm(20)
+            _store(client, 1)
+            os._exit(0 if client.newest(HERE).newest("") == IDS[1] else 1)
+        finally:
+            os._exit(2)
+    let_go.set()
+    holder.join()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_standing_that_is_higher_counts():

@@ -132,6 +132,8 @@ def test_what_cannot_be_made_out_says_why(type_tag: object, data: bytes, error: 
 def test_a_value_cut_in_the_database_is_undecodable_whatever_its_size() -> None:
     for size in (100, 100_000):
         type_tag, data = shapes(size, NO_CONTEXT)["beside its type tag"]
+        while not data[-3]:  # a tag that ends in a zero: without its last byte the value has the form of a whole one
+            type_tag, data = shapes(size, NO_CONTEXT)["beside its type tag"]
         broken = data[:-1]
         assert find_typed(type_tag, cut(broken), len(broken)).error is not None
         assert find_typed(type_tag, data[:34] + data[-10:], 44).error is not None

@@ -17,6 +17,7 @@ from encrypted_serde.core.binding import Place
 from encrypted_serde.rows.manifest import Manifest, digest, split_metadata, survives_json
 from encrypted_serde.rows.parts import Parts
 from encrypted_serde.rows.verify import Rules
+from encrypted_serde.wrapping.upstream import DELTA_COUNTERS
 
 CHECKPOINT = {
     "v": 4,
@@ -168,6 +169,12 @@ def test_what_json_changes_is_sealed_although_it_should_be_readable(value):
 def test_a_step_is_readable_only_as_the_integer_that_it_is(value):
     assert split_metadata({"step": value}, {"step"}) == ({}, {"step": value})
     assert split_metadata({"note": value}, {"note"}) == ({"note": value}, {})
+
+
+def test_metadata_that_langgraph_and_its_savers_read_in_the_database_stay_readable():
+    metadata = {"source": "loop", "step": 1, "parents": {}, "run_id": "r", DELTA_COUNTERS: {"a": [1, 2]}}
+    metadata["delta_writes_versioned"] = True
+    assert split_metadata({**metadata, "thread_id": "t"}, ()) == (metadata, {"thread_id": "t"})
 
 
 def test_metadata_is_divided_by_key():

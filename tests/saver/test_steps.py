@@ -10,6 +10,7 @@ import pytest
 from encrypted_serde import encryption_context
 from encrypted_serde.core.context import EncryptionContext, current
 from encrypted_serde.saver.steps import Call, Page, Stream, list_call
+from encrypted_serde.wrapping import steps as drivers
 from encrypted_serde.wrapping.steps import Give, Work
 from encrypted_serde.wrapping.steps import astream as arun
 from encrypted_serde.wrapping.steps import stream as run
@@ -189,3 +190,12 @@ async def test_heavy_work_and_only_that_is_done_in_a_thread():
     assert heavy is not threading.main_thread()
     assert light is threading.main_thread()
     assert list(run(steps())) == [threading.main_thread()] * 2
+
+
+async def test_what_is_given_is_passed_over_where_only_the_result_is_wanted():
+    def steps():
+        yield Give(1)
+        return (yield Work(lambda: 2, is_heavy=False))
+
+    assert drivers.run(steps()) == 2
+    assert await drivers.arun(steps()) == 2

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,46 @@ async def test_an_asynchronous_store_of_another_process_takes_its_turn(tmp_path:
         await waiting
         holder.close()
         assert keyring.encryption_key(ACME)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals between threads here")
+def test_a_thread_that_is_interrupted_while_it_waits_leaves_no_lock_behind(
+    postgres_database: str, wrapper: CountingWrapper
+) -> None:
+    class Interrupted(BaseException):
+        """As KeyboardInterrupt."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted
+
+    async def interrupt_when_somebody_waits() -> None:
+        while not store.lock._waiters:
+            await asyncio.sleep(0)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    def on_loop(work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop)
+
+    loop, opening = asyncio.new_event_loop(), AsyncPostgresStore.from_conn_string(postgres_database)
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        store = on_loop(opening.__aenter__()).result()
+        on_loop(store.setup()).result()
+        keyring = TenantKeyring(store, wrapper)
+        on_loop(store.lock.acquire()).result()
+        on_loop(interrupt_when_somebody_waits())
+        with pytest.raises(Interrupted):
+            keyring.rotate(ACME)
+        loop.call_soon_threadsafe(store.lock.release)
+        assert keyring.rotate(ACME) == keyring.current_key_id(ACME)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        on_loop(opening.__aexit__(None, None, None)).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def test_a_store_that_was_not_set_up_says_what_to_call(postgres_database: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import logging
 
 import pytest
 
 from encrypted_serde import (
     AuthenticationFailed,
+    EncryptedSerdeError,
     MalformedEnvelope,
     PlaintextRefused,
     UnsupportedCipher,
@@ -156,6 +159,19 @@ def test_legacy_values_are_read_strictly(sealer, tmp_path):
     admitted = admission.admit(*_legacy(data=call))
     admission.loads(permissive, admitted)
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_json_is_read_strictly(sealer, tmp_path):
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+    admission, made = _all(sealer), tmp_path / "made"
+    permissive = JsonPlusSerializer(pickle_fallback=True, allowed_msgpack_modules=True, allowed_json_modules=True)
+    call = {"lc": 2, "type": "constructor", "id": ["os", "mkdir"], "args": [str(made)]}
+    for value in (("json", json.dumps(call).encode()), _legacy("json", json.dumps(call).encode())):
+        with contextlib.suppress(EncryptedSerdeError):
+            admission.loads(permissive, admission.admit(*value))
+        assert not made.exists()
 
 
 @pytest.mark.parametrize("inner_type", ["msgpack", "json", "unheard-of"])
