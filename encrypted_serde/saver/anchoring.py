@@ -193,8 +193,8 @@ class Anchoring(RowReader):
     def _end_unnamed(self, known: set[Spot], thread_id: str, *, any_may_go: bool = False) -> Steps[None]:
         """Enters what became of rows that were not named: of the newest ones, and of those that a run stored meanwhile.
 
-        Such a row may be gone if a newer one is there and opens. Of a namespace without rows, that of a call, a newer one of the
-        root is enough. An entry that is made later, across this end, counts once its row is seen.
+        Such a row may be gone if a newer one is there and opens. For a namespace without rows, that of a call, a newer one of
+        the root is enough. An entry that is made later, across this end, counts once its row is seen.
 
         Args:
             known: Rows that were there before, or were missing before: they are not looked at.
