@@ -42,7 +42,6 @@ def make_encryption(
     keys: Key | KeyProvider | Sealer,
     *,
     skip: Iterable[str] = ("owner",),
-    prefix_only: str | None = None,
     context_from_user: ContextFromUser | None = None,
     required_context: Iterable[str] = (),
     require_context_to_read: bool = False,
@@ -59,7 +58,6 @@ def make_encryption(
             ``Sealer(keys, accept_contexts=({},))`` reads values from before there were tenants.
         skip: Keys of JSON objects that stay readable, and searchable: those that your ``Auth`` handlers filter on. What
             is stored there is never opened either, since clients choose it.
-        prefix_only: Seal only keys that begin with this, and treat all others as skipped.
         context_from_user: Async function of ``(user, ctx)`` that gives the encryption context, e.g. ``{"tenant_id":
             user.tenant_id}``. Writes under a context that it did not give are refused; so are all writes of a request for
             which it failed. Without it nothing has a context.
@@ -102,7 +100,6 @@ def make_encryption(
         sealer,
         Admission(sealer, plaintext=allow_plaintext, legacy_keys=legacy_keys),
         skip=frozenset(skip),
-        prefix=prefix_only or "",
         allow_foreign=allow_foreign,
         keeps_foreign=require_context_to_read,
     )

@@ -114,14 +114,6 @@ async def test_a_value_of_another_inner_type_is_refused(key: Key) -> None:
         await decrypt_json(make_encryption(key), {"a": SEALED_TEXT_PREFIX + b64url_encode(sealed)})
 
 
-async def test_only_keys_with_the_prefix_are_sealed(key: Key) -> None:
-    encryption = make_encryption(key, prefix_only="private/", skip=("private/id",))
-    data = {"private/ssn": 1, "private/id": 2, "public": 3, "private": 4}
-    row = await encrypt_json(encryption, data)
-    assert [name for name in data if is_sealed(row[name])] == ["private/ssn"]
-    assert await decrypt_json(encryption, row) == data
-
-
 async def test_what_is_skipped_is_never_opened(key: Key) -> None:
     sealed = await encrypt_json(make_encryption(key, skip=()), {"owner": "alice"})
     assert await decrypt_json(make_encryption(key), sealed) == sealed
