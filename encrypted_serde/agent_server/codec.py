@@ -80,7 +80,6 @@ class Codec:
         sealer: What seals and opens.
         admission: What else is read: blobs that were never sealed, and the server's own AES values.
         skip: Keys that are left alone, besides those of the server.
-        prefix: What a key must begin with to be sealed.
         allow_foreign: Whether text that only looks sealed passes.
         keeps_foreign: Whether values of another context are left sealed on reading, so that they must not be written again.
     """
@@ -91,14 +90,12 @@ class Codec:
         admission: Admission,
         *,
         skip: frozenset[str] = frozenset(),
-        prefix: str = "",
         allow_foreign: bool = False,
         keeps_foreign: bool = False,
     ) -> None:
         self.sealer = sealer
         self._admission = admission
         self._skip = skip
-        self._prefix = prefix
         self._allow_foreign, self._keeps_foreign = allow_foreign, keeps_foreign
 
     def seal_json(self, data: Mapping[str, Any], context: EncryptionContext) -> dict[str, Any]:
@@ -137,7 +134,7 @@ class Codec:
         opened, replacement = dict(data), dict(data)
         skip, hidden = self._skip | SERVER_KEYS | hidden_keys(), SERVER_PLACES | hidden_places()
         for name, value in data.items():
-            if not isinstance(value, str) or self._skipped(name, skip):
+            if not isinstance(value, str) or name in skip:
                 continue
             try:
                 sealed = find_sealed(value)
@@ -191,13 +188,10 @@ class Codec:
                     raise
         return self._admission.admit("bytes", data).plaintext
 
-    def _skipped(self, name: str, skip: frozenset[str]) -> bool:
-        return name in skip or not name.startswith(self._prefix)
-
     def _seal_value(self, name: str, value: Any, context: EncryptionContext, skip: frozenset[str]) -> Any:
         if value is None or (isinstance(value, dict) and not value and name in _CONTAINERS):
             return value
-        if self._skipped(name, skip):
+        if name in skip:
             if isinstance(value, str) and value.startswith(LEGACY_TEXT_PREFIX):
                 # The server takes it for its own AES encryption and refuses the whole row, in every search that finds it.
                 raise HandlerError("a value that is not encrypted begins like one of the server's AES values")

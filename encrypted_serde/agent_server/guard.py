@@ -129,11 +129,9 @@ class TenantSaver(EncryptedSaver):
         return await super().aget_delta_channel_history(config=config, channels=channels)
 
     async def _check_reader(self) -> None:
-        served = await self._served()
-        if self._only_own:
-            self._check_names(served)
-            if served is None:
-                raise self._refused(UntrustedContext("this request has no encryption context, and may read nothing"))
+        served = await self._served(needs_names=self._only_own)
+        if self._only_own and served is None:
+            raise self._refused(UntrustedContext("this request has no encryption context, and may read nothing"))
 
     # --- changing
 
@@ -160,7 +158,7 @@ class TenantSaver(EncryptedSaver):
         A thread that cannot be opened any more can still be deleted by its owner: nothing is opened for it.
         """
         if served_metadata() is not None:
-            served = await self._served()
+            served = await self._served(needs_names=False)
             for thread_id in thread_ids:
                 await self._check_owner(thread_id, served)
         for thread_id in thread_ids:
@@ -168,15 +166,13 @@ class TenantSaver(EncryptedSaver):
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copies a thread of the same context, whether or not the inner saver can."""
-        served = await self._served()
-        self._check_names(served)
+        served = await self._served(needs_names=True)
         await self._check_owner(source_thread_id, served)
         with encryption_context((served or NO_CONTEXT).pairs):
             await arun(copy_steps(self, source_thread_id, target_thread_id))
 
     async def _check_writer(self, config: RunnableConfig) -> None:
-        served = await self._served()
-        self._check_names(served)
+        served = await self._served(needs_names=True)
         thread_id = str(config["configurable"]["thread_id"])
         await self._check_owner(thread_id, served)
         # A thread without a context may get one, where such threads are accepted. All others stay whose they are.
@@ -207,25 +203,20 @@ class TenantSaver(EncryptedSaver):
     def _work(self, is_heavy: bool | Callable[[], bool], function: Callable[..., Any], *arguments: Any) -> Step:
         return _Patient(super()._work(is_heavy, function, *arguments))
 
-    async def _served(self) -> EncryptionContext | None:
+    async def _served(self, *, needs_names: bool) -> EncryptionContext | None:
         """Returns the context of the request, checked in a thread: its token may be under a key that a service has.
 
         Outside of a server, and of requests, the ambient `encryption_context` counts.
         """
-        if not served_metadata():
-            ambient = current.get()
-            return ambient if ambient and ambient.pairs else None
+        served = current.get()
         try:
-            served: EncryptionContext | None = await self._work(False, self.trust.served).later()
-            return served
+            if served_metadata():
+                served = await self._work(False, self.trust.served).later()
+            if needs_names:
+                self.trust.check_names(served)
         except UntrustedContext as error:
             raise self._refused(error) from None
-
-    def _check_names(self, served: EncryptionContext | None) -> None:
-        try:
-            self.trust.check_names(served)
-        except UntrustedContext as error:
-            raise self._refused(error) from None
+        return served if served and served.pairs else None
 
     def _refused(self, error: WrongContext) -> WrongContext:
         tell_refused(self._wiring.sealer, error)

@@ -18,7 +18,7 @@ from ..core.context import NO_CONTEXT, EncryptionContext, check_required_context
 from ..core.keys import Key, KeyProvider
 from ..core.sealer import Sealer
 from ..core.waiting import aside
-from ..errors import ConfigurationError, WrongContext
+from ..errors import ConfigurationError, EncryptedSerdeError
 from ..wrapping.admission import Admission
 from .codec import Codec, HandlerError
 from .served import is_in_memory, named, served_metadata
@@ -42,7 +42,6 @@ def make_encryption(
     keys: Key | KeyProvider | Sealer,
     *,
     skip: Iterable[str] = ("owner",),
-    prefix_only: str | None = None,
     context_from_user: ContextFromUser | None = None,
     required_context: Iterable[str] = (),
     require_context_to_read: bool = False,
@@ -59,7 +58,6 @@ def make_encryption(
             ``Sealer(keys, accept_contexts=({},))`` reads values from before there were tenants.
         skip: Keys of JSON objects that stay readable, and searchable: those that your ``Auth`` handlers filter on. What
             is stored there is never opened either, since clients choose it.
-        prefix_only: Seal only keys that begin with this, and treat all others as skipped.
         context_from_user: Async function of ``(user, ctx)`` that gives the encryption context, e.g. ``{"tenant_id":
             user.tenant_id}``. Writes under a context that it did not give are refused; so are all writes of a request for
             which it failed. Without it nothing has a context.
@@ -102,7 +100,6 @@ def make_encryption(
         sealer,
         Admission(sealer, plaintext=allow_plaintext, legacy_keys=legacy_keys),
         skip=frozenset(skip),
-        prefix=prefix_only or "",
         allow_foreign=allow_foreign,
         keeps_foreign=require_context_to_read,
     )
@@ -146,7 +143,7 @@ class _Handlers:
             if self._context_from_user is None:
                 return Answer({}, context)
             of_key = True
-            return Answer(await self._call(self._trust.carried, context), context)
+            return Answer(await aside(self._codec.sealer.may_block, self._trust.carried, context), context)
         except Exception as error:  # noqa: BLE001  # whatever somebody's function, a key store or a key service raises
             return Answer({TOKEN: problem_of(error, of_key=of_key)}, None)
 
@@ -202,8 +199,8 @@ class _Handlers:
     async def _call(self, function: Callable[..., _T], *arguments: Any) -> _T:
         try:
             return await aside(self._codec.sealer.may_block, function, *arguments)
-        except WrongContext as error:
-            tell_refused(self._codec.sealer, error)
-            raise
         except ConfigurationError:
             raise HandlerError("a key name or value exceeds a limit of the format") from None
+        except EncryptedSerdeError as error:
+            tell_refused(self._codec.sealer, error)
+            raise

@@ -17,6 +17,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from langgraph_sdk import EncryptionContext as RequestContext
@@ -139,15 +140,13 @@ def problem_of(error: Exception, *, of_key: bool) -> str:
     return NO_KEY if of_key else REFUSED
 
 
-def _raised_for(problem: object) -> EncryptedSerdeError | None:
-    if problem == NO_KEY_NOW:
-        return KeyServiceError("the key of this request's encryption context cannot be had at the moment", retryable=True)
-    if problem == NO_KEY:
-        return KeyServiceError("the key of this request's encryption context cannot be had", retryable=False)
-    if problem == REFUSED:
-        return UntrustedContext("context_from_user gave no usable encryption context for this request")
-    return None
-
+_KEY = "the key of this request's encryption context cannot be had"
+_RAISED: Mapping[str, Callable[[], EncryptedSerdeError]] = {
+    NO_KEY_NOW: partial(KeyServiceError, f"{_KEY} at the moment", retryable=True),
+    NO_KEY: partial(KeyServiceError, _KEY, retryable=False),
+    REFUSED: partial(UntrustedContext, "context_from_user gave no usable encryption context for this request"),
+}
+"""What each problem becomes as soon as somebody reads or writes."""
 
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds that a run waits for a key before it asks again: a minute in all."""
@@ -222,8 +221,9 @@ class Trust:
             UntrustedContext: If it did not.
             KeyServiceError: If a key that is needed to know it cannot be had.
         """
-        if problem := _raised_for(metadata.get(TOKEN)):
-            raise problem
+        token = metadata.get(TOKEN)
+        if isinstance(token, str) and token in _RAISED:
+            raise _RAISED[token]()
         if (given := answer.get()) is not None:
             if given.context is None or dict(metadata) != dict(given.carried):
                 raise UntrustedContext("this request brings another encryption context than context_from_user gave it")
@@ -232,7 +232,7 @@ class Trust:
             context = EncryptionContext.of({name: value for name, value in metadata.items() if name != TOKEN})
         except (TypeError, ConfigurationError) as error:
             raise UntrustedContext(f"what this request brings is no encryption context ({type(error).__name__})") from None
-        self._tokens.check(metadata.get(TOKEN), context, TO_MAKE_RUNS if model in _PART_OF_RUNS else TO_WORK)
+        self._tokens.check(token, context, TO_MAKE_RUNS if model in _PART_OF_RUNS else TO_WORK)
         return context
 
     def check_names(self, context: EncryptionContext | None) -> None:

@@ -31,8 +31,8 @@ def prove_erased(
 
     That is nothing under them, nor beside what is under them. The application's own keys are asked (--keys): its key store is
     looked through for every one of the keys, and for each value its key is asked for. Only KeyErased passes. What stays
-    readable is counted, and is an objection: metadata keys, copies of fields, plaintext of the same threads, vectors. The
-    module of --keys is imported from the current directory.
+    readable is counted, and is an objection: metadata keys, copies of fields, what we did not seal in the same threads,
+    vectors. The module of --keys is imported from the current directory.
 
     For example:
 

@@ -14,13 +14,12 @@ from .erasure import ErasureProof, prove_erased
 from .expire import Expiration, expire
 from .reencrypt import Reencryption, reencrypt
 from .report import DatabaseFailed, Failure, Line, Report, Unconvertible
-from .scan import ScanReport, scan
+from .scan import scan
 from .selection import Progress, Selection
 from .verify import Verification, verify
 
 __all__ = [
     "scan",
-    "ScanReport",
     "verify",
     "Verification",
     "reencrypt",

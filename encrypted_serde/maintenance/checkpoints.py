@@ -171,7 +171,7 @@ class Checkpoints(Table):
     @property
     def writes(self) -> Writes:
         """The pending writes of the database."""
-        writes: Writes = self.database.find(Writes)
+        writes: Writes = self.database.require(Writes, "it has checkpoints and no table of pending writes: no saver made it")
         return writes
 
     def unbound_writes(self) -> str:

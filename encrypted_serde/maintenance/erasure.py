@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..core.context import NO_CONTEXT, EncryptionContext
 from ..core.erasing import ErasingKeyProvider
 from ..core.keys import KEY_SIZE, Key, KeyProvider, as_key_provider
 from ..errors import ConfigurationError, KeyErased, UnknownKey
-from ..rows.stored import PLAINTEXT, SEALED
+from ..rows.stored import LEGACY, PLAINTEXT, SEALED
 from .items import StoreItems, Vectors
 from .opening import Work, at_work
 from .report import Report, Seen
@@ -21,8 +20,6 @@ from .selection import ProgressListener, Selection
 from .table import Row, Table
 
 READABLE = "readable"
-MAX_KEPT = 1_000_000
-"""So many pairs of a context and another key, and threads with plaintext, are told apart."""
 
 
 @dataclass
@@ -39,9 +36,8 @@ class ErasureProof(Report):
         values: How many values are sealed under each key.
         outcomes: How many values there are by what became of the attempt to open them: the class of the refusal,
             ``KeyErased`` or ``UnknownKey``, or ``readable``.
-        other_values: How many values of the same contexts are sealed under other keys that can be had.
+        other_values: How many values of the same contexts or threads are sealed under other keys that can be had.
         readable: What stays readable beside these values, by kind.
-        overlooked: How many other values were not compared, since there were too many contexts or threads to tell apart.
         allow_empty: Whether finding no value under the keys is no objection.
     """
 
@@ -55,7 +51,6 @@ class ErasureProof(Report):
     outcomes: Counter[str] = field(default_factory=Counter)
     other_values: int = 0
     readable: Counter[str] = field(default_factory=Counter)
-    overlooked: int = 0
     allow_empty: bool = False
 
     def reasons(self) -> list[str]:
@@ -68,8 +63,7 @@ class ErasureProof(Report):
             (len(self.not_erased), "of these keys have no tombstone in the key store"),
             (len(self.wrapped), "of these keys are still stored wrapped in the key store"),
             (self.contexts_alive, "of their contexts have another key, so they are in use"),
-            (self.other_values, "values of the same contexts are under other keys, and can be read"),
-            (self.overlooked, "other values were not compared: there are too many contexts or threads to tell them apart"),
+            (self.other_values, "values of the same contexts or threads are under other keys, and can be read"),
         ]
         reasons = [f"{number:,} {problem}" for number, problem in found if number]
         if readable:
@@ -92,8 +86,9 @@ def prove_erased(
 
     The key store is looked through for each of the keys: there must be its tombstone, and it must not be stored there wrapped.
     Then each value is looked at that names one of the keys in its header: the provider must refuse that key for that context
-    with `KeyErased`. And what is readable beside these values is counted: metadata, copies of fields, plaintext in the same
-    thread, vectors of embeddings. It says so of this key store and this database alone, which may be a restored backup.
+    with `KeyErased`. And what is readable beside these values is counted: metadata, copies of fields, what we did not
+    seal in the same thread, vectors of embeddings. Values of the same thread under another key that can be had are an objection
+    too: they hold what was said before. It says so of this key store and this database alone, which may be a restored backup.
 
     Args:
         database: As for `scan`.
@@ -128,12 +123,14 @@ def prove_erased(
     report.not_erased, report.wrapped = _hex(asked - left.tombstones), _hex(left.wrapped)
     with at_work(report, database, Selection(), progress) as work:
         attempts = _Attempts(provider, asked, work)
-        scan_all(work, readable_metadata, visit=attempts.visit)
+        first = Work(work.database, work.selection, Report("scan"), work.progress, work.total)
+        scan_all(first, readable_metadata, attempts.collect)
+        scan_all(work, readable_metadata, attempts.count)
         attempts.conclude()
     report.compared = [
         "the whole key store: which of these keys have a tombstone, and which are stored there wrapped",
         "every value that names one of these keys, with what the key provider has for it",
-        "what is readable beside these values: metadata keys, fields, plaintext of the same threads, vectors",
+        "what is readable beside these values: metadata keys, fields, what we did not seal in the same threads, vectors",
     ]
     report.not_compared = [
         "copies elsewhere: other databases, backups, logs, traces",
@@ -155,54 +152,40 @@ class _Attempts:
         self._keys, self._asked, self._report = keys, asked, work.report
         self._vectors = Vectors(work.database)
         self._known: dict[tuple[bytes, bytes], str] = {}
-        self._contexts: dict[bytes, EncryptionContext] = {}
-        self._elsewhere: Counter[tuple[bytes, bytes]] = Counter()  # by context and key
+        self._contexts: set[bytes] = set()
         self._threads: set[object] = set()
-        self._plaintext: Counter[object] = Counter()
         self._report.values.update({key_id.hex(): 0 for key_id in sorted(asked)})
 
-    def visit(self, table: Table, row: Row, found: list[Seen]) -> None:
-        """Is given what was found in a row."""
-        report, is_asked = self._report, False
+    def collect(self, table: Table, row: Row, found: list[Seen]) -> None:
+        """Notes the contexts and the threads of the values in question."""
+        if is_asked := [seen for seen in found if self._is_asked(seen)]:
+            self._contexts |= {(seen.form.context or NO_CONTEXT).encoded for seen in is_asked}
+            self._threads |= {row.cells["thread_id"]} if table.has_threads else set()
+
+    def count(self, table: Table, row: Row, found: list[Seen]) -> None:
+        """Counts the values in question, and what can be read beside them."""
+        report, is_here = self._report, any(map(self._is_asked, found))
+        is_near = table.has_threads and row.cells["thread_id"] in self._threads
         for seen in found:
-            if seen.form.kind != SEALED:
-                continue
             key_id, context = seen.form.key_id, seen.form.context or NO_CONTEXT
-            if key_id in self._asked:
-                is_asked = True
-                self._contexts[context.encoded] = context
+            if self._is_asked(seen):
                 report.values[key_id.hex()] += 1
                 report.outcomes[self._attempt(key_id, context)] += 1
-            else:
-                self._keep(self._elsewhere, (context.encoded, key_id), 1)
-        readable = [seen.what for seen in found if seen.form.kind == PLAINTEXT]
-        if is_asked:
-            report.readable.update(readable)
-            if isinstance(table, StoreItems):
-                report.readable["vectors"] += self._vectors.of(row.cells["prefix"], row.cells["key"])
-        if table.has_threads and is_asked:
-            self._threads.add(row.cells["thread_id"])
-        elif table.has_threads and readable:
-            self._keep(self._plaintext, row.cells["thread_id"], len(readable))
-
-    def _keep(self, counts: Counter[Any], what: object, number: int) -> None:
-        if what in counts or len(counts) < MAX_KEPT:
-            counts[what] += number
-        else:
-            self._report.overlooked += number
+            elif seen.form.kind == SEALED and (is_near or context.encoded in self._contexts):
+                report.other_values += self._attempt(key_id, context) == READABLE
+            elif seen.form.kind in (PLAINTEXT, LEGACY) and (is_here or is_near):
+                report.readable[seen.what if is_here else "values in the same threads that we did not seal"] += 1
+        if is_here and isinstance(table, StoreItems) and (vectors := self._vectors.of(row.cells["prefix"], row.cells["key"])):
+            report.readable["vectors"] += vectors
 
     def conclude(self) -> None:
-        """Counts what is known only when all rows were looked at."""
-        report, contexts = self._report, self._contexts
-        for (encoded, key_id), number in self._elsewhere.items():
-            if encoded in contexts and self._attempt(key_id, contexts[encoded]) == READABLE:
-                report.other_values += number
-        for key_id in self._asked:  # which the provider may have for any context: keys from before there were tenants
-            if not report.values[key_id.hex()] and self._attempt(key_id, NO_CONTEXT) == READABLE:
-                report.outcomes[READABLE] += 1
-        in_threads = sum(number for thread, number in self._plaintext.items() if thread in self._threads)
-        report.readable["plaintext values in the same threads"] += in_threads
-        report.readable = +report.readable
+        """Asks for keys that no value is under, for any context: they may be among those from before there were tenants."""
+        for key_id in self._asked:
+            if not self._report.values[key_id.hex()] and self._attempt(key_id, NO_CONTEXT) == READABLE:
+                self._report.outcomes[READABLE] += 1
+
+    def _is_asked(self, seen: Seen) -> bool:
+        return seen.form.kind == SEALED and seen.form.key_id in self._asked
 
     def _attempt(self, key_id: bytes, context: EncryptionContext) -> str:
         slot = (key_id, context.encoded)

@@ -227,24 +227,18 @@ class Vectors:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._same = f"prefix = {database.mark} AND key = {database.mark}"
-        try:
-            database.execute(f"SELECT prefix, key FROM {_VECTORS} WHERE 1 = 0")  # noqa: S608
-            self._exist = True
-        except database.errors:  # there is no such table
-            self._exist = False
+        self._where = f"FROM {_VECTORS} WHERE {database.same(('prefix', 'key'), '')}"
+        self._exist = bool(database.execute(database.columns_of, (_VECTORS,)))
 
     def of(self, prefix: str, key: str) -> int:
         """Returns how many vectors an item has."""
-        if not self._exist:
-            return 0
-        [(number,)] = self._database.execute(f"SELECT count(*) FROM {_VECTORS} WHERE {self._same}", (prefix, key))  # noqa: S608
-        return int(number)
+        found = self._database.execute(f"SELECT count(*) {self._where}", (prefix, key)) if self._exist else [(0,)]
+        return int(found[0][0])
 
     def delete(self, prefix: str, key: str) -> None:
         """Deletes the vectors of an item: not every database does so by itself."""
         if self._exist:
-            self._database.execute(f"DELETE FROM {_VECTORS} WHERE {self._same}", (prefix, key))  # noqa: S608
+            self._database.execute(f"DELETE {self._where}", (prefix, key))
 
 
 # --- what is stored in a row ---------------------------------------------------------------------------------------------

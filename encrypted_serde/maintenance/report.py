@@ -264,6 +264,10 @@ class Report:
         """Says why the verdict is not "passed"; empty if it is. `is_empty` is for the caller to judge."""
         return [f"{self.failed} rows failed"] if self.failed else []
 
+    def problems(self) -> dict[str, int | None]:
+        """Counts values by what an operator may not want to find; see `Tally.problems`."""
+        return self.tally.problems(self.current_keys)
+
     def result(self) -> dict[str, Any]:
         """Returns what only this command counts."""
         common = {item.name for item in fields(Report)}
@@ -298,7 +302,7 @@ class Report:
                 "contexts": self.tally.contexts,
             },
             "current_keys": [*self.current_keys],
-            "problems": self.tally.problems(self.current_keys),
+            "problems": self.problems(),
             "lines": [asdict(line) for line in self.tally.lines],
             "failures": {
                 "rows": self.failed,

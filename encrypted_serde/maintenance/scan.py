@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,6 @@ from .selection import ProgressListener, Selection
 from .table import LOOK, Row, Table, fenced
 
 
-@dataclass
-class ScanReport(Report):
-    """What is stored in a database, as types and headers say."""
-
-    def problems(self) -> dict[str, int | None]:
-        """Counts values by what an operator may not want to find; see `Tally.problems`."""
-        return self.tally.problems(self.current_keys)
-
-
 def scan(
     database: str | Path,
     *,
@@ -34,7 +24,7 @@ def scan(
     keys: KeyProvider | None = None,
     by_context: bool = False,
     progress: ProgressListener | None = None,
-) -> ScanReport:
+) -> Report:
     """Looks at every value of a checkpointer's database, or a store's, and says how it is stored.
 
     Nothing is decrypted and no key is needed, so nothing is proved either: somebody who writes rows can make a value look
@@ -54,7 +44,7 @@ def scan(
         DatabaseFailed: If the database cannot be read, or is none of a checkpointer or a store.
         ConfigurationError: If an argument cannot be used, or the driver is not installed.
     """
-    report = ScanReport("scan", tally=Tally(by_context=by_context), current_keys=tuple(current_keys))
+    report = Report("scan", tally=Tally(by_context=by_context), current_keys=tuple(current_keys))
     report.options = {"readable_metadata": sorted(readable_metadata)}
     with at_work(report, database, selection, progress) as work:
         scan_all(work, readable_metadata)

@@ -15,14 +15,14 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple
 
 from ..anchor.client import AnchorClient, NewWrites
 from ..anchor.compare import View
-from ..anchor.entries import Anchor, Entry, Kind, id_bytes
+from ..anchor.entries import Anchor, Entry, Kind
 from ..anchor.ledger import Standing
 from ..anchor.names import Spot
 from ..core.binding import Place
 from ..core.keys import KeyProvider
 from ..errors import ConfigurationError
 from ..wrapping.steps import Step, Steps, Work
-from .completeness import Kept, RowReader, id_of, naming, spot_of
+from .completeness import Kept, RowReader, id_of, spot_of
 from .steps import Call, Page, list_call
 from .traits import Traits
 from .whole_history import WholeLister
@@ -146,15 +146,15 @@ class Anchoring(RowReader):
     def prune(self, thread_ids: Sequence[str], prune: Callable[[Sequence[str]], Step]) -> Steps[Any]:
         """Prunes threads. The newest checkpoint of a namespace, as the anchor knows it, stays required (rule A-4).
 
-        A thread that is not as the anchor knows it, or has a row that does not load, is left alone, and refused at the end.
+        A run may store rows meanwhile, and the inner saver prunes those too that are not the newest then. A thread that is not
+        as the anchor knows it, or has a row that does not load, is left alone, and refused at the end.
         """
         named: dict[str, _Rows] = {}
-        newest: list[tuple[Place, str]] = []
+        known: dict[str, set[Spot]] = {}
         refused: list[Exception] = []
         for thread_id in dict.fromkeys(map(str, thread_ids)):
             try:
-                named[thread_id], kept = yield from self._prunable(thread_id)
-                newest += kept
+                named[thread_id], known[thread_id] = yield from self._prunable(thread_id)
             except Exception as error:  # noqa: BLE001  # concerns this thread alone
                 refused.append(error)
         result = None
@@ -162,47 +162,85 @@ class Anchoring(RowReader):
             try:
                 result = yield from self._delete_parts(named, prune([*named]), takes_all=False)
             finally:
-                yield from self._each([*range(len(newest))], lambda number: self._end_newest(*newest[number]))
+                yield from self._each([*named], lambda thread_id: self._end_unnamed(known[thread_id], thread_id))
         if refused:
             raise refused[0]
         return result
 
-    def _prunable(self, thread_id: str) -> Steps[tuple[_Rows, list[tuple[Place, str]]]]:
-        """Returns what may go of a thread, and the newest checkpoints, which may not: of each namespace that is no call's."""
+    def _prunable(self, thread_id: str) -> Steps[tuple[_Rows, set[Spot]]]:
+        """Returns what may go of a thread, and all that is known of it but its newest checkpoints, which may not go.
+
+        A namespace has a newest checkpoint that stays unless it is that of a subgraph's single call.
+        """
         view: View = yield Work(partial(self.client.thread, thread_id), is_heavy=True)
         rows = yield from self._rows(view)
         if ended := {spot: Kind.GONE for spot in view.ledger.going() if spot not in rows}:  # of a deletion that did not end
             yield Work(partial(self.client.end, view, ended), is_heavy=True)
-        newest = []
+        known = {*_entered(view), *rows}
         for checkpoint_ns in {"", *(checkpoint_ns for checkpoint_ns, _ in rows.values() if ":" not in checkpoint_ns)}:
             at = At(Place.of(thread_id, checkpoint_ns), None, None)
             kept = yield from self._seen(at)
             if kept is None or kept.judged is None:
                 continue
-            rows.pop(kept.judged.spot, None)
-            newest.append((at.place, kept.judged.row.checkpoint_id))
-            if any(spot > kept.judged.spot for spot in rows if spot.namespace == kept.judged.spot.namespace):
+            newest = kept.judged.spot
+            rows.pop(newest, None)
+            known.discard(newest)
+            if any(spot > newest for spot in rows if spot.namespace == newest.namespace):
                 problem = "rows that were deleted on purpose are there, and newer than the newest: pruning would keep those"
                 raise self.refused(problem, at.place, kept.judged.row.checkpoint_id)
-        return rows, newest
+        return rows, known
 
-    def _end_newest(self, place: Place, checkpoint_id: str) -> Steps[None]:
-        """Enters that a newest checkpoint is gone, if a run stored a newer one before its thread was pruned."""
-        view: View = yield Work(partial(self.client.thread, place.thread_id), is_heavy=True)
-        config: RunnableConfig = {"configurable": {"thread_id": place.thread_id, "checkpoint_ns": place.checkpoint_ns}}
-        at, spot = At(place, checkpoint_id, None), view.spot(place.checkpoint_ns, checkpoint_id)
-        if (yield Call(self.wiring.gated, "get_tuple", (naming(config, at, checkpoint_id),))) is not None:
-            if view.ledger.checkpoint(spot) is Standing.GOING:  # an earlier deletion named it, and did not end
-                yield Work(partial(self.client.end, view, {spot: Kind.KEPT}), is_heavy=True)
-            return
-        top = yield Call(self.wiring.gated, "get_tuple", (config,))
-        newer = None if top is None else id_of(top)
-        if newer is not None and id_bytes(newer) > id_bytes(checkpoint_id) and (yield from self._seen(at, newer)) is not None:
-            yield Work(partial(self.client.end, view, {spot: Kind.GONE}), is_heavy=True)
+    def _end_unnamed(self, known: set[Spot], thread_id: str, *, any_may_go: bool = False) -> Steps[None]:
+        """Enters what became of rows that were not named: of the newest ones, and of those that a run stored meanwhile.
+
+        Such a row may be gone if a newer one is there and opens. For a namespace without rows, that of a call, a newer one of
+        the root is enough. An entry that is made later, across this end, counts once its row is seen.
+
+        Args:
+            known: Rows that were there before, or were missing before: they are not looked at.
+            thread_id: The thread.
+            any_may_go: Whether such a row may be gone though none is newer.
+        """
+        view: View = yield Work(partial(self.client.thread, thread_id), is_heavy=True)
+        rows = yield from self._rows(view)
+        ended: dict[Spot, Kind] = {}
+        tops: dict[bytes, bytes] = {}
+        failed: Exception | None = None
+        for spot in [spot for spot in view.ledger.spots() if spot not in known]:
+            standing = view.ledger.checkpoint(spot)
+            if spot in rows and standing is Standing.GOING:  # an earlier deletion named it, and did not end
+                ended[spot] = Kind.KEPT
+            if spot in rows or standing <= Standing.REPLACED:
+                continue
+            if any_may_go:
+                ended[spot] = Kind.GONE
+                continue
+            if spot.namespace not in tops:
+                try:
+                    tops[spot.namespace] = yield from self._top(rows, spot.namespace, thread_id)
+                except Exception as error:  # noqa: BLE001  # what is gone of this namespace stays required
+                    tops[spot.namespace], failed = b"", error
+            if tops[spot.namespace] > spot.checkpoint:
+                ended[spot] = Kind.GONE
+        kept = None if view.ledger.is_open else Kind.KEPT  # a deletion of the whole thread ends itself
+        yield Work(partial(self.client.end, view, ended, kept), is_heavy=True)
+        if failed is not None:
+            raise failed
+
+    def _top(self, rows: _Rows, namespace: bytes, thread_id: str) -> Steps[bytes]:
+        """Returns the id of the newest row of a namespace, or else of the root, after it was verified."""
+        spots = [spot for spot in rows if spot.namespace == namespace]
+        spots = spots or [spot for spot, (checkpoint_ns, _) in rows.items() if not checkpoint_ns]
+        if not spots:
+            return b""
+        checkpoint_ns, checkpoint_id = rows[max(spots)]
+        yield from self._seen(At(Place.of(thread_id, checkpoint_ns), None, None), checkpoint_id)
+        return max(spots).checkpoint
 
     def delete_for_runs(self, run_ids: Sequence[str], delete: Step) -> Steps[Any]:
         """Deletes what runs wrote: only rows that open are named, so that no forged ``run_id`` excuses a deletion."""
         named: dict[str, _Rows] = defaultdict(dict)
+        known: dict[str, set[Spot]] = {}
         for run_id in run_ids:
             rows = yield Page(list_call(self.wiring.gated, None, None, filter={"run_id": run_id}))
             for found in rows:
@@ -211,9 +249,13 @@ class Anchoring(RowReader):
                 except Exception:  # noqa: BLE001, S112  # it stays required, if the anchor knows it
                     continue
                 thread_id = str(found.config["configurable"]["thread_id"])
-                view = View(self.client.names, thread_id, (yield Work(partial(self.client.thread, thread_id), True)).ledger)
+                view: View = yield Work(partial(self.client.thread, thread_id), is_heavy=True)
+                known.setdefault(thread_id, _entered(view))
                 named[thread_id][view.spot(*spot_of(found))] = spot_of(found)
-        return (yield from self._delete_parts(named, delete, takes_all=True))
+        try:
+            return (yield from self._delete_parts(named, delete, takes_all=True))
+        finally:  # rows that the runs stored meanwhile go too
+            yield from self._each([*named], lambda each: self._end_unnamed(known[each], each, any_may_go=True))
 
     def _delete_parts(self, named: dict[str, _Rows], delete: Step, *, takes_all: bool) -> Steps[Any]:
         """Deletes checkpoints: announces exactly these, deletes, and enters what became of each.
@@ -276,3 +318,8 @@ class Anchoring(RowReader):
             yield Work(partial(self.opener.checkpoint, kept.found, at.context), is_heavy=True)
             yield from self.enter(kept)
         return kept
+
+
+def _entered(view: View) -> set[Spot]:
+    """Returns the checkpoints of a thread that have an entry. Of one that is being made, its writes may have entries alone."""
+    return {spot for spot in view.ledger.spots() if view.ledger.checkpoint(spot) is not Standing.UNKNOWN}

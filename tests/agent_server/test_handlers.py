@@ -22,6 +22,7 @@ from langgraph_sdk import EncryptionContext as RequestContext
 from encrypted_serde import (
     AuthenticationFailed,
     ConfigurationError,
+    EncryptedSerdeError,
     Key,
     KeyErased,
     Keyring,
@@ -114,12 +115,19 @@ async def test_a_value_of_another_inner_type_is_refused(key: Key) -> None:
         await decrypt_json(make_encryption(key), {"a": SEALED_TEXT_PREFIX + b64url_encode(sealed)})
 
 
-async def test_only_keys_with_the_prefix_are_sealed(key: Key) -> None:
-    encryption = make_encryption(key, prefix_only="private/", skip=("private/id",))
-    data = {"private/ssn": 1, "private/id": 2, "public": 3, "private": 4}
-    row = await encrypt_json(encryption, data)
-    assert [name for name in data if is_sealed(row[name])] == ["private/ssn"]
-    assert await decrypt_json(encryption, row) == data
+@pytest.mark.parametrize("change", ["cut", "of the server's own AES", "under another name"])
+async def test_every_refusal_is_told_to_the_audit_once(key: Key, change: str) -> None:
+    events: list[AuditEvent] = []
+    encryption = make_encryption(key, audit=events.append)
+    sealed = (await encrypt_json(encryption, {"a": 1}))["a"]
+    rows = {
+        "cut": {"a": sealed[:60]},
+        "of the server's own AES": {"a": "encrypted.aes:AAAA"},
+        "under another name": {"b": sealed},
+    }
+    with pytest.raises(EncryptedSerdeError) as caught:
+        await decrypt_json(encryption, rows[change])
+    assert [event.outcome for event in events if event.action == "refuse"] == [type(caught.value).__name__]
 
 
 async def test_what_is_skipped_is_never_opened(key: Key) -> None:

@@ -216,6 +216,59 @@ def test_a_newer_checkpoint_that_is_stored_while_a_thread_is_pruned(inner, saver
     assert _ids(saver_of()) == [_id(stored[0])]
 
 
+# rule A-4
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_that_stores_several_checkpoints_while_its_thread_is_pruned_goes_on(inner, saver_of, when):
+    running, stored = saver_of(), []
+    for step in range(3):
+        _put(running, step=step)
+    setattr(inner, when, lambda: stored.extend(_put(running, step=step) for step in (3, 4, 5)))
+    saver_of().prune(["one"])
+    setattr(inner, when, lambda: None)
+    for saver in (running, saver_of()):
+        assert _ids(saver)[0] == _id(stored[-1])
+    saver_of().prune(["one"])
+    assert _ids(running) == [_id(stored[-1])]
+    inner.storage["one"][""].clear()
+    with pytest.raises(Incomplete):
+        saver_of().get_tuple(THREAD)
+
+
+# rule A-4
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_newest_row_that_somebody_deletes_while_its_thread_is_pruned_stays_required(inner, saver_of, when):
+    running, saver, stored = saver_of(), saver_of(), [_put(saver_of()) for _ in range(3)]
+
+    def meanwhile():
+        stored.extend(_put(running, step=step) for step in (3, 4))
+        del inner.storage["one"][""][_id(stored[-1])]
+
+    setattr(inner, when, meanwhile)
+    saver.prune(["one"])
+    with pytest.raises(Incomplete):
+        saver_of().get_tuple(THREAD)
+
+
+# rule A-4
+def test_a_row_that_was_missing_before_its_thread_is_pruned_stays_required(inner, saver_of):
+    stored = [_put(saver_of()) for _ in range(4)]
+    del inner.storage["one"][""][_id(stored[1])]
+    saver_of().prune(["one"])
+    with pytest.raises(Incomplete):
+        _ids(saver_of())
+
+
+# rule A-4
+def test_a_run_that_stores_while_it_is_deleted_goes_on(inner, saver_of):
+    running = saver_of()
+    first, other = _put(running), _put(running, run="another")
+    inner.before = lambda: [_put(running) for _ in range(2)]
+    saver_of().delete_for_runs(["run"])
+    assert (_ids(saver_of()), saver_of().get_tuple(first)) == ([_id(other)], None)
+    newest = _put(running)
+    assert _ids(saver_of()) == [_id(newest), _id(other)]
+
+
 # rule A-5
 def test_a_row_of_before_a_crash_that_is_put_back_after_its_thread_was_deleted_counts_as_absent(inner, saver_of, key):
     _put(saver_of())

@@ -234,6 +234,13 @@ def test_a_database_of_something_else_is_refused(tmp_path: Path, postgres_url: s
             scan(place)
 
 
+def test_checkpoints_without_a_table_of_writes_are_refused(sqlite_place: str) -> None:
+    write_every_form(sqlite_place, {"plaintext": FORMS["plaintext"]})
+    change(sqlite_place, "DROP TABLE writes")
+    with pytest.raises(ConfigurationError, match="no table of pending writes"):
+        scan(sqlite_place)
+
+
 def test_errors_never_show_the_password(postgres_url: str) -> None:
     with pytest.raises(DatabaseFailed) as caught:
         scan("postgresql://someone:hush-hush@127.0.0.1:1/nowhere?connect_timeout=2")
