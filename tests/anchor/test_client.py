@@ -287,6 +287,7 @@ def test_what_is_missing_is_named_newest_first_whatever_its_namespace(client):
     for number, namespace in ((1, "b"), (0, "a"), (2, "a"), (3, "b")):
         _store(client, number, Place.of("thread", namespace))
     view = client.thread("thread")
+    assert [*map(view.newest, ("a", "b", ""))] == [IDS[2], IDS[3], None]
     assert [spot.checkpoint for spot in view.missing([])] == [id_bytes(IDS[number]) for number in (3, 2, 1, 0)]
     assert [spot.checkpoint for spot in view.missing([view.spot("a", IDS[2])])] == [
         id_bytes(IDS[number]) for number in (3, 1, 0)
