@@ -460,7 +460,12 @@ def test_a_server_that_is_not_there_is_an_anchor_error_without_secrets(tmp_path)
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_what_is_no_conninfo_is_refused_at_once():
+def test_what_is_no_conninfo_is_refused_at_once(monkeypatch):
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
     with pytest.raises(ConfigurationError) as caught:
         PostgresAnchor("password=hunter2 nonsense")
     assert "hunter2" not in str(caught.value)
+    del caught
+    gc.collect()
+    assert unraisable == []

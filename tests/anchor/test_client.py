@@ -126,6 +126,7 @@ def test_of_writes_that_overlapped_either_may_be_there_until_one_is_seen(anchor,
 
 
 def test_what_may_go_either_way_is_not_decided(client):
+    assert not any(NewWrites(IDS[0], "task", [0])[3:])
     for slot in (0, -3):
         _write(client, "a", slot, settles=False)
         _write(client, "b", slot, settles=False)
