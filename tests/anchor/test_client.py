@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from encrypted_serde import AnchorError, Key, KeyErased, Keyring, KeyServiceError, SqliteAnchor
-from encrypted_serde.anchor import Kind, MemoryAnchor
+from encrypted_serde import AnchorError, Key, KeyErased, Keyring, KeyServiceError, SqliteAnchor, encryption_context
+from encrypted_serde.anchor import Entry, Kind, MemoryAnchor
 from encrypted_serde.anchor.client import AnchorClient, NewWrites
 from encrypted_serde.anchor.compare import FoundRow, FoundWrite
 from encrypted_serde.anchor.entries import ABOUT_ITSELF, id_bytes, unpack_slots
@@ -123,6 +123,24 @@ def test_of_writes_that_overlapped_either_may_be_there_until_one_is_seen(anchor,
     other.enter(*_judged(other, ("task", slot, "b")))
     assert _gaps(one, ("task", slot, "b")) == ([], [], [])
     assert _gaps(one, ("task", slot, "a")) == ([], ["a"], [])
+
+
+# rule A-5
+def test_of_two_slots_that_were_written_twice_both_are_decided_by_what_is_seen(anchor, key):
+    one, other = AnchorClient(anchor, key), AnchorClient(anchor, key)
+    begun = [_begin(one, 0, 1), _begin(other, 0, 1)]
+    one.stored(one.writes_entries(begun[0], "a"))
+    other.stored(other.writes_entries(begun[1], "b"))
+    one.enter(*_judged(one, ("task", 0, "b"), ("task", 1, "b")))
+    assert _gaps(one, ("task", 0, "a"), ("task", 1, "a")) == ([], ["a", "a"], [])
+
+
+def test_an_entry_about_a_checkpoint_says_nothing_of_tasks(client):
+    view, judged = _judged(client)
+    token = client.names.thread("thread")
+    assert [*view.seen(judged)] == [Entry(token, *judged.spot, Kind.CHECKPOINT)]
+    assert view.ended(judged.spot, Kind.KEPT) == Entry(token, *judged.spot, Kind.KEPT, known=view.ledger.newest)
+    assert view.ended(None, Kind.GONE) == Entry(token, b"", b"", Kind.GONE, known=view.ledger.newest)
 
 
 def test_what_may_go_either_way_is_not_decided(client):
@@ -340,6 +358,16 @@ def test_an_anchor_has_keys_of_its_own(key, tmp_path):
     _store(client, 0)
     with pytest.raises(AnchorError, match="keyring holds none"):
         AnchorClient(SqliteAnchor(tmp_path / "anchor.db"), key).newest(HERE)
+    assert MemoryAnchor(keys=own).keys is own
+
+
+# rule A-2
+def test_the_secret_is_sealed_without_the_context_of_who_came_first(anchor, key):
+    with encryption_context(tenant_id="acme"):
+        token = AnchorClient(anchor, key).names.thread("thread")
+    assert AnchorClient(anchor, key).names.thread("thread") == token
+    with encryption_context(tenant_id="other"):
+        assert AnchorClient(anchor, key).names.thread("thread") == token
 
 
 # rule A-2
