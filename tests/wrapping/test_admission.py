@@ -51,6 +51,7 @@ def _legacy(inner_type="msgpack", data=b"\x01"):
 def test_every_door_starts_closed(sealer):
     closed = Admission(sealer)
     assert not closed
+    assert (closed.admitted, closed.passed_over, closed.plaintext_types) == ({}, {}, {})
     for value, error in (
         (("msgpack", b"\x01"), PlaintextRefused),
         (("bytes", b"\x01"), PlaintextRefused),
