@@ -64,7 +64,7 @@ def test_threads_are_named_once(anchor):
 
 
 def test_nothing_is_appended(anchor):
-    anchor.append([])
+    assert anchor.append([]) == 0
     assert anchor.threads() == []
 
 

@@ -98,6 +98,7 @@ def test_a_deletion_of_checkpoints_concerns_those_that_it_names():
     assert kept.checkpoint(SPOTS[0]) is Standing.REQUIRED
     assert _slots(kept) == {0: {b"a": Standing.REQUIRED}}
     assert kept.going() == []
+    assert _standings(about(0, GOING), count=1) == ["GOING"]
     assert _standings(about(0, GOING), about(0, GONE, known=1), count=1) == ["DELETED"]
 
 
