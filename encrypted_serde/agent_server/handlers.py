@@ -18,7 +18,7 @@ from ..core.context import NO_CONTEXT, EncryptionContext, check_required_context
 from ..core.keys import Key, KeyProvider
 from ..core.sealer import Sealer
 from ..core.waiting import aside
-from ..errors import ConfigurationError, WrongContext
+from ..errors import ConfigurationError, EncryptedSerdeError
 from ..wrapping.admission import Admission
 from .codec import Codec, HandlerError
 from .served import is_in_memory, named, served_metadata
@@ -143,7 +143,7 @@ class _Handlers:
             if self._context_from_user is None:
                 return Answer({}, context)
             of_key = True
-            return Answer(await self._call(self._trust.carried, context), context)
+            return Answer(await aside(self._codec.sealer.may_block, self._trust.carried, context), context)
         except Exception as error:  # noqa: BLE001  # whatever somebody's function, a key store or a key service raises
             return Answer({TOKEN: problem_of(error, of_key=of_key)}, None)
 
@@ -199,8 +199,8 @@ class _Handlers:
     async def _call(self, function: Callable[..., _T], *arguments: Any) -> _T:
         try:
             return await aside(self._codec.sealer.may_block, function, *arguments)
-        except WrongContext as error:
-            tell_refused(self._codec.sealer, error)
-            raise
         except ConfigurationError:
             raise HandlerError("a key name or value exceeds a limit of the format") from None
+        except EncryptedSerdeError as error:
+            tell_refused(self._codec.sealer, error)
+            raise

@@ -75,7 +75,7 @@ def _raw(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def open_names(anchor: Anchor, keys: KeyProvider, *, draw: bool = False) -> Names:
+def open_names(anchor: Anchor, keys: KeyProvider, *, draw: bool) -> Names:
     """Opens the secret of an anchor.
 
     Args:

@@ -159,14 +159,18 @@ class Sealed:
             UnsupportedFormat: If the version or a flag is unknown.
             MalformedEnvelope: If it is cut, or not what a writer would have written.
         """
-        return _parsed(type_tag, blob, 0, size)
+        stop = len(blob) - 2
+        first = stop - (blob[stop] << 8 | blob[stop + 1]) if stop >= FRONT else 0
+        if first < FRONT:
+            raise _misshapen(type_tag, blob[:FRONT])
+        return cls(_head(type_tag, blob[:FRONT], blob[first:stop]), blob, 0, max(size - len(blob), 0))
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Sealed:
         """Parses sealed bytes. Raises as `of_blob` does, and MalformedEnvelope if it is no sealed value at all."""
-        if (type_tag := _tag_of(data)) is None:
+        if (sealed := _parse(data)) is None:
             raise MalformedEnvelope("not a sealed value")
-        return _parsed(type_tag, data, _BEFORE_TAG + len(type_tag), 0)
+        return sealed
 
     @property
     def claims(self) -> Claims:
@@ -229,35 +233,47 @@ def _head(type_tag: str, front: bytes, context: bytes) -> Head:
     return Head(type_tag, front, context)
 
 
-def _parsed(type_tag: str, data: bytes, start: int, size: int) -> Sealed:
-    """Parses data in which a blob begins at `start`."""
-    nonce, stop = start + FRONT, len(data) - 2
-    first = stop - (data[stop] << 8 | data[stop + 1]) if stop >= nonce else 0
-    if first < nonce:
-        split_type_tag(type_tag)  # what is wrong before the tail is said first
-        _check_front(data[start:nonce])
-        raise MalformedEnvelope("the value ends inside its front, or a length in its tail is too large")
-    head = _head(type_tag, data[start:nonce], data[first:stop])
-    return Sealed(head, data, start, size - len(data) if size > len(data) else 0)
-
-
-def _parse(data: bytes, size: int = 0) -> Sealed | None:
-    type_tag = _tag_of(data)
-    return None if type_tag is None else _parsed(type_tag, data, _BEFORE_TAG + len(type_tag), size)
+@lru_cache(maxsize=1024)
+def _sealed_head(prefix: bytes, context: bytes) -> Head:
+    """Parses sealed bytes up to the nonce. Malformed is what has no type tag, too."""
+    type_tag = _tag_of(prefix) or ""
+    return _head(type_tag, prefix[_BEFORE_TAG + len(type_tag) :], context)
 
 
 def _tag_of(data: bytes) -> str | None:
     """Returns the type tag that sealed bytes begin with; None for somebody's own data, which may begin alike."""
-    if not data.startswith(SEALED_MAGIC) or len(data) <= _BEFORE_TAG:
+    end = _end_of_tag(data)
+    type_tag = data[_BEFORE_TAG:end].decode("ascii", "replace")
+    return type_tag if "+" in type_tag and end <= len(data) and _TYPE_TAG.fullmatch(type_tag) else None
+
+
+def _end_of_tag(data: bytes) -> int:
+    """Returns where a type tag would end; 0 if there is none."""
+    size = data[4] << 8 | data[5] if data.startswith(SEALED_MAGIC) and len(data) > _BEFORE_TAG else 0
+    return _BEFORE_TAG + size if 0 < size <= _LONGEST_TAG else 0
+
+
+def _parse(data: bytes, size: int = 0) -> Sealed | None:
+    if not (start := _end_of_tag(data)):
         return None
-    end = _BEFORE_TAG + (data[4] << 8 | data[5])
-    return _checked_tag(data[_BEFORE_TAG:end]) if end <= _BEFORE_TAG + _LONGEST_TAG and end <= len(data) else None
+    nonce, stop = start + FRONT, len(data) - 2
+    first = stop - (data[stop] << 8 | data[stop + 1])
+    try:
+        if first < nonce:
+            raise _misshapen(_tag_of(data) or "", data[start:nonce])
+        head = _sealed_head(data[:nonce], data[first:stop])
+    except MalformedEnvelope:
+        if _tag_of(data) is None:
+            return None
+        raise
+    return Sealed(head, data, start, size - len(data) if size > len(data) else 0)
 
 
-@lru_cache(maxsize=1024)
-def _checked_tag(field: bytes) -> str | None:
-    type_tag = field.decode("ascii", "replace")
-    return type_tag if "+" in type_tag and _TYPE_TAG.fullmatch(type_tag) else None
+def _misshapen(type_tag: str, front: bytes) -> MalformedEnvelope:
+    """Returns the error for a value without a tail. What is wrong before that is raised first."""
+    split_type_tag(type_tag)
+    _check_front(front)
+    return MalformedEnvelope("the value ends inside its front, or a length in its tail is too large")
 
 
 def is_sealed(value: object) -> bool:

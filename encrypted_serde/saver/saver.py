@@ -192,7 +192,7 @@ class EncryptedSaver(WiredSaver):
         """Seals a checkpoint and stores it. Arguments and result are those of the inner saver."""
         if self._anchoring is not None:
             return run(self._put(self._sealer, config, checkpoint, metadata, new_versions))
-        # The same without steps: they take a sixth of the time where the inner saver has its rows in memory.
+        # The same without steps, as in the two others below: with a saver in memory they take up to a sixth of the time.
         asked, at = self._asked(config)
         if self._needs_parent(at, checkpoint, new_versions):
             with ambient(at.context):
@@ -301,7 +301,12 @@ class EncryptedSaver(WiredSaver):
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Fetches a checkpoint and verifies it. Raises as `RowOpener.checkpoint` does; None only if there is none."""
-        return run(self._get(config))
+        if self._anchoring is not None:
+            return run(self._get(config))
+        asked, at = self._asked(config)
+        with ambient(at.context):
+            found = self._wiring.gated.get_tuple(asked)
+        return None if found is None else self._open(config, asked, found, at)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Fetches a checkpoint and verifies it, as `get_tuple` does. A large one is opened off the event loop."""

@@ -129,7 +129,7 @@ class Items:
         try:
             return self._open(find_item(item), item, place, expected)
         except EncryptedSerdeError as error:
-            self._tell(error, place)
+            self.tell(error, place)
             raise
 
     def open_own(self, item: Item, place: Place, expected: EncryptionContext | None) -> Found | None:
@@ -139,7 +139,7 @@ class Items:
             if sealed is None or self.tenancy.reads(sealed.head.context, expected):
                 return self._open(sealed, item, place, expected)
         except EncryptedSerdeError as error:
-            self._tell(error, place)
+            self.tell(error, place)
             raise
         return None
 
@@ -148,9 +148,10 @@ class Items:
         if not self.passed_over["namespace"]:
             logger.warning("the inner store answers a search with rows of other namespaces; they are passed over")
         self.passed_over["namespace"] += 1
-        self._tell(WrongLocation("the inner store answered a search with an item of another namespace"), place)
+        self.tell(WrongLocation("the inner store answered a search with an item of another namespace"), place)
 
-    def _tell(self, error: EncryptedSerdeError, place: Place) -> None:
+    def tell(self, error: EncryptedSerdeError, place: Place) -> None:
+        """Names the row of a refusal, and tells the audit: once for each."""
         error.row = error.row or {"namespace": ".".join(map(str, place.namespace)), "key": str(place.key)}
         tell_refused(self.sealer, error)
 

@@ -16,7 +16,7 @@ from langgraph.store.base import BaseStore, GetOp, SearchItem, SearchOp
 
 from ..core.context import EncryptionContext
 from ..core.keys import Keyring
-from ..errors import KeyErased, WrongLocation
+from ..errors import EncryptedSerdeError, KeyErased, WrongLocation
 from ..wrapping.stored_item import MARK
 from .batch import Hidden, Plan, Question
 from .fields import is_exact, push_down
@@ -253,8 +253,13 @@ class Search:
 
     def _open(self, prefix: Namespace, place: Place, row: SearchItem, hits: Hidden) -> None:
         """Opens a row, and keeps it if it counts. It returns nothing: what was found shall be no variable of a frame."""
-        found = self._found(prefix, place, row)
-        if found is not None and self._matches(found):
+        try:
+            found = self._found(prefix, place, row)
+            counts = found is not None and self._matches(found)
+        except EncryptedSerdeError as error:
+            self._ground.items.tell(error, place)
+            raise
+        if found is not None and counts:
             item = SearchItem(found.namespace, found.key, found.value, row.created_at, row.updated_at, row.score)
             hits.append(Hit(place, item))
 

@@ -22,6 +22,7 @@ from langgraph_sdk import EncryptionContext as RequestContext
 from encrypted_serde import (
     AuthenticationFailed,
     ConfigurationError,
+    EncryptedSerdeError,
     Key,
     KeyErased,
     Keyring,
@@ -112,6 +113,21 @@ async def test_a_value_of_another_inner_type_is_refused(key: Key) -> None:
     sealed = Sealer(key).seal_bound("msgpack", b"\xc0", at("json", "a"))
     with pytest.raises(WrongLocation):
         await decrypt_json(make_encryption(key), {"a": SEALED_TEXT_PREFIX + b64url_encode(sealed)})
+
+
+@pytest.mark.parametrize("change", ["cut", "of the server's own AES", "under another name"])
+async def test_every_refusal_is_told_to_the_audit_once(key: Key, change: str) -> None:
+    events: list[AuditEvent] = []
+    encryption = make_encryption(key, audit=events.append)
+    sealed = (await encrypt_json(encryption, {"a": 1}))["a"]
+    rows = {
+        "cut": {"a": sealed[:60]},
+        "of the server's own AES": {"a": "encrypted.aes:AAAA"},
+        "under another name": {"b": sealed},
+    }
+    with pytest.raises(EncryptedSerdeError) as caught:
+        await decrypt_json(encryption, rows[change])
+    assert [event.outcome for event in events if event.action == "refuse"] == [type(caught.value).__name__]
 
 
 async def test_what_is_skipped_is_never_opened(key: Key) -> None:

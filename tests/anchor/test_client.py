@@ -144,6 +144,45 @@ def test_a_write_that_was_not_entered_is_unknown_and_then_entered(client):
     assert not _judged(client, ("task", 0, "a"), ("task", -3, "b"))[1].is_news
 
 
+def _accept(client, *found):
+    view, judged = _judged(client, *found)
+    client.anchor.append([*view.accepted(judged)])
+    client.forget(view, judged.spot)
+
+
+def test_an_operator_accepts_the_writes_that_are_there_and_no_others(client):
+    for batch in "ab":
+        _write(client, batch, -3)
+    _write(client, "c", 0, 1)
+    _accept(client, ("task", -3, "a"), ("task", 0, "c"))
+    assert _gaps(client, ("task", -3, "a"), ("task", 0, "c")) == ([], [], [])
+    assert _gaps(client, ("task", -3, "b"), ("task", 0, "c")) == ([], ["b"], [])
+    assert _gaps(client, ("task", -3, "a"), ("task", 0, "c"), ("task", 1, "c")) == ([], ["c"], [])
+    assert _gaps(client) == ([-3, 0], [], [])
+
+
+def test_a_write_whose_absence_was_accepted_can_be_made_again(anchor, key):
+    client = AnchorClient(anchor, key)
+    _write(client, "a", 0)
+    _accept(client)
+    other = AnchorClient(anchor, key)
+    _write(other, "b", 0)
+    assert _gaps(other, ("task", 0, "b")) == ([], [], [])
+    assert _gaps(other) == ([0], [], [])
+
+
+def test_of_a_checkpoint_above_all_that_were_there_nothing_is_looked_up(client, monkeypatch):
+    looked = []
+    monkeypatch.setattr(client, "checkpoint", lambda place, checkpoint_id: looked.append(checkpoint_id))
+    client.newest(HERE)
+    _begin(client, 0, number=1)
+    _store(client, 1)
+    client.newest(HERE)
+    for number in (0, 2):
+        _begin(client, 0, number=number)
+    assert looked == [IDS[0]]
+
+
 def test_the_newest_checkpoint_is_required(client):
     assert client.newest(HERE).newest("") is None
     for number in (0, 2, 1):

@@ -9,8 +9,8 @@ from encrypted_serde.core import binding
 from encrypted_serde.core.binding import Place
 from encrypted_serde.rows.listed import Listed
 from encrypted_serde.rows.manifest import Manifest, digest
-from encrypted_serde.rows.parts import Parts
-from encrypted_serde.rows.stored import PLAINTEXT, SEALED, Form, find_part
+from encrypted_serde.rows.parts import Opened, Parts
+from encrypted_serde.rows.stored import LEGACY, PLAINTEXT, SEALED, Form, Stored, find_part
 from encrypted_serde.rows.verify import Rules, Verified, open_value, open_write, verify_row
 from encrypted_serde.rows.write import MetadataKeys, Writer, readable_and_manifest
 
@@ -119,3 +119,71 @@ def test_metadata_are_written_with_tokens_of_what_is_searchable_and_a_manifest_o
     private = repr({"user": "u", "list": [1], "note": "n"}).encode()
     manifest = Manifest("c1", "c0", ["a"], ["b"], ("msgpack", private), digest(DOCUMENT, readable))
     assert Manifest.unpack(packed) == manifest
+
+
+class _Opens:
+    """A reader that opens one manifest, which it is asked for in its place."""
+
+    def __init__(self, manifest):
+        self._manifest = manifest
+
+    def open(self, found, bind, *, is_proven=False):
+        assert (bind(False), bind(True), is_proven) == (binding.manifest(HERE, "c1"),) * 2 + (True,)
+        return Opened("bytes", self._manifest.pack(), found.form)
+
+
+def _proven(*, document=DOCUMENT, values=(), **changed):
+    """A row with a manifest that lists channel ``a``, and some more values."""
+    digested = digest(document, {"step": 1})
+    parts = _parts(document=document, manifest=BOUND, **{"apart": {"a": BOUND}, "values": dict(values), **changed})
+    return parts, _Opens(Manifest("c1", None, ["a"], [], ("null", b""), digested))
+
+
+def test_a_channel_is_none_where_its_value_is_found_and_savers_prefer_values_in_rows_of_their_own():
+    none, value = find_part(None), find_part(1)
+    parts = _parts(values={"n": none, "v": value, "both": none}, apart={"both": value, "apart": none})
+    assert parts.names() == ({"v", "both"}, ["n", "apart"])
+    assert parts._replace(known_nones=["v"]).names() == ({"n", "both", "apart"}, ["v"])
+    sealed = Stored(Form(LEGACY), "null+aes", b"")
+    assert _parts(values={"n": sealed, "v": sealed._replace(type_tag="nullable+aes")}).names() == ({"v"}, ["n"])
+
+
+BY_VERSION = Rules(stores_all_values=False)
+LOST = {**DOCUMENT, "channel_versions": {"a": "1", "lost": "2"}}
+
+
+def test_a_row_with_a_manifest_is_verified_in_the_form_of_its_manifest():
+    parts, reader = _proven()
+    verified = verify_row(parts, reader, Rules())
+    assert verified[:3] == (parts, reader._manifest, BOUND.form)
+    assert (verified.document, verified.readable) == ({"id": "c1", "channel_versions": {"a": "1"}}, {"step": 1})
+    assert verified.is_proven
+
+
+def test_a_channel_that_is_not_listed_is_held_to_its_sealed_version():
+    parts, reader = _proven(document=LOST, apart={"a": BOUND, "lost": BOUND})
+    assert verify_row(parts, reader, BY_VERSION).parts is parts
+    with pytest.raises(WrongLocation, match="had no value"):
+        verify_row(parts, reader, Rules())
+    for changed in (
+        {"document": LOST, "apart": {"a": BOUND, "lost": find_part(5)}},  # not sealed
+        {"document": DOCUMENT, "apart": {"a": BOUND, "lost": BOUND}},  # no version names it
+        {"document": LOST, "values": {"lost": BOUND}},  # in the row, where every value is listed
+    ):
+        parts, reader = _proven(**changed)
+        with pytest.raises(WrongLocation, match="had no value"):
+            verify_row(parts, reader, BY_VERSION)
+
+
+def test_a_sealed_row_has_no_pending_sends_but_where_a_saver_gathers_them():
+    parts, reader = _proven(document={**DOCUMENT, "pending_sends": ["made up"]})
+    with pytest.raises(WrongLocation, match="pending sends"):
+        verify_row(parts, reader, Rules())
+    assert "pending_sends" not in verify_row(parts, reader, Rules(gathers_sends=True)).document
+
+
+def test_the_text_of_a_row_and_of_its_values_shows_nothing():
+    parts, reader = _proven()
+    verified = verify_row(parts, reader, Rules())
+    shown = [repr(each) for each in (parts, BOUND, verified, verified.manifest, Opened("bytes", b"secret", BOUND.form))]
+    assert shown == ["<Parts>", "<Stored>", "<Verified>", "<Manifest of 'c1'>", "<Opened>"]

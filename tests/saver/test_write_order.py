@@ -35,6 +35,10 @@ def test_order_is_path_then_task_then_position_whatever_the_database_said():
         assert _values(in_order(shuffled)) == ["b0", "b1", "c0", "a0"]
 
 
+def test_a_task_without_a_path_comes_first():
+    assert _values(in_order([_write("a", path="A"), _write("b", path="")])) == ["b0", "a0"]
+
+
 def test_special_writes_come_before_the_ordinary_ones_of_their_task():
     assert _values(in_order([_write("a", 0), _write("a", -1), _write("a", -4)])) == ["a-4", "a-1", "a0"]
 

@@ -75,8 +75,8 @@ CHANGES: dict[str, tuple[Change, type[EncryptedSerdeError]]] = {
 }
 
 
-def encrypted(inner: BaseStore, key: Key) -> EncryptedStore:
-    store = EncryptedStore(inner, key, readable=("kind", "level"), searchable=("city",))
+def encrypted(inner: BaseStore, key: Key, **options: Any) -> EncryptedStore:
+    store = EncryptedStore(inner, key, readable=("kind", "level"), searchable=("city",), **options)
     store.put(ALICE, "plan", {"kind": "free", "city": "Bonn"})
     store.put(ALICE, "other", {"kind": "free", "city": "Ulm"})
     store.put(BOB, "plan", {"kind": "premium", "city": "Ulm"})
@@ -111,14 +111,17 @@ def test_a_search_of_a_tenant_names_and_tells_the_item_that_it_refuses(inner: Ba
 
 
 def test_an_exchanged_search_token_is_refused_where_it_would_answer(inner: BaseStore, key: Key) -> None:
-    store, rows = encrypted(inner, key), Rows(inner)
+    told: list[AuditEvent] = []
+    store, rows = encrypted(inner, key, audit=told.append), Rows(inner)
     stored = rows.all()
     rows.put("users.alice", "plan", {**stored["users.alice", "plan"], "city": stored["users.alice", "other"]["city"]})
     value = store.get(ALICE, "plan")
     assert value is not None
     assert value.value["city"] == "Bonn"
-    with pytest.raises(WrongLocation):
+    with pytest.raises(WrongLocation) as caught:
         store.search(ALICE, filter={"city": "Ulm"})
+    assert caught.value.row == {"namespace": "users.alice", "key": "plan"}
+    assert [event.outcome for event in told if event.action == "refuse"] == ["WrongLocation"]
 
 
 def test_an_unbound_value_of_ours_is_no_item(inner: BaseStore, key: Key) -> None:

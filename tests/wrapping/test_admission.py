@@ -191,6 +191,14 @@ def test_a_clone_with_more_types_shares_the_counts_and_a_deep_copy_works(sealer)
     assert copy.deepcopy(admission).admit(*_legacy()).plaintext == b"\x01"
 
 
+def test_a_value_without_a_type_is_counted_and_told_as_plaintext(key):
+    events = []
+    admission = Admission(make_sealer(key, audit=events.append), plaintext=True)
+    admission.admit_plain("str", "a value", is_proven=False)
+    assert (admission.admitted, admission.plaintext_types) == ({"plaintext": 1}, {"str": 1})
+    assert [(event.action, event.outcome, event.size) for event in events] == [("open", "plaintext", None)]
+
+
 def test_what_is_opened_to_look_at_it_is_not_counted(sealer, caplog):
     admission = _all(sealer)
     with caplog.at_level(logging.WARNING):
