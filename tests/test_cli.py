@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -13,13 +14,16 @@ from typing import NamedTuple
 
 import pytest
 import typer
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.sqlite import SqliteSaver
 
-from encrypted_serde import EncryptedSerializer, Key, Sealer, __version__, encryption_context
+from encrypted_serde import EncryptedSaver, EncryptedSerializer, Key, Sealer, __version__, encryption_context
 from encrypted_serde.cli import app as cli
 from encrypted_serde.core.encoding import b64url_encode
 from tests.places import at, claiming
 
 TAG = "msgpack+xaes-256-gcm"
+ROOT = Path(__file__).parents[1]
 
 
 class Result(NamedTuple):
@@ -338,3 +342,39 @@ def test_wrong_usage_names_the_help(run, arguments: list[str]) -> None:
 
 def test_without_a_command_the_help_is_shown_once(run) -> None:
     assert run().err.count("Usage:") == 1
+
+
+FAILING = """
+from encrypted_serde import Key
+class Keys:
+    def encryption_key(self, context): raise RuntimeError("postgresql://app:password@db")
+    current_key_id = decryption_key = encryption_key
+keys = Keys()
+"""
+
+
+def _command(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
+    """Runs a shell line, in which `$E` is the command, in a folder with a database and keys that fail."""
+    (folder / "failing.py").write_text(FAILING)
+    with SqliteSaver.from_conn_string(str(folder / "app.db")) as inner:
+        EncryptedSaver(inner, Key.generate()).put(
+            {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}, empty_checkpoint(), {"source": "loop", "step": 1}, {}
+        )
+    environ = {**os.environ, "E": f"{sys.executable} -m encrypted_serde", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    return subprocess.run(["sh", "-c", line], cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("$E scan app.db --keys failing:keys >/dev/null", 1),
+        ("$E scan app.db >/dev/full", 1),
+        ("$E keygen >/dev/full", 1),
+        ("$E --help >/dev/full", 1),
+        ("$E scan app.db >&-", 0),
+    ],
+)
+def test_what_fails_is_one_line_without_a_traceback(line: str, code: int, tmp_path: Path) -> None:
+    done = _command(tmp_path, line)
+    assert (done.returncode, "Traceback" in done.stderr, "password" in done.stderr) == (code, False, False), done.stderr
+    assert len(done.stderr.splitlines()) == (1 if code else 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -73,6 +74,8 @@ def init(
     Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 a row does not open.
     """
     with failures():
+        if Path(at.anchor).resolve() == Path(database).resolve():
+            raise ConfigurationError("the anchor would be in the database that it guards: name another file")
         if grant is not None and "://" not in at.anchor:
             raise ConfigurationError("--grant is for an anchor in Postgres; a file's owner and mode say who writes it")
         with at.opened() as opened:

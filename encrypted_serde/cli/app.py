@@ -5,8 +5,11 @@ Nothing here imports LangGraph or a database: the commands that need them do, wh
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -14,7 +17,7 @@ import typer
 from .. import __version__
 from .anchor import anchor
 from .erasure import prove_erased
-from .exits import EXIT_INTERRUPTED, EXIT_USAGE, redacted
+from .exits import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE, redacted
 from .expanded import expanded
 from .expire import expire
 from .inspect import inspect
@@ -51,10 +54,13 @@ def make_app() -> typer.Typer:
 
 def run(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command and exits. What is printed of wrong usage shows nothing of a URL: it may hold a password."""
+    if sys.stdout is None:  # it was closed: what is printed is lost, and the work is done
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  # for as long as the process runs
     command = typer.main.get_command(make_app())
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = command.main([*arguments], prog_name="encrypted-serde", standalone_mode=False)
+        sys.stdout.flush()
     except _UsageError as error:
         told = redacted(error.format_message())
         if told.startswith("Usage:"):  # the whole help, where no command is named
@@ -66,7 +72,22 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         print("encrypted-serde: interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
+    except Exception as error:  # of a module of --keys, or a fault of ours: its text may hold a secret
+        if sys.flags.dev_mode:
+            raise
+        code = _refused(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refused(error: Exception) -> int:
+    if isinstance(error, OSError) and error.filename is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer cannot be written either
+        print(f"encrypted-serde: the output cannot be written: {error.strerror}", file=sys.stderr)
+    else:
+        [*_, last] = traceback.extract_tb(error.__traceback__)
+        where = f"{Path(last.filename).name}, line {last.lineno}"
+        print(f"encrypted-serde: {type(error).__name__} in {where} (python -X dev shows the traceback)", file=sys.stderr)
+    return EXIT_REFUSED
 
 
 def _show_version(wanted: bool) -> None:

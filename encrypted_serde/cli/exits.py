@@ -41,12 +41,22 @@ def fail(message: str) -> NoReturn:
 
 
 def writable(path: Path | None) -> Path | None:
-    """Refuses the file of a report that could not be written, before the work is done and not after."""
+    """Refuses a file that could not be written, before the work is done and not after; and one that holds something else.
+
+    A report replaces an older report. Both are JSON objects.
+    """
     if path is not None:
         place = path if path.exists() else path.parent
         if path.is_dir() or not place.exists() or not os.access(place, os.W_OK):
             raise typer.BadParameter(f"{path} cannot be written")
+        if path.is_file() and _begins(path) not in (b"", b"{"):
+            raise typer.BadParameter(f"{path} exists and is no report")
     return path
+
+
+def _begins(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1)
 
 
 def write_new(path: Path, text: str) -> None:
@@ -64,4 +74,6 @@ def failures() -> Iterator[None]:
     except EncryptedSerdeError as error:
         fail(f"{type(error).__name__}: {error}")
     except OSError as error:
+        if error.filename is None:  # standard output
+            raise
         fail(f"{redacted(str(error.filename))}: {error.strerror}")

@@ -17,12 +17,12 @@ def reencrypt(
     database: Database,
     *,
     to: Annotated[
-        str,
+        Text,
         typer.Option(
             metavar="FORM",
-            help="saver: as EncryptedSaver writes, bound to its place. serde: as serde=EncryptedSerializer does.",
+            help="saver (the default): as EncryptedSaver writes, bound to its place. serde: as serde=EncryptedSerializer does.",
         ),
-    ] = "saver",
+    ] = None,
     decrypt: Annotated[bool, flag("--decrypt", "Leave: bring everything back to plaintext.")] = False,
     allowed: Allowed,
     cipher: Annotated[Text, option("NAME", "Seal with this cipher; by default each keeps its own.")] = None,
@@ -59,8 +59,11 @@ def reencrypt(
     Exit codes: 0 done, 1 the database, a key or an option failed, 2 wrong usage, 3 rows are left that could not be converted,
     or there is nothing at all, 130 interrupted.
     """
-    if to not in ("saver", "serde"):
+    if to not in (None, "saver", "serde"):
         raise typer.BadParameter("choose saver or serde", param_hint="--to")
+    if decrypt and to:
+        raise typer.BadParameter("it goes to plaintext, and to no other form", param_hint="--decrypt")
+    target = "plaintext" if decrypt else to or "saver"
     selection = rows.selection()
     from ..maintenance.reencrypt import reencrypt as reencrypt_database
     from .shown import finish, running, show_admitted, show_rate, show_tally
@@ -71,7 +74,7 @@ def reencrypt(
         done = reencrypt_database(
             database,
             provider,
-            target="plaintext" if decrypt else to,
+            target=target,
             cipher=cipher,
             compression=compression,
             **allowed.options(),
@@ -91,7 +94,7 @@ def reencrypt(
         would = "would be " if dry_run else ""
         show_rate(done, f"{done.rewritten:,} rows {would}rewritten, {done.overtaken:,} changed by others meanwhile, all read")
         if not done.left and not done.failed and not done.is_empty:
-            print(f"done: {_result(done, 'plaintext' if decrypt else to)}")
+            print(f"done: {_result(done, target)}")
     finish(done, ending)
 
 

@@ -10,6 +10,8 @@ service that is not used. `encrypted_serde.tenants.keyring` builds a key provide
 from __future__ import annotations
 
 import os
+import random
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -17,6 +19,11 @@ from ..core.encoding import encode_pairs, lp
 from ..core.keys import KEY_SIZE, PROTOCOL
 from ..errors import AuthenticationFailed, ConfigurationError, KeyServiceError
 from .fence import FencedWrapper
+
+ATTEMPTS = 3
+"""How often a call is made in all while the service throttles or fails to answer."""
+
+_PAUSE = 0.1  # seconds before the second attempt, doubled for the third; half of it is random
 
 TIMEOUT = 5.0
 """Seconds one call to a key service may take before it is given up, where the user's own client does not say otherwise."""
@@ -117,6 +124,18 @@ def called(wrapper: str, action: str, call: Callable[[], T], judge: Judge) -> T:
         raise refused(wrapper)
     problem, retryable = judged or (name, False)
     raise service_error(wrapper, action, problem, retryable=retryable)
+
+
+def repeated(call: Callable[[], T]) -> T:
+    """Makes a call up to three times, while its error says that a retry may help: for services whose client does not."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return call()
+        except KeyServiceError as error:
+            if not error.retryable:
+                raise
+        time.sleep(_PAUSE * attempt * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load, protects nothing
+    return call()
 
 
 def check_wrapper(wrapper: KeyWrapper) -> None:

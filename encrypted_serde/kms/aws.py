@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
-from . import TIMEOUT, called, service_error
-from .retry import ATTEMPTS
+from . import ATTEMPTS, TIMEOUT, called, service_error
 
 try:
     import boto3

@@ -21,9 +21,8 @@ from typing import Any, TypeVar
 from ..core.encoding import encode_pairs, lp
 from ..core.keys import PROTOCOL, Key, drawn_secret
 from ..errors import ConfigurationError
-from . import TIMEOUT, called, refused, service_error
+from . import TIMEOUT, called, refused, repeated, service_error
 from .local import LocalKeyWrapper
-from .retry import repeated
 
 try:
     from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError

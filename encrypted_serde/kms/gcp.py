@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
-from . import TIMEOUT, associated_data, called, service_error
-from .retry import ATTEMPTS
+from . import ATTEMPTS, TIMEOUT, associated_data, called, service_error
 
 try:
     import google_crc32c

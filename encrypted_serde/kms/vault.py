@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
-from . import associated_data, called, service_error
-from .retry import repeated
+from . import associated_data, called, repeated, service_error
 
 try:
     import hvac

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..core.binding import Place, version_text
+from ..core.encoding import lps
 
 REMEMBERED = 1 << 16
 """Values, and checkpoints, that a process remembers: those that it opened or stored last."""
@@ -82,6 +83,16 @@ class Remembered:
                 seen[key] = bool(has_value)
                 (listed.values if has_value else listed.nones).append(name)
         return listed
+
+    def forget(self, thread_id: object) -> None:
+        """Forgets the values of a thread, since they may be gone."""
+        thread = lps((str(thread_id),))
+        for key in [key for key in [*self._seen] if key[0].startswith(thread)]:
+            self._seen.pop(key, None)
+
+    def forget_all(self) -> None:
+        """Forgets the values of all threads."""
+        self._seen.clear()
 
     def note(self, listed: Listed, manifest: object) -> None:
         """Remembers what a checkpoint lists, and by its manifest that it does; forgets the oldest where there is too much."""

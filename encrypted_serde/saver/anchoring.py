@@ -20,7 +20,7 @@ from ..anchor.ledger import Standing
 from ..anchor.names import Spot
 from ..core.binding import Place
 from ..core.keys import KeyProvider
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, WrongLocation
 from ..wrapping.steps import Step, Steps, Work
 from .completeness import Kept, RowReader, id_of, spot_of
 from .steps import Call, Page, list_call
@@ -62,17 +62,24 @@ class Anchoring(RowReader):
 
     # --- storing
 
-    def checkpoint(self, at: At, checkpoint_id: str, store: Step) -> Steps[RunnableConfig]:
+    def checkpoint(
+        self, at: At, checkpoint_id: str, versions: Sequence[T], store: Callable[[T], Steps[RunnableConfig]]
+    ) -> Steps[RunnableConfig]:
         """Stores a checkpoint, and enters it.
 
         Args:
             at: Where it goes.
             checkpoint_id: The checkpoint.
-            store: Stores it.
+            versions: Which channels to store; and all, if a deletion took the values that it shares with its parent.
+            store: Stores it, given one of these.
         """
         entry: Entry = yield Work(partial(self.client.begin_checkpoint, at.place, checkpoint_id), is_heavy=True)
-        stored: RunnableConfig = yield store
-        yield from self._stored([entry], at, checkpoint_id)
+        stored = yield from store(versions[0])
+        try:
+            yield from self._stored([entry], at, checkpoint_id)
+        except WrongLocation:
+            stored = yield from store(versions[1])
+            yield from self._seen(at, checkpoint_id)
         return stored
 
     def writes(self, at: At, writes: Sequence[tuple[str, Any]], task_id: str, batch: str, store: Step) -> Steps[None]:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -80,6 +81,12 @@ class WiredSaver(BaseCheckpointSaver[Any]):
         place = Place.of(identity["thread_id"], identity.get("checkpoint_ns"))
         context = None if self._context is None else self._context_of(config)
         return {"configurable": identity}, At(place, identity.get("checkpoint_id") or None, context)
+
+    def _forget(self, thread_ids: Iterable[str]) -> None:
+        """Forgets which values of threads are stored: a run that goes on reads it anew, and stores again what is gone."""
+        with suppress(ConfigurationError):  # of an id that no row of ours can have
+            for thread_id in thread_ids:
+                self._wiring.remembered.forget(thread_id)
 
     def _listed(
         self, config: RunnableConfig | None, wanted: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None

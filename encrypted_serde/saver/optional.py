@@ -53,9 +53,12 @@ def delete_thread(self: WiredSaver, thread_id: str, **named: Any) -> Steps[Any]:
     """Deletes a thread. Arguments and result are those of the inner saver. With an anchor the deletion is entered there."""
     yield from self._before_deleting([thread_id])
     delete = Call(self._wiring.gated, "delete_thread", (thread_id,), None, named)
-    if self._anchoring is None:
-        return (yield delete)
-    return (yield from self._anchoring.delete_threads([thread_id], delete))
+    try:
+        if self._anchoring is None:
+            return (yield delete)
+        return (yield from self._anchoring.delete_threads([thread_id], delete))
+    finally:
+        self._forget([thread_id])
 
 
 def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Steps[Any]:
@@ -69,19 +72,25 @@ def prune(self: WiredSaver, thread_ids: Sequence[str], **named: Any) -> Steps[An
 
     yield from self._before_deleting(thread_ids)
     is_whole = named.get("strategy") == "delete"
-    if self._anchoring is None or isinstance(thread_ids, str):  # which the inner saver refuses
-        return (yield prune_those(thread_ids))
-    if is_whole:
-        return (yield from self._anchoring.delete_threads(thread_ids, prune_those(thread_ids)))
-    return (yield from self._anchoring.prune(thread_ids, prune_those))
+    try:
+        if self._anchoring is None or isinstance(thread_ids, str):  # which the inner saver refuses
+            return (yield prune_those(thread_ids))
+        if is_whole:
+            return (yield from self._anchoring.delete_threads(thread_ids, prune_those(thread_ids)))
+        return (yield from self._anchoring.prune(thread_ids, prune_those))
+    finally:
+        self._forget(thread_ids)
 
 
 def delete_for_runs(self: WiredSaver, run_ids: Sequence[str], **named: Any) -> Steps[Any]:
     """Deletes what runs wrote, as the inner saver does: ``run_id`` is a readable metadata key. Returns its result."""
     delete = Call(self._wiring.gated, "delete_for_runs", (run_ids,), None, named)
-    if self._anchoring is None:
-        return (yield delete)
-    return (yield from self._anchoring.delete_for_runs(run_ids, delete))
+    try:
+        if self._anchoring is None:
+            return (yield delete)
+        return (yield from self._anchoring.delete_for_runs(run_ids, delete))
+    finally:
+        self._wiring.remembered.forget_all()
 
 
 def copy_thread(self: WiredSaver, source_thread_id: str, target_thread_id: str) -> Steps[None]:

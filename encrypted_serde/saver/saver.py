@@ -196,7 +196,9 @@ class EncryptedSaver(WiredSaver):
         asked, at = self._asked(config)
         if self._needs_parent(at, checkpoint, new_versions):
             with ambient(at.context):
-                self._note_parent(asked, at, self._wiring.gated.get_tuple(asked))
+                found = self._wiring.gated.get_tuple(asked)
+            self._note_parent(asked, at, found)
+            new_versions = _all_versions(checkpoint) if found is None else new_versions
         sealed, beside, listed = self._sealer.checkpoint(at, config, checkpoint, metadata, new_versions)
         stored = self._wiring.gated.put(asked, sealed, beside, new_versions)
         self._wiring.remembered.note(listed, beside.get(KEY))
@@ -216,21 +218,26 @@ class EncryptedSaver(WiredSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> Steps[RunnableConfig]:
-        traits, values = self._wiring.traits, checkpoint["channel_values"]
         asked, at = yield self._work(False, self._asked, config)
         if self._needs_parent(at, checkpoint, new_versions):
             found = yield Call(self._wiring.gated, "get_tuple", (asked,), at.context)
             yield self._work(False, self._note_parent, asked, at, found)
-        seal = partial(sealer.checkpoint, at, config, checkpoint, metadata, new_versions)
-        sealed, beside, listed = yield self._work(not traits.asks_serde, seal)
-        if sealer is self._late_sealer:
-            asks_for = values if traits.stores_all_values else new_versions
-            yield from self._seal_ahead([(values.get(name), sealed["channel_values"].get(name)) for name in asks_for])
-        store = Call(self._wiring.gated, "put", (asked, sealed, beside, new_versions))
-        anchoring = self._anchoring
-        stored = (yield store) if anchoring is None else (yield from anchoring.checkpoint(at, checkpoint["id"], store))
-        self._wiring.remembered.note(listed, beside.get(KEY))
-        return cast("RunnableConfig", stored)
+            new_versions = _all_versions(checkpoint) if found is None else new_versions
+        traits, values = self._wiring.traits, checkpoint["channel_values"]
+
+        def store(versions: ChannelVersions) -> Steps[RunnableConfig]:
+            seal = partial(sealer.checkpoint, at, config, checkpoint, metadata, versions)
+            sealed, beside, listed = yield self._work(not traits.asks_serde, seal)
+            if sealer is self._late_sealer:
+                asks_for = values if traits.stores_all_values else versions
+                yield from self._seal_ahead([(values.get(name), sealed["channel_values"].get(name)) for name in asks_for])
+            stored: RunnableConfig = yield Call(self._wiring.gated, "put", (asked, sealed, beside, versions))
+            self._wiring.remembered.note(listed, beside.get(KEY))
+            return stored
+
+        if self._anchoring is None:
+            return (yield from store(new_versions))
+        return (yield from self._anchoring.checkpoint(at, checkpoint["id"], [new_versions, _all_versions(checkpoint)], store))
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Seals the writes of a task and stores them."""
@@ -364,6 +371,12 @@ class EncryptedSaver(WiredSaver):
 
 def _gate(admission: Admission, traits: Traits) -> Gate:
     return JsonGate(admission) if traits.asks_json else Gate(admission)
+
+
+def _all_versions(checkpoint: Checkpoint) -> ChannelVersions:
+    """Returns the versions of all channels that have a value: all are stored where a parent is gone, with its values."""
+    values = checkpoint["channel_values"]
+    return {name: version for name, version in checkpoint["channel_versions"].items() if name in values}
 
 
 def _names(option: str, names: Collection[str]) -> frozenset[str]:

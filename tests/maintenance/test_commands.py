@@ -427,3 +427,32 @@ def test_items_of_a_store_move_in_and_out_by_command(run, keys: None, tmp_path: 
     assert run("reencrypt", place, "--decrypt").code == 0
     with SqliteStore.from_conn_string(place) as store:
         assert store.search(())[0].value == {"city": "Bonn", "kind": "person"}
+
+
+def test_a_report_replaces_no_file_but_an_older_report(run, tmp_path: Path) -> None:
+    place = str(tmp_path / "app.db")
+    write_every_form(place, {"plaintext": FORMS["plaintext"]})
+    before = Path(place).read_bytes()
+    refused = run("scan", place, "--report", place)
+    assert (refused.code, "is no report" in refused.err, Path(place).read_bytes() == before) == (2, True, True)
+    report = tmp_path / "report.json"
+    for _ in range(2):
+        assert run("scan", place, "--report", str(report)).code == 0
+    assert json.loads(report.read_text())["command"] == "scan"
+
+
+def test_going_back_to_plaintext_names_no_other_form(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = str(tmp_path / "app.db")
+    write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
+    before = Path(place).read_bytes()
+    monkeypatch.setenv("ENCRYPTED_SERDE_KEY", OLD_KEY.to_text())
+    refused = run("reencrypt", place, "--decrypt", "--to", "serde")
+    assert (refused.code, "--decrypt" in refused.err, Path(place).read_bytes() == before) == (2, True, True)
+
+
+def test_an_anchor_is_not_in_the_database_that_it_guards(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = str(tmp_path / "app.db")
+    write_every_form(place, {"saver-old-key": FORMS["saver-old-key"]})
+    monkeypatch.setenv("ENCRYPTED_SERDE_KEY", OLD_KEY.to_text())
+    refused = run("anchor", "init", place, "--anchor", str(tmp_path / "." / "app.db"))
+    assert (refused.code, "name another file" in refused.err) == (1, True)
