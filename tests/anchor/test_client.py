@@ -163,6 +163,15 @@ def test_a_write_that_was_not_entered_is_unknown_and_then_entered(client):
     assert not _judged(client, ("task", 0, "a"), ("task", -3, "b"))[1].is_news
 
 
+# rule A-5
+def test_a_write_replaces_one_that_was_entered_when_it_was_seen(client):
+    _write(client, "a", -3)
+    client.enter(*_judged(client, ("task", -3, "unknown")))
+    _write(client, "b", -3)
+    assert _gaps(client, ("task", -3, "b")) == ([], [], [])
+    assert _gaps(client, ("task", -3, "unknown")) == ([], ["unknown"], [])
+
+
 def _accept(client, *found):
     view, judged = _judged(client, *found)
     client.anchor.append([*view.accepted(judged)])
