@@ -499,6 +499,12 @@ def test_a_server_that_is_not_there_is_an_anchor_error_without_secrets(tmp_path)
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_an_anchor_may_have_keys_of_its_own(key, tmp_path):
+    for anchor in (PostgresAnchor("dbname=x", keys=key), SqliteAnchor(tmp_path / "anchor.db", keys=key)):
+        assert anchor.keys is key
+    assert PostgresAnchor("dbname=x").keys is None
+
+
 def test_what_is_no_conninfo_is_refused_at_once(monkeypatch):
     unraisable = []
     monkeypatch.setattr(sys, "unraisablehook", unraisable.append)

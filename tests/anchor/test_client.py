@@ -172,6 +172,20 @@ def test_a_write_replaces_one_that_was_entered_when_it_was_seen(client):
     assert _gaps(client, ("task", -3, "unknown")) == ([], ["unknown"], [])
 
 
+# rule A-5
+def test_a_checkpoint_that_was_entered_across_the_end_of_its_deletion_is_required_once_it_was_seen(client, anchor, key):
+    running = AnchorClient(anchor, key)
+    begun = running.begin_checkpoint(HERE, IDS[0])
+    spot = client.thread("thread").spot("", IDS[0])
+    client.announce("thread", [spot])
+    client.end(client.thread("thread"), {spot: Kind.KEPT})
+    running.stored([begun])
+    view, judged = _judged(client)
+    assert judged.standing is Standing.LATE
+    client.enter(view, judged)
+    assert client.place(HERE).ledger.required() == [spot]
+
+
 def _accept(client, *found):
     view, judged = _judged(client, *found)
     client.anchor.append([*view.accepted(judged)])

@@ -70,6 +70,7 @@ def test_a_part_of_a_checkpoint_is_found_as_the_value_alone_is(size: int) -> Non
         assert _said(find_part(foreign)) == _said(find_typed(type_tag, data, len(data))), shape
     found = [find_typed(type_tag, data, len(data)).sealed for type_tag, data in shapes(size, NO_CONTEXT).values()]
     assert {sealed.ciphertext_size for sealed in found if sealed} == {size}
+    assert [find_typed(*each, len(each[1])).type_tag for each in shapes(size, NO_CONTEXT).values()][1:] == ["bytes"] * 3
     snapshot = shapes(size, NO_CONTEXT)["in a snapshot"][1]
     assert _said(find_part(unpack(snapshot))) == _said(find_typed("msgpack", snapshot, len(snapshot)))
     assert find_part(unpack(snapshot)).is_delta
