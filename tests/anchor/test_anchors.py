@@ -40,6 +40,17 @@ def test_entries_come_back_as_they_were(anchor):
     assert _plain(anchor.entries(THREAD, NAMESPACE)) == _plain(entries)
     assert _plain(anchor.entries(THREAD, NAMESPACE, id_bytes(IDS[1]))) == _plain(entries[1:])
     assert anchor.entries(OTHER) == []
+    anchor.append([about(1)._replace(namespace=b"another ")])
+    assert _plain(anchor.entries(THREAD, NAMESPACE, id_bytes(IDS[1]))) == _plain(entries[1:])
+
+
+def test_all_entries_of_a_call_are_added_or_none(shared_anchor):
+    with pytest.raises(AnchorError) as caught:
+        shared_anchor.append([about(0), about(1)._replace(task=None)])
+    assert not caught.value.retryable
+    assert shared_anchor.entries(THREAD) == []
+    shared_anchor.append([about(0), about(1)])
+    assert len(shared_anchor.entries(THREAD)) == 2
 
 
 def test_numbers_ascend_in_the_order_of_appending(anchor):
