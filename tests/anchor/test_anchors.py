@@ -64,7 +64,7 @@ def test_threads_are_named_once(anchor):
 
 
 def test_nothing_is_appended(anchor):
-    anchor.append([])
+    assert anchor.append([]) == 0
     assert anchor.threads() == []
 
 
@@ -429,6 +429,45 @@ def test_calls_that_wait_at_the_same_time_share_a_round_trip(postgres_database, 
     anchor.close()
 
 
+class _Interrupted(BaseException):
+    pass
+
+
+def test_of_calls_that_share_a_round_trip_one_is_interrupted_and_the_others_may_try_again(postgres_database, monkeypatch):
+    anchor = PostgresAnchor(postgres_database)
+    anchor.setup()
+
+    def interrupted(waiting):
+        raise _Interrupted
+
+    monkeypatch.setattr(anchor, "_insert", interrupted)
+    with ThreadPoolExecutor(2) as pool:
+        with anchor._lock:
+            calls = [pool.submit(anchor.append, [about(number)]) for number in range(2)]
+            while len(anchor._queue) < 2:
+                pass
+        failed = sorted((call.exception() for call in calls), key=lambda error: type(error).__name__)
+    assert [type(error) for error in failed] == [AnchorError, _Interrupted]
+    assert failed[0].retryable
+    anchor.close()
+
+
+def test_a_statement_that_fails_on_a_connection_that_holds_is_not_tried_again(postgres_database):
+    anchor, calls = PostgresAnchor(postgres_database), []
+    anchor.setup()
+    anchor.append([about(0)])
+
+    def fails(connection):
+        calls.append(connection)
+        raise psycopg.OperationalError("cancelled")
+
+    with pytest.raises(AnchorError) as caught:
+        anchor._run(fails)
+    assert caught.value.retryable
+    assert len(calls) == 1
+    anchor.close()
+
+
 def test_tables_of_their_own(postgres_database):
     one, other = PostgresAnchor(postgres_database), PostgresAnchor(postgres_database, table='an "odd" name')
     one.setup()
@@ -460,7 +499,12 @@ def test_a_server_that_is_not_there_is_an_anchor_error_without_secrets(tmp_path)
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_what_is_no_conninfo_is_refused_at_once():
+def test_what_is_no_conninfo_is_refused_at_once(monkeypatch):
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
     with pytest.raises(ConfigurationError) as caught:
         PostgresAnchor("password=hunter2 nonsense")
     assert "hunter2" not in str(caught.value)
+    del caught
+    gc.collect()
+    assert unraisable == []

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from encrypted_serde import AnchorError, Key, KeyErased, Keyring, KeyServiceError, SqliteAnchor
-from encrypted_serde.anchor import Kind, MemoryAnchor
+from encrypted_serde import AnchorError, Key, KeyErased, Keyring, KeyServiceError, SqliteAnchor, encryption_context
+from encrypted_serde.anchor import Entry, Kind, MemoryAnchor
 from encrypted_serde.anchor.client import AnchorClient, NewWrites
 from encrypted_serde.anchor.compare import FoundRow, FoundWrite
 from encrypted_serde.anchor.entries import ABOUT_ITSELF, id_bytes, unpack_slots
@@ -125,7 +125,26 @@ def test_of_writes_that_overlapped_either_may_be_there_until_one_is_seen(anchor,
     assert _gaps(one, ("task", slot, "a")) == ([], ["a"], [])
 
 
+# rule A-5
+def test_of_two_slots_that_were_written_twice_both_are_decided_by_what_is_seen(anchor, key):
+    one, other = AnchorClient(anchor, key), AnchorClient(anchor, key)
+    begun = [_begin(one, 0, 1), _begin(other, 0, 1)]
+    one.stored(one.writes_entries(begun[0], "a"))
+    other.stored(other.writes_entries(begun[1], "b"))
+    one.enter(*_judged(one, ("task", 0, "b"), ("task", 1, "b")))
+    assert _gaps(one, ("task", 0, "a"), ("task", 1, "a")) == ([], ["a", "a"], [])
+
+
+def test_an_entry_about_a_checkpoint_says_nothing_of_tasks(client):
+    view, judged = _judged(client)
+    token = client.names.thread("thread")
+    assert [*view.seen(judged)] == [Entry(token, *judged.spot, Kind.CHECKPOINT)]
+    assert view.ended(judged.spot, Kind.KEPT) == Entry(token, *judged.spot, Kind.KEPT, known=view.ledger.newest)
+    assert view.ended(None, Kind.GONE) == Entry(token, b"", b"", Kind.GONE, known=view.ledger.newest)
+
+
 def test_what_may_go_either_way_is_not_decided(client):
+    assert not any(NewWrites(IDS[0], "task", [0])[3:])
     for slot in (0, -3):
         _write(client, "a", slot, settles=False)
         _write(client, "b", slot, settles=False)
@@ -287,6 +306,7 @@ def test_what_is_missing_is_named_newest_first_whatever_its_namespace(client):
     for number, namespace in ((1, "b"), (0, "a"), (2, "a"), (3, "b")):
         _store(client, number, Place.of("thread", namespace))
     view = client.thread("thread")
+    assert [*map(view.newest, ("a", "b", ""))] == [IDS[2], IDS[3], None]
     assert [spot.checkpoint for spot in view.missing([])] == [id_bytes(IDS[number]) for number in (3, 2, 1, 0)]
     assert [spot.checkpoint for spot in view.missing([view.spot("a", IDS[2])])] == [
         id_bytes(IDS[number]) for number in (3, 1, 0)
@@ -338,6 +358,16 @@ def test_an_anchor_has_keys_of_its_own(key, tmp_path):
     _store(client, 0)
     with pytest.raises(AnchorError, match="keyring holds none"):
         AnchorClient(SqliteAnchor(tmp_path / "anchor.db"), key).newest(HERE)
+    assert MemoryAnchor(keys=own).keys is own
+
+
+# rule A-2
+def test_the_secret_is_sealed_without_the_context_of_who_came_first(anchor, key):
+    with encryption_context(tenant_id="acme"):
+        token = AnchorClient(anchor, key).names.thread("thread")
+    assert AnchorClient(anchor, key).names.thread("thread") == token
+    with encryption_context(tenant_id="other"):
+        assert AnchorClient(anchor, key).names.thread("thread") == token
 
 
 # rule A-2

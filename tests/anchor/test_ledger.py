@@ -98,6 +98,7 @@ def test_a_deletion_of_checkpoints_concerns_those_that_it_names():
     assert kept.checkpoint(SPOTS[0]) is Standing.REQUIRED
     assert _slots(kept) == {0: {b"a": Standing.REQUIRED}}
     assert kept.going() == []
+    assert _standings(about(0, GOING), count=1) == ["GOING"]
     assert _standings(about(0, GOING), about(0, GONE, known=1), count=1) == ["DELETED"]
 
 
@@ -121,3 +122,15 @@ def test_what_is_known_of_a_checkpoint_are_deletions_of_its_thread_and_its_own()
     assert [ledger.known(), *map(ledger.known, SPOTS[:2])] == [0, 3, 0]
     ledger = _ledger(about(0), about(0, GOING), about(0, KEPT, known=2), thread(), thread(KEPT, known=4))
     assert [ledger.known(), *map(ledger.known, SPOTS[:2])] == [5, 5, 5]
+    ledger = _ledger(thread(), thread(KEPT, known=1), thread(), thread(GONE, known=3))
+    assert (ledger.known(), ledger.is_open) == (4, False)
+
+
+def test_if_entries_about_one_row_disagree_the_higher_one_counts():
+    deleted = [thread(), thread(GONE, known=1)]
+    for known in ((2, 0), (0, 2)):
+        ledger = _ledger(
+            *deleted, *(about(0, known=each) for each in known), *(wrote(0, b"a", 0, known=each) for each in known)
+        )
+        assert ledger.checkpoint(SPOTS[0]) is Standing.REQUIRED
+        assert _slots(ledger) == {0: {b"a": Standing.REQUIRED}}

@@ -7,9 +7,10 @@ import pytest
 from encrypted_serde import Key, PlaintextRefused, Sealer, WrongLocation
 from encrypted_serde.core import binding
 from encrypted_serde.core.binding import Place
+from encrypted_serde.core.format import sealed_text
 from encrypted_serde.rows.listed import Listed
 from encrypted_serde.rows.manifest import Manifest, digest
-from encrypted_serde.rows.parts import Opened, Parts
+from encrypted_serde.rows.parts import Opened, Parts, find_manifest
 from encrypted_serde.rows.stored import LEGACY, PLAINTEXT, SEALED, Form, Stored, find_part
 from encrypted_serde.rows.verify import Rules, Verified, open_value, open_write, verify_row
 from encrypted_serde.rows.write import MetadataKeys, Writer, readable_and_manifest
@@ -180,6 +181,17 @@ def test_a_sealed_row_has_no_pending_sends_but_where_a_saver_gathers_them():
     with pytest.raises(WrongLocation, match="pending sends"):
         verify_row(parts, reader, Rules())
     assert "pending_sends" not in verify_row(parts, reader, Rules(gathers_sends=True)).document
+
+
+def test_a_manifest_is_sealed_text_and_nothing_else():
+    sealed = SEALER.seal_bound("bytes", b"", binding.manifest(HERE, "c1"))
+    for stored in (None, 5, "", "text", "es1.", sealed, [sealed_text(sealed)]):
+        assert find_manifest({"es1": stored}) is None
+    assert find_manifest({}) is None
+    for stored in (sealed_text(sealed), sealed_text(sealed)[:60]):
+        found = find_manifest({"es1": stored})
+        assert found is not None
+        assert find_manifest({"es1": found}) is found
 
 
 def test_the_text_of_a_row_and_of_its_values_shows_nothing():

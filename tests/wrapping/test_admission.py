@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import logging
+from dataclasses import dataclass
 
 import pytest
 
@@ -50,6 +51,7 @@ def _legacy(inner_type="msgpack", data=b"\x01"):
 def test_every_door_starts_closed(sealer):
     closed = Admission(sealer)
     assert not closed
+    assert (closed.admitted, closed.passed_over, closed.plaintext_types) == ({}, {}, {})
     for value, error in (
         (("msgpack", b"\x01"), PlaintextRefused),
         (("bytes", b"\x01"), PlaintextRefused),
@@ -197,6 +199,22 @@ def test_a_value_without_a_type_is_counted_and_told_as_plaintext(key):
     admission.admit_plain("str", "a value", is_proven=False)
     assert (admission.admitted, admission.plaintext_types) == ({"plaintext": 1}, {"str": 1})
     assert [(event.action, event.outcome, event.size) for event in events] == [("open", "plaintext", None)]
+
+
+@dataclass
+class _Point:
+    x: int
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_types_on_the_allowlist_of_the_serializer_are_read(sealer):
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+    plain = JsonPlusSerializer().dumps_typed(_Point(1))
+    allowing = JsonPlusSerializer(allowed_msgpack_modules=[(__name__, "_Point")])
+    for options, found in (({"allowlist_from": allowing}, _Point(1)), ({}, {"x": 1})):
+        admission = Admission(sealer, plaintext=True, **options)
+        assert admission.loads(JsonPlusSerializer(), admission.admit(*plain)) == found
 
 
 def test_what_is_opened_to_look_at_it_is_not_counted(sealer, caplog):
