@@ -16,9 +16,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from ..audit import tell_refused
 from ..core.binding import Place
-from ..core.context import EncryptionContext, current
-from ..errors import ConfigurationError
+from ..core.context import EncryptionContext, check_reading, current
+from ..errors import ConfigurationError, WrongContext
 from ..serializer import EncryptedSerializer
 from ..wrapping import upstream
 from ..wrapping.steps import Step, Steps, Work
@@ -82,6 +83,20 @@ class WiredSaver(BaseCheckpointSaver[Any]):
         context = None if self._context is None else self._context_of(config)
         return {"configurable": identity}, At(place, identity.get("checkpoint_id") or None, context)
 
+    def _asked_to_read(self, config: RunnableConfig) -> tuple[RunnableConfig, At]:
+        asked, at = self._asked(config)
+        self._require_reader(at.context)
+        return asked, at
+
+    def _require_reader(self, context: EncryptionContext | None) -> None:
+        """Refuses to read without a context where one is required, whether a row is there or not."""
+        sealer = self._wiring.sealer
+        try:
+            check_reading(sealer.require_context_to_read, current.get() if context is None else context)
+        except WrongContext as error:
+            tell_refused(sealer, error)
+            raise
+
     def _forget(self, thread_ids: Iterable[str]) -> None:
         """Forgets which values of threads are stored: a run that goes on reads it anew, and stores again what is gone."""
         with suppress(ConfigurationError):  # of an id that no row of ours can have
@@ -95,6 +110,7 @@ class WiredSaver(BaseCheckpointSaver[Any]):
         if config is None and callable(self._context) and current.get() is None:
             raise ConfigurationError("list(None) has no run's config to ask context= with: use an encryption_context")
         context = self._context_of(config)
+        self._require_reader(context)
         asked: RunnableConfig | None = (
             {"configurable": _identity(config)} if config else config
         )  # {}: what it means is the inner saver's to say

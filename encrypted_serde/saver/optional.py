@@ -150,7 +150,7 @@ def get_delta_channel_history(
     self: WiredSaver, *, config: RunnableConfig, channels: Sequence[str]
 ) -> Steps[Mapping[str, DeltaChannelHistory]]:
     """Returns writes and seeds of delta channels, each authenticated to thread, namespace and channel."""
-    asked, at = self._asked(config)
+    asked, at = self._asked_to_read(config)
     found = yield Call(self._wiring.gated, "get_delta_channel_history", (), at.context, {"config": asked, "channels": channels})
     opened: Mapping[str, DeltaChannelHistory] = yield Work(lambda: self._opener.history(found, at), is_heavy=True)
     return opened

@@ -303,7 +303,7 @@ class EncryptedSaver(WiredSaver):
         """Fetches a checkpoint and verifies it. Raises as `RowOpener.checkpoint` does; None only if there is none."""
         if self._anchoring is not None:
             return run(self._get(config))
-        asked, at = self._asked(config)
+        asked, at = self._asked_to_read(config)
         with ambient(at.context):
             found = self._wiring.gated.get_tuple(asked)
         return None if found is None else self._open(config, asked, found, at)
@@ -313,7 +313,7 @@ class EncryptedSaver(WiredSaver):
         return await arun(self._get(config))
 
     def _get(self, config: RunnableConfig) -> Steps[CheckpointTuple | None]:
-        asked, at = yield self._work(False, self._asked, config)
+        asked, at = yield self._work(False, self._asked_to_read, config)
         opened = partial(self._open, config, asked, at=at)
         if self._anchoring is not None:
             return (yield from self._anchoring.found(asked, at, opened))

@@ -2,29 +2,36 @@
 
 Pseudonyms and search tokens are made with a key. Without that key nothing is found by them, and an answer would be silently
 incomplete. So the first put of a context under a key also writes a sealed record, in a reserved namespace that everybody can
-compute. Before a process answers by name or token for the first time, it reads the records of the context. Where one was sealed
-under a key that is missing, rows of that key are looked for: if there is one the answer is `UnknownKey`, else the record goes.
+compute. Before a process answers by name or token, it reads the records of the context, once a second at most: another process
+may write under a key that this one was not given yet. Where one was sealed under a key that is missing, rows of that key are
+looked for: if there is one the answer is `UnknownKey`, else the record goes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from langgraph.store.base import BaseStore, Op, PutOp, SearchOp
 
+from ..core.bounded import Bounded
 from ..core.context import EncryptionContext
 from ..errors import UnknownKey
 from ..wrapping.steps import Steps, Work
 from ..wrapping.stored_item import DICTIONARY
 from .dispatch import ask
 from .items import Items, find_item
-from .names import Place, Remembered
+from .names import Place
 
 VALUE = {"made": "names and tokens"}
+FRESH = 1.0
+"""For so many seconds the records of a context are not read again."""
+
 _PAGE = 1024
+_REMEMBERED = 4096  # contexts
 _MISSING = (
     "items are stored under names or tokens of key {}, which the key provider does not hold, so they would be missing from the "
     "answer; it belongs into decrypt_only until they are written anew"
@@ -42,7 +49,7 @@ class KeyRecords:
     def __init__(self, inner: BaseStore, items: Items) -> None:
         self._inner = inner
         self._items = items
-        self._checked = Remembered()
+        self._checked: Bounded[bytes, float] = Bounded(_REMEMBERED)
 
     def record(self, context: EncryptionContext) -> PutOp:
         """Returns what has to be in the store, so that what is put under a context can be found."""
@@ -55,7 +62,9 @@ class KeyRecords:
         Raises:
             UnknownKey: If one is missing, and rows are sealed under it.
         """
-        contexts = [each for each in self._items.tenancy.contexts(expected) if not self._checked.among(each, [""])]
+        now = time.monotonic()
+        contexts = self._items.tenancy.contexts(expected)
+        contexts = [each for each in contexts if now - self._checked.get(each.encoded, -FRESH) >= FRESH]
         if not contexts:
             return
         answers = yield from ask(self._inner, [SearchOp(_namespace(each), limit=_PAGE, refresh_ttl=False) for each in contexts])
@@ -63,7 +72,7 @@ class KeyRecords:
         if unknown:
             yield from self._refuse_needed(unknown)
         for context in contexts:
-            self._checked.add(context, "")
+            self._checked[context.encoded] = now
 
     def _unknown(self, contexts: Sequence[EncryptionContext], answers: Sequence[Any]) -> dict[bytes, Place]:
         """Returns the keys that records were sealed under and that are missing, and where the records are."""

@@ -23,6 +23,7 @@ from encrypted_serde import (
     WrongContext,
     encryption_context,
 )
+from encrypted_serde.anchor import MemoryAnchor
 from encrypted_serde.core.format import Sealed
 from tests.saver.databases import SqliteDatabase
 from tests.saver.graphs import answer, run_until_asked, whole_graph
@@ -333,3 +334,16 @@ def test_nothing_of_an_abandoned_list_keeps_the_database_locked(tmp_path):
         gc.collect()
         assert saver.get_tuple(_config("one"))
     database.connection.close()
+
+
+@pytest.mark.parametrize("is_anchored", [False, True])
+def test_reading_without_a_context_is_refused_whether_a_row_is_there_or_not(key, is_anchored):
+    events = []
+    options = {"anchor": MemoryAnchor()} if is_anchored else {}
+    saver = EncryptedSaver(InMemorySaver(), key, require_context_to_read=True, audit=events.append, **options)
+    for read in (saver.get_tuple, lambda config: list(saver.list(config)), lambda config: list(saver.list(None))):
+        with pytest.raises(WrongContext):
+            read(_config("one"))
+    assert [event.outcome for event in events] == ["WrongContext"] * 3
+    with encryption_context({"tenant_id": "acme"}):
+        assert (saver.get_tuple(_config("one")), list(saver.list(None))) == (None, [])

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langgraph.store.base import BaseStore
+from langgraph.store.base import BaseStore, SearchOp
+from langgraph.store.memory import InMemoryStore
 
 from encrypted_serde import EncryptedStore, Key, Keyring, encryption_context
 from encrypted_serde.errors import UnknownKey
+from encrypted_serde.store import records
 
 NOTES = ("notes",)
 ANSWERS = {
@@ -66,3 +68,36 @@ def test_records_are_no_items_and_no_namespaces(inner: BaseStore, key: Key) -> N
     assert store.list_namespaces() == [NOTES]
     assert store.list_namespaces(offset=1) == []
     assert EncryptedStore(inner, key).list_namespaces() == [NOTES]
+
+
+@pytest.mark.parametrize("options", [{"pseudonymous_names": True}, {"searchable": ["c"]}])
+def test_a_process_that_runs_notices_that_others_write_under_a_key_that_it_lacks(options, monkeypatch):
+    monkeypatch.setattr(records, "FRESH", 0.0)
+    inner, old, new = InMemoryStore(), Key.generate(), Key.generate()
+    running = EncryptedStore(inner, old, **options)
+    running.put(("u",), "k", {"c": "x"})
+    assert len(running.search(("u",), filter={"c": "x"})) == 1
+    EncryptedStore(inner, Keyring(primary=new, decrypt_only=[old]), **options).put(("u",), "k", {"c": "x"})
+    with pytest.raises(UnknownKey):
+        running.search(("u",), filter={"c": "x"})
+    with pytest.raises(UnknownKey):
+        running.get(("u",), "k")
+
+
+def test_records_are_not_read_again_within_a_second(monkeypatch):
+    asked = []
+
+    class Counting(InMemoryStore):
+        def batch(self, ops):
+            asked.extend(op for op in ops if isinstance(op, SearchOp))
+            return super().batch(ops)
+
+    now = [0.0]
+    monkeypatch.setattr(records.time, "monotonic", lambda: now[0])
+    store = EncryptedStore(Counting(), Key.generate(), pseudonymous_names=True)
+    for _ in range(3):
+        store.get(("u",), "k")
+    assert len(asked) == 1
+    now[0] = records.FRESH
+    store.get(("u",), "k")
+    assert len(asked) == 2
