@@ -242,6 +242,7 @@ def test_a_process_that_did_not_see_a_deletion_is_told_when_it_enters_something(
     _store(client, 0)
     client.announce("thread")
     client.end(client.thread("thread"), {}, Kind.GONE)
+    assert running.stored([]) is False
     assert running.stored([begun]) is True  # stored before the rows were deleted, or after: nobody can say
     view = client.place(HERE)
     assert [view.ledger.checkpoint(view.spot("", each)).name for each in IDS[:2]] == ["DELETED", "LATE"]

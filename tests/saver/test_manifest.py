@@ -132,7 +132,7 @@ def test_a_circle_is_not_digested():
 
 @pytest.mark.parametrize(
     "value",
-    ["text", "", True, None, 0, -5, 2**53, -(2**53), 0.5, [1, "a", None], (1, 2), {"a": [0.25]}, {}],
+    ["text", "two\nlines", "", True, None, 0, -5, 2**53, -(2**53), 0.5, [1, "a", None], (1, 2), {"a": [0.25]}, {}],
 )
 def test_what_json_gives_back_may_be_readable(value):
     assert survives_json(value)

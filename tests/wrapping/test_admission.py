@@ -103,6 +103,12 @@ def test_beside_proof_nothing_is_admitted_and_nothing_counted(sealer, kind, capl
     assert not caplog.records
 
 
+def test_beside_proof_a_closed_switch_refuses_as_it_does_without(sealer):
+    for value, error in ((_legacy(), UnsupportedCipher), (_unbound(sealer), WrongLocation), (("bytes", b""), PlaintextRefused)):
+        with pytest.raises(error):
+            Admission(sealer).admit(*value, is_proven=True)
+
+
 def test_the_context_of_an_unbound_value_is_the_expected_one(sealer):
     acme, other = (EncryptionContext.of({"tenant_id": name}) for name in ("acme", "other"))
     value = _unbound(sealer, context=acme)
