@@ -98,6 +98,8 @@ def test_a_deletion_of_checkpoints_concerns_those_that_it_names():
     assert _standings(*before) == ["GOING", "REQUIRED"]
     assert _ledger(*before).going() == [SPOTS[0]]
     assert _standings(*before, about(0, GONE, known=4)) == ["DELETED", "REQUIRED"]
+    assert _slots(_ledger(*before)) == {0: {b"a": Standing.GOING}}
+    assert _slots(_ledger(*before, about(0, GONE, known=4))) == {0: {b"a": Standing.DELETED}}
     kept = _ledger(*before, about(0, KEPT, known=4))
     assert kept.checkpoint(SPOTS[0]) is Standing.REQUIRED
     assert _slots(kept) == {0: {b"a": Standing.REQUIRED}}
