@@ -40,6 +40,17 @@ def test_entries_come_back_as_they_were(anchor):
     assert _plain(anchor.entries(THREAD, NAMESPACE)) == _plain(entries)
     assert _plain(anchor.entries(THREAD, NAMESPACE, id_bytes(IDS[1]))) == _plain(entries[1:])
     assert anchor.entries(OTHER) == []
+    anchor.append([about(1)._replace(namespace=b"another ")])
+    assert _plain(anchor.entries(THREAD, NAMESPACE, id_bytes(IDS[1]))) == _plain(entries[1:])
+
+
+def test_all_entries_of_a_call_are_added_or_none(shared_anchor):
+    with pytest.raises(AnchorError) as caught:
+        shared_anchor.append([about(0), about(1)._replace(task=None)])
+    assert not caught.value.retryable
+    assert shared_anchor.entries(THREAD) == []
+    shared_anchor.append([about(0), about(1)])
+    assert len(shared_anchor.entries(THREAD)) == 2
 
 
 def test_numbers_ascend_in_the_order_of_appending(anchor):
@@ -497,6 +508,12 @@ def test_a_server_that_is_not_there_is_an_anchor_error_without_secrets(tmp_path)
     assert caught.value.retryable
     assert "hunter2" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_an_anchor_may_have_keys_of_its_own(key, tmp_path):
+    for anchor in (PostgresAnchor("dbname=x", keys=key), SqliteAnchor(tmp_path / "anchor.db", keys=key)):
+        assert anchor.keys is key
+    assert PostgresAnchor("dbname=x").keys is None
 
 
 def test_what_is_no_conninfo_is_refused_at_once(monkeypatch):

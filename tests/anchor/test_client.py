@@ -163,6 +163,29 @@ def test_a_write_that_was_not_entered_is_unknown_and_then_entered(client):
     assert not _judged(client, ("task", 0, "a"), ("task", -3, "b"))[1].is_news
 
 
+# rule A-5
+def test_a_write_replaces_one_that_was_entered_when_it_was_seen(client):
+    _write(client, "a", -3)
+    client.enter(*_judged(client, ("task", -3, "unknown")))
+    _write(client, "b", -3)
+    assert _gaps(client, ("task", -3, "b")) == ([], [], [])
+    assert _gaps(client, ("task", -3, "unknown")) == ([], ["unknown"], [])
+
+
+# rule A-5
+def test_a_checkpoint_that_was_entered_across_the_end_of_its_deletion_is_required_once_it_was_seen(client, anchor, key):
+    running = AnchorClient(anchor, key)
+    begun = running.begin_checkpoint(HERE, IDS[0])
+    spot = client.thread("thread").spot("", IDS[0])
+    client.announce("thread", [spot])
+    client.end(client.thread("thread"), {spot: Kind.KEPT})
+    running.stored([begun])
+    view, judged = _judged(client)
+    assert judged.standing is Standing.LATE
+    client.enter(view, judged)
+    assert client.place(HERE).ledger.required() == [spot]
+
+
 def _accept(client, *found):
     view, judged = _judged(client, *found)
     client.anchor.append([*view.accepted(judged)])

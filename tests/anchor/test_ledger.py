@@ -47,6 +47,7 @@ def test_what_was_entered_before_a_deletion_of_its_thread_is_deleted(ends):
 # rule A-3
 def test_what_is_stored_while_a_thread_is_being_deleted_may_go_with_it():
     assert _standings(about(0), thread(), about(1, known=2)) == ["DELETED", "GOING"]
+    assert _ledger(thread(), about(0)).going() == []  # which names checkpoints
 
 
 # rule A-3
@@ -59,6 +60,8 @@ def test_what_began_before_the_end_of_a_deletion_is_late_and_what_began_later_is
 def test_a_deletion_that_failed_takes_nothing():
     assert _standings(about(0), thread(), about(1, GONE, known=2), thread(KEPT, known=2)) == ["REQUIRED", "DELETED"]
     assert _standings(about(0), thread(), thread(KEPT, known=2), about(1, known=1)) == ["REQUIRED", "LATE"]
+    assert _standings(thread(), about(0), thread(KEPT, known=2), count=1) == ["REQUIRED"]
+    assert _standings(thread(), about(0), thread(KEPT, known=1), count=1) == ["LATE"]
 
 
 # rule A-3
@@ -81,6 +84,7 @@ def test_a_row_that_was_never_entered_counts_as_deleted_if_its_id_is_older_than_
 def test_a_later_deletion_that_is_open_brings_nothing_back(deleted):
     again = [*deleted, about(0, GOING)]
     assert _standings(*again, count=1) == ["DELETED"]
+    assert _ledger(*again).going() == []
     assert _standings(*again, about(0, KEPT, known=len(again)), count=1) == ["DELETED"]
 
 

@@ -70,9 +70,19 @@ def test_a_part_of_a_checkpoint_is_found_as_the_value_alone_is(size: int) -> Non
         assert _said(find_part(foreign)) == _said(find_typed(type_tag, data, len(data))), shape
     found = [find_typed(type_tag, data, len(data)).sealed for type_tag, data in shapes(size, NO_CONTEXT).values()]
     assert {sealed.ciphertext_size for sealed in found if sealed} == {size}
+    assert [find_typed(*each, len(each[1])).type_tag for each in shapes(size, NO_CONTEXT).values()][1:] == ["bytes"] * 3
     snapshot = shapes(size, NO_CONTEXT)["in a snapshot"][1]
     assert _said(find_part(unpack(snapshot))) == _said(find_typed("msgpack", snapshot, len(snapshot)))
     assert find_part(unpack(snapshot)).is_delta
+
+
+@pytest.mark.parametrize("type_tag", ["bytes", "msgpack", "json", "", "of the application"])
+def test_a_value_that_was_not_sealed_is_plaintext_beside_its_type(type_tag: str) -> None:
+    for data in (b"", b"plain", b"\xc1ES1", b"\xc7\x05\x07plain"):
+        found = find_typed(type_tag, data, len(data))
+        assert (found.form, found.type_tag, found.sealed, found.error) == (Form(PLAINTEXT), type_tag, None, None)
+        assert found.data == (data[3:] if found.is_delta else data)
+    assert find_typed("null", b"", 0) == (Form(NONE), "null", b"", None, False, None)
 
 
 def test_a_part_that_was_not_sealed_is_plaintext_in_the_form_that_it_would_have_alone() -> None:

@@ -190,6 +190,7 @@ def test_a_clone_with_more_types_shares_the_counts_and_a_deep_copy_works(sealer)
     clone = admission.with_allowlist([("a", "B")])
     clone.admit("msgpack", b"\x01")
     assert admission.admitted == {"plaintext": 1}
+    assert clone.open(*_legacy()).plaintext == b"\x01"
     assert copy.deepcopy(admission).admit(*_legacy()).plaintext == b"\x01"
 
 
