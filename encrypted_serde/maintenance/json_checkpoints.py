@@ -16,7 +16,7 @@ from ..rows.parts import Opened, Parts, channel, check_document, find_manifest
 from ..rows.stored import NONE, PLAINTEXT, SEALED, UNVOUCHED, Form, Stored
 from ..wrapping.inert import Inert, pack
 from ..wrapping.serialize import JSON
-from ..wrapping.upstream import DELTA_SNAPSHOT, TASKS
+from ..wrapping.upstream import DELTA_SNAPSHOT, ONE_ARGUMENT, TASKS
 from .checkpoints import CHECKPOINT, Checkpoints, OpenedCheckpoint, look_at_values
 from .codec import INLINED, READABLE_PART, SAVER, Blocked, RowCodec, as_msgpack, out_of_snapshot, unpack_exactly
 from .database import Database
@@ -153,6 +153,9 @@ def _scalar(opened: Opened) -> Any:
     if opened.inner_type == JSON:
         return json.loads(opened.data)
     value = unpack_exactly(as_msgpack(opened.inner_type, opened.data))
+    if isinstance(value, Inert) and value.code == ONE_ARGUMENT:  # an enum that is a str or an int, of which JSON keeps that
+        module_name_argument = unpack_exactly(value.data)
+        value = module_name_argument[-1] if isinstance(module_name_argument, list) else value
     is_json = value is None or type(value) in (int, bool) or (type(value) is float and math.isfinite(value))
     if not is_json and not (type(value) is str and "\0" not in value):
         raise Unconvertible("an inlined value is nothing that JSON in this database could hold")

@@ -17,6 +17,9 @@ __all__ = ["TASKS", "DeltaSnapshot", "EncryptedSerializer"]  # what is handed on
 DELTA_SNAPSHOT = 7
 """Code of the msgpack extension object that `JsonPlusSerializer` makes of a `DeltaSnapshot` (EXT_DELTA_SNAPSHOT)."""
 
+ONE_ARGUMENT = 0
+"""Code of the extension object of a class and its only argument, as enums are packed (EXT_CONSTRUCTOR_SINGLE_ARG)."""
+
 DELTA_COUNTERS = "counters_since_delta_snapshot"
 """Metadata key that names the delta channels of a checkpoint, and how long ago each had a snapshot."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from typing import Any
 
@@ -148,3 +149,24 @@ def test_a_value_that_one_in_a_row_of_its_own_replaces_is_read_by_nobody_and_goe
     done = reencrypt(url, NEW_KEY)
     assert (done.failures, done.left, forms(url)) == ([], 0, {})
     assert "secret" not in str(sql.run(url, "SELECT checkpoint FROM checkpoints"))
+
+
+class Status(str, enum.Enum):
+    OPEN = "open"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+def test_an_enum_leaves_as_the_plain_saver_stores_it(place: str) -> None:
+    values = {"status": Status.OPEN, "level": Level.HIGH, "log": [Status.OPEN]}
+    write(place, values)
+    done = reencrypt(place, NEW_KEY, target="plaintext")
+    assert (done.failures, done.left) == ([], 0)
+    with open_saver(place) as plain:
+        left = plain.get_tuple(CONFIG).checkpoint["channel_values"]
+        versions = {name: plain.get_next_version(None, None) for name in values}
+        own = plain.put(CONFIG, make_checkpoint(1, values, versions), {"source": "input", "step": 0}, versions)
+        expected = plain.get_tuple(own).checkpoint["channel_values"]
+    assert (left, [*map(type, left.values())]) == (expected, [*map(type, expected.values())])
