@@ -133,7 +133,7 @@ def open_value(verified: Verified, name: str, found: Stored, reader: Reader, *, 
     """
     parts = verified.parts
     if parts.whole.kind != PLAINTEXT:  # part of a value that was opened: as authentic as that, whatever it looks like
-        return Opened("null", b"", parts.whole) if found.form.kind == NONE else _inside(found, parts.whole)
+        return Opened(found.type_tag, found.data, parts.whole, is_delta=found.is_delta)
     bind = channel(parts.place, name, parts.version(name))
     return reader.open(found, bind, is_proven=verified.is_proven and in_row)
 
@@ -147,7 +147,3 @@ def open_write(found: Stored, bind: Callable[[bool], Binding], reader: Reader, *
     if found.is_delta and found.sealed is not None:
         raise PlaintextRefused("a write that was sealed for its place is wrapped in the snapshot of a delta channel")
     return reader.open(found._replace(form=Form(PLAINTEXT)) if found.form.kind == NONE else found, bind, is_proven=is_proven)
-
-
-def _inside(found: Stored, whole: Form) -> Opened:
-    return Opened(found.type_tag, found.data, whole, is_delta=found.is_delta)

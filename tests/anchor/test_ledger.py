@@ -118,6 +118,7 @@ def test_an_operator_takes_back_that_a_write_was_replaced():
     replaced = wrote(0, b"a", -3, kind=Kind.REPLACED)
     taken_back = [wrote(0, b"a", -3), wrote(0, b"b", -3), replaced, wrote(0, b"a", -3, known=OWN)]
     assert _slots(_ledger(*taken_back))[-3][b"a"] is Standing.REQUIRED
+    assert _slots(_ledger(*taken_back, wrote(0, b"a", -3)))[-3][b"a"] is Standing.REQUIRED
     assert _slots(_ledger(*taken_back, replaced))[-3][b"a"] is Standing.REPLACED
 
 

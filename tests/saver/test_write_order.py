@@ -120,6 +120,12 @@ def test_the_null_tasks_batches_add_up():
 
 
 # rule F-26
+def test_a_batch_of_the_null_task_that_lacks_one_up_to_its_last_position_counts_as_absent():
+    writes = [_write(NULL_TASK, 0, batch="1", size=2), _write(NULL_TASK, 1, batch="2", size=2)]
+    assert whole_batches(writes) == writes[1:]
+
+
+# rule F-26
 def test_a_batch_of_the_null_task_is_whole_beside_more_than_it_had():
     writes = [_write(NULL_TASK, idx, batch="1", size=2) for idx in range(2)] + [_write(NULL_TASK, 2, batch="2", size=1)]
     assert whole_batches(writes) == writes
