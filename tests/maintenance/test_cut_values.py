@@ -120,6 +120,7 @@ def test_a_length_may_have_every_byte() -> None:
 def test_a_legacy_value_has_at_least_its_nonce_and_its_tag(size: int, kind: str) -> None:
     found = find_typed("null+aes", bytes(size), size)
     assert (found.form.kind, type(found.error)) == (kind, MalformedEnvelope if kind == UNDECODABLE else type(None))
+    assert found.data == bytes(size)
     assert find_typed("bytes+aes", bytes(5), size).form.kind == kind  # the size is what counts: it may be cut
 
 
