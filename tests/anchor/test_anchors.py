@@ -47,7 +47,7 @@ def test_entries_come_back_as_they_were(anchor):
 def test_all_entries_of_a_call_are_added_or_none(shared_anchor):
     with pytest.raises(AnchorError) as caught:
         shared_anchor.append([about(0), about(1)._replace(task=None)])
-    assert not caught.value.retryable
+    assert caught.value.retryable is False
     assert shared_anchor.entries(THREAD) == []
     shared_anchor.append([about(0), about(1)])
     assert len(shared_anchor.entries(THREAD)) == 2
@@ -220,7 +220,7 @@ def test_an_anchor_that_is_missing_is_an_error_and_is_not_made(tmp_path):
     for work in (anchor.check_writable, lambda: anchor.append([about(0)]), lambda: anchor.newest(THREAD, NAMESPACE)):
         with pytest.raises(AnchorError, match=r"no anchor at anchor\.db.*anchor init") as caught:
             work()
-        assert not caught.value.retryable
+        assert caught.value.retryable is False
     assert not (tmp_path / "anchor.db").exists()
     anchor.setup()
     anchor.append([about(0)])
@@ -239,7 +239,7 @@ def test_a_file_that_is_no_anchor_is_refused(tmp_path, content):
             connection.execute("CREATE TABLE something (x)")
     with pytest.raises(AnchorError, match="this file is no anchor") as caught:
         SqliteAnchor(path).newest(THREAD, NAMESPACE)
-    assert not caught.value.retryable
+    assert caught.value.retryable is False
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
@@ -248,7 +248,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     for work in (anchor.setup, lambda: anchor.newest(THREAD, NAMESPACE)):
         with pytest.raises(AnchorError, match=r"anchor\.db") as caught:
             work()
-        assert not caught.value.retryable
+        assert caught.value.retryable is False
 
 
 def test_a_directory_that_is_missing_is_refused(tmp_path):
@@ -265,7 +265,7 @@ def test_a_file_that_is_read_only_can_be_read_and_is_refused_for_writing(tmp_pat
     anchor._connection.execute("PRAGMA query_only=ON")  # what a file mode does to others than root
     with pytest.raises(AnchorError, match="readonly") as caught:
         anchor.append([about(1)])
-    assert not caught.value.retryable
+    assert caught.value.retryable is False
     assert len(anchor.entries(THREAD)) == 1
     anchor.close()
     made.close()
@@ -373,7 +373,7 @@ def test_a_table_that_is_missing_is_an_error_and_is_not_made(postgres_database):
     anchor = PostgresAnchor(postgres_database)
     with pytest.raises(AnchorError, match=r"no anchor anchor_entries.*anchor init") as caught:
         anchor.append([about(0)])
-    assert not caught.value.retryable
+    assert caught.value.retryable is False
     with psycopg.connect(postgres_database) as connection:
         assert connection.execute("SELECT to_regclass('anchor_entries')").fetchone() == (None,)
 
@@ -391,7 +391,7 @@ def test_a_role_that_can_only_read_is_told_before_anything_is_stored(postgres_da
             for work in (anchor.check_writable, lambda: anchor.append([about(0)])):
                 with pytest.raises(AnchorError, match=r"only read|permission denied") as caught:
                     work()
-                assert not caught.value.retryable
+                assert caught.value.retryable is False
         finally:
             anchor.close()
             owner.execute(f"DROP OWNED BY {name}")
@@ -436,7 +436,7 @@ def test_calls_that_wait_at_the_same_time_share_a_round_trip(postgres_database, 
         for call in calls:
             with pytest.raises(AnchorError, match="syntax error") as caught:
                 call.result()
-            assert not caught.value.retryable
+            assert caught.value.retryable is False
     anchor.close()
 
 
@@ -460,6 +460,7 @@ def test_of_calls_that_share_a_round_trip_one_is_interrupted_and_the_others_may_
         failed = sorted((call.exception() for call in calls), key=lambda error: type(error).__name__)
     assert [type(error) for error in failed] == [AnchorError, _Interrupted]
     assert failed[0].retryable
+    assert str(failed[0]) == "the anchor anchor_entries: another call was interrupted"
     anchor.close()
 
 

@@ -306,7 +306,7 @@ def test_one_place_has_one_name_whatever_becomes_of_the_keys(anchor):
         AnchorClient(anchor, third).newest(HERE)
     ids = sorted(each.id.hex()[:12] for each in (first, second))
     assert f"under {', '.join(ids)}, and" in str(caught.value)
-    assert not caught.value.retryable
+    assert caught.value.retryable is False
     assert [entry[:4] for entry in anchor.entries(ABOUT_ITSELF)] == [(ABOUT_ITSELF, b"", b"", Kind.SECRET)] * 2
     assert reseal(anchor, Keyring(primary=second)) is False
     assert reseal(anchor, Keyring(primary=third, decrypt_only=[second])) is True
@@ -449,13 +449,13 @@ def test_what_a_key_service_says_of_the_secret_may_pass_or_not_as_it_says(anchor
 def test_a_secret_that_is_missing_or_damaged_does_not_come_back_by_itself(anchor, key):
     with pytest.raises(AnchorError, match="no secret") as caught:
         AnchorClient(anchor, key, writes=False).newest(HERE)
-    assert not caught.value.retryable
+    assert caught.value.retryable is False
     AnchorClient(anchor, key).newest(HERE)
     damaged = MemoryAnchor()
     damaged.append([each._replace(batch=each.batch[:-40]) for each in anchor.entries(ABOUT_ITSELF)])
     with pytest.raises(AnchorError, match="damaged") as caught:
         AnchorClient(damaged, key).newest(HERE)
-    assert not caught.value.retryable
+    assert caught.value.retryable is False
 
 
 def test_a_client_that_writes_asks_first_whether_it_can_and_one_that_reads_does_not(key):

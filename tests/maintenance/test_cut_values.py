@@ -124,6 +124,12 @@ def test_a_legacy_value_has_at_least_its_nonce_and_its_tag(size: int, kind: str)
     assert find_typed("bytes+aes", bytes(5), size).form.kind == kind  # the size is what counts: it may be cut
 
 
+def test_a_value_that_cannot_be_made_out_says_so_in_words() -> None:
+    assert str(find_typed(None, b"", 0).error) == "the value has no type"
+    assert str(find_typed("null+aes", b"", 0).error) == "a legacy value is shorter than its nonce and tag"
+    assert str(find_part(Inert(FOREIGN, b"")).error) == "a value that was kept as it was is nothing that we wrote"
+
+
 @pytest.mark.parametrize(
     ("type_tag", "data", "error"),
     [
