@@ -84,6 +84,10 @@ def test_what_json_keeps_apart_is_kept_apart(one, other):
     assert digest({**CHECKPOINT, "x": one}, {}) != digest({**CHECKPOINT, "x": other}, {})
 
 
+def test_a_digest_has_sixteen_bytes():
+    assert len(digest(CHECKPOINT, READABLE)) == len(digest({}, {})) == 16
+
+
 def test_checkpoint_and_metadata_are_kept_apart():
     assert digest({"v": 4, "step": 1}, {}) != digest({"v": 4}, {"step": 1})
 
