@@ -79,3 +79,14 @@ def test_of_a_saver_that_stores_a_checkpoint_as_one_value_nothing_is_remembered(
     assert listed == (["a"], ["n"], None, {})
     remembered.note(listed, "es1.sealed")
     assert _listed(remembered, {"a": "1", "n": "1"}) == ([], [])
+
+
+def test_a_thread_is_forgotten_in_all_its_namespaces_and_no_other_thread():
+    remembered, other = Remembered(), Place.of("thread 2", "")
+    for place in (HERE, ELSEWHERE, other):
+        _noted(remembered, "c1", {"a": True}, place=place)
+    remembered.forget("never seen")
+    assert all(remembered.knows(place, "c1") for place in (HERE, ELSEWHERE, other))
+    remembered.forget("thread")
+    assert [remembered.knows(place, "c1") for place in (HERE, ELSEWHERE, other)] == [False, False, True]
+    assert [_listed(remembered, {"a": "1"}, place=place) for place in (HERE, other)] == [([], []), (["a"], [])]
