@@ -56,7 +56,8 @@ class _Deletions:
 
     Attributes:
         newest: Number of the newest entry about deletions; 0 if there is none.
-        gone_before: Entries with lower numbers are about what was deleted.
+        gone_before: Entries with lower numbers are about what was deleted, or is being deleted.
+        was_gone_before: The same of deletions that ended.
         gone_at: Number of the newest `Kind.GONE` entry.
         is_open: Whether a deletion was announced and did not end.
         ids_before: Of a deletion of a whole thread: ids that are lower were given before it began.
@@ -67,7 +68,7 @@ class _Deletions:
         self._ends = [entry for entry in found if entry.kind != Kind.GOING]
         self.newest = found[-1].number if found else 0
         self.gone_at = max((end.number for end in self._ends if end.kind == Kind.GONE), default=0)
-        self.gone_before = 0
+        self.gone_before = self.was_gone_before = 0
         self.is_open = False
         self.ids_before = b""
         for entry in found:
@@ -76,6 +77,7 @@ class _Deletions:
                 self.is_open |= end is None
                 if end is None or end.kind == Kind.GONE:
                     self.gone_before, self.ids_before = entry.number, max(self.ids_before, entry.batch)
+                    self.was_gone_before = self.was_gone_before if end is None else entry.number
 
     def is_older(self, checkpoint: bytes) -> bool:
         """Says whether an id was given before a deletion of the whole thread began."""
@@ -149,6 +151,8 @@ class Ledger:
             if entry.kind != Kind.WRITES:
                 continue
             standing = self._standing(entry, deletions)
+            if standing is Standing.DELETED and self._may_be_there(entry, spot):
+                standing = Standing.GOING
             for slot in unpack_slots(entry.slots):
                 place, batches = (entry.task, slot), slots[entry.task, slot]
                 batches[entry.batch] = max(batches.get(entry.batch, Standing.UNKNOWN), standing)
@@ -165,6 +169,15 @@ class Ledger:
         if spot not in self._deletions:
             self._deletions[spot] = _Deletions(self._spots.get(spot, ()))
         return self._deletions[spot]
+
+    def _may_be_there(self, entry: Entry, spot: Spot) -> bool:
+        """Says whether writes that were entered before a deletion may still be there.
+
+        Writes may be stored before their checkpoint is, and the deletion of the thread be announced between both entries. Then
+        the checkpoint may be there while the deletion is open, and so may its writes.
+        """
+        is_going = entry.number >= self._thread.was_gone_before and _known(entry) >= self._of(spot).gone_at
+        return is_going and self.checkpoint(spot) is not Standing.DELETED
 
     def _standing(self, entry: Entry, deletions: _Deletions) -> Standing:
         if entry.number < self._thread.gone_before or _known(entry) < deletions.gone_at:

@@ -166,10 +166,7 @@ class Anchoring(RowReader):
                 refused.append(error)
         result = None
         if named or not refused:
-            try:
-                result = yield from self._delete_parts(named, prune([*named]), takes_all=False)
-            finally:
-                yield from self._each([*named], lambda thread_id: self._end_unnamed(known[thread_id], thread_id))
+            result = yield from self._delete_parts(named, known, prune([*named]), takes_all=False)
         if refused:
             raise refused[0]
         return result
@@ -259,18 +256,18 @@ class Anchoring(RowReader):
                 view: View = yield Work(partial(self.client.thread, thread_id), is_heavy=True)
                 known.setdefault(thread_id, _entered(view))
                 named[thread_id][view.spot(*spot_of(found))] = spot_of(found)
-        try:
-            return (yield from self._delete_parts(named, delete, takes_all=True))
-        finally:  # rows that the runs stored meanwhile go too
-            yield from self._each([*named], lambda each: self._end_unnamed(known[each], each, any_may_go=True))
+        return (yield from self._delete_parts(named, known, delete, takes_all=True))
 
-    def _delete_parts(self, named: dict[str, _Rows], delete: Step, *, takes_all: bool) -> Steps[Any]:
-        """Deletes checkpoints: announces exactly these, deletes, and enters what became of each.
+    def _delete_parts(
+        self, named: dict[str, _Rows], known: dict[str, set[Spot]], delete: Step, *, takes_all: bool
+    ) -> Steps[Any]:
+        """Deletes checkpoints: announces exactly these, deletes, and enters what became of each, and of what came meanwhile.
 
         Args:
             named: By thread, what may go.
+            known: By thread, the rows of before that may not go or are named.
             delete: Does it.
-            takes_all: Whether all of them are gone afterwards.
+            takes_all: Whether all that is named is gone afterwards, and any row that was stored meanwhile may be.
         """
         for thread_id, rows in named.items():
             yield Work(partial(self.client.announce, thread_id, [*rows]), is_heavy=True)
@@ -279,9 +276,10 @@ class Anchoring(RowReader):
             result = yield delete
             is_done = True
             return result
-        finally:
-            ends = {thread_id: partial(self._end_parts, rows, is_done and takes_all) for thread_id, rows in named.items()}
-            yield from self._each([*ends], lambda thread_id: ends[thread_id](thread_id))
+        finally:  # what is named comes last: while it is open, readers wait for the rest
+            ends = [partial(self._end_unnamed, known[each], each, any_may_go=takes_all) for each in named]
+            ends += [partial(self._end_parts, named[each], is_done and takes_all, each) for each in named]
+            yield from self._each(ends, lambda end: end())
 
     def _end_parts(self, rows: _Rows, are_gone: bool, thread_id: str) -> Steps[None]:
         view: View = yield Work(partial(self.client.thread, thread_id), is_heavy=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +20,8 @@ from .filters import Plan
 from .listing import Asked, Lister, Row, is_odd
 from .steps import More, Rows
 from .wiring import At
+
+_PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2)  # seconds, until a deletion counts as one whose process died
 
 
 class WholeLister(Lister):
@@ -136,11 +140,21 @@ class WholeLister(Lister):
             spot = self._due.pop()
             if spot not in self._seen:
                 absent.append(spot)
-        if absent:  # it may have been deleted on purpose since
+        if absent:
             thread_id = self._thread_id
-            view: View = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
-            if gone := [spot for spot in view.missing(self._seen) if spot in absent]:
+            view, gone = yield from self._gone(thread_id, absent)
+            if gone:
                 known = {view.names.namespace(thread_id, each): each for each in {"", *self._seen.values()}}
                 checkpoint_ns = known.get(gone[0].namespace)
                 problem = MISSING if checkpoint_ns is not None else f"{MISSING}, with all of its namespace"
                 raise self._reader.refused(problem, Place.of(thread_id, checkpoint_ns), id_text(gone[0].checkpoint))
+
+    def _gone(self, thread_id: str, absent: Sequence[Spot]) -> Steps[tuple[View, list[Spot]]]:
+        """Returns which absent checkpoints are still required; waits while a deletion is open, which may end these too."""
+        for pause in _PAUSES:
+            yield Work(partial(time.sleep, pause), is_heavy=True)
+            view: View = yield Work(partial(self._client.thread, thread_id), is_heavy=True)
+            gone = [spot for spot in view.missing(self._seen) if spot in absent]
+            if not gone or not view.ledger.going():
+                break
+        return view, gone

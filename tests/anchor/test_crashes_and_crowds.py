@@ -48,6 +48,15 @@ def test_several_processes_run_one_thread_at_once(anchored, tmp_path):
     assert saver.admitted_reads == {}
 
 
+def test_processes_run_while_another_deletes_or_prunes_their_threads(anchored, tmp_path):
+    # Of two runs of one thread on Postgres one goes on from a checkpoint that is pruned, which no saver takes well.
+    runs = 2 if isinstance(anchored.database, SqliteDatabase) else 1
+    processes = [_start(anchored, tmp_path, command, "25") for command in ("crowd",) * runs + ("delete",)]
+    for process in processes:
+        _finished(process)
+    look(anchored.saver(), SHARED)
+
+
 @needs_fork
 @pytest.mark.parametrize("times", [24, pytest.param(50, marks=pytest.mark.soak)])  # 24: before and after each of 12 entries
 def test_processes_that_die_between_row_and_entry_lock_nobody_out(anchored, tmp_path, times):

@@ -45,6 +45,22 @@ def test_what_was_entered_before_a_deletion_of_its_thread_is_deleted(ends):
 
 
 # rule A-3
+@pytest.mark.parametrize(
+    ("ends", "standing"), [([], "GOING"), ([thread(GONE, known=3)], "DELETED"), ([thread(KEPT, known=3)], "REQUIRED")]
+)
+def test_writes_that_were_entered_before_a_deletion_and_their_checkpoint_after_it_may_be_there_while_it_is_open(ends, standing):
+    ledger = _ledger(wrote(0, b"a", 0), thread(), about(0, known=2), *ends)
+    assert _slots(ledger) == {0: {b"a": Standing[standing]}}
+
+
+# rule A-3
+def test_writes_of_before_a_deletion_that_ended_are_deleted_while_another_is_open():
+    ledger = _ledger(wrote(0, b"a", 0), thread(), thread(GONE, known=2), thread(), about(0, known=4))
+    assert ledger.checkpoint(SPOTS[0]) is Standing.GOING
+    assert _slots(ledger) == {0: {b"a": Standing.DELETED}}
+
+
+# rule A-3
 def test_what_is_stored_while_a_thread_is_being_deleted_may_go_with_it():
     assert _standings(about(0), thread(), about(1, known=2)) == ["DELETED", "GOING"]
     assert _ledger(thread(), about(0)).going() == []  # which names checkpoints

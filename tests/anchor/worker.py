@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sqlite3
 import traceback
@@ -20,6 +21,7 @@ from psycopg.rows import dict_row
 
 from encrypted_serde import EncryptedSaver, Keyring
 from encrypted_serde.anchor import PostgresAnchor, SqliteAnchor
+from tests.maintenance.worker import counting_graph
 from tests.saver.graphs import answer, run_until_asked
 
 SHARED = {"configurable": {"thread_id": "shared"}}
@@ -53,6 +55,24 @@ def run_at_once(kind: str, database: str, anchor: str, rounds: int = 2) -> None:
         answer(saver, SHARED, "yes")
         look(saver, SHARED)
         answer(saver, SHARED, "no")
+
+
+def crowd(kind: str, database: str, anchor: str, rounds: str, *, deletes: bool = False) -> None:
+    """Runs on two threads while another process deletes them (SQLite) or prunes them (Postgres) all the time; or does that.
+
+    On Postgres a checkpoint shares values with its parent, and readers may meet one whose values another process just deleted.
+    """
+    saver, chance = open_saver(kind, database, open_anchor(kind, anchor)), random.Random(rounds)
+    for _ in range(int(rounds)):
+        config = {"configurable": {"thread_id": chance.choice(("shared", "other"))}}
+        if not deletes:
+            counting_graph(saver).invoke({"log": ["x"]}, config, durability="sync")
+        elif kind == "Postgres":
+            saver.prune([config["configurable"]["thread_id"]])
+        else:
+            saver.delete_thread(config["configurable"]["thread_id"])
+        list(saver.list(config))
+        saver.get_tuple(config)
 
 
 def die_between(kind: str, database: str, anchor: str, times: int) -> None:
@@ -115,5 +135,7 @@ def main(command: str, *arguments: str) -> None:
     warnings.simplefilter("ignore")  # the connections of those that die stay open
     if command == "run":
         run_at_once(*arguments)
+    elif command in ("crowd", "delete"):
+        crowd(*arguments, deletes=command == "delete")
     else:
         die_between(*arguments[:3], int(arguments[3]))
