@@ -231,10 +231,6 @@ def tell_refused(sealer: Sealer, error: EncryptedSerdeError) -> None:
         sealer.refused(error)
 
 
-Sealing = Sealer
-"""What a surface seals and opens with."""
-
-
 class LogListener:
     """Writes every event to the standard library's `logging`: refusals as warnings, the rest at a level of choice.
 

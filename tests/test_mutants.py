@@ -347,7 +347,7 @@ SAYS: list[tuple[Callable[[], object], type[EncryptedSerdeError], str]] = [
     (
         bound_as_unbound,
         WrongLocation,
-        "a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong",
+        "a value that is bound to a place (by EncryptedSaver) is stored where unbound ones belong",
     ),
     (lambda: Sealed.of_bytes(b"nothing"), MalformedEnvelope, "not a sealed value"),
     (lambda: binding.WriteClaims.read({}), MalformedEnvelope, "a write without the claims that every write has"),
@@ -355,7 +355,7 @@ SAYS: list[tuple[Callable[[], object], type[EncryptedSerdeError], str]] = [
     (
         lambda: Admission(Sealer(KEY)).admit(*sealed_pair()[1]),
         WrongLocation,
-        "a value that is not bound to its place stands where only bound ones belong",
+        "a value that is not bound to its place is stored where only bound ones belong",
     ),
 ]
 

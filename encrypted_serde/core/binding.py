@@ -51,7 +51,7 @@ class Binding(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the rows of a checkpointer stand: a thread and a checkpoint namespace.
+    """Where rows of a checkpointer are stored: a thread and a checkpoint namespace.
 
     Attributes:
         thread_id: As text, as it is stored in the database.
@@ -167,7 +167,7 @@ class WriteMaker:
     """Makes what `write` makes, for all the writes of one call: what they have in common is encoded once.
 
     Args:
-        place: Where they stand.
+        place: Where they are stored.
         task: What they have in common, from `claims.task_claims`.
         size: How many ordinary writes there are.
     """
@@ -210,7 +210,7 @@ def json_value(name: str) -> Binding:
 
 
 BLOB = Binding(lp(b"blob"))
-"""A blob of Agent Server, which may stand anywhere it keeps blobs."""
+"""A blob of Agent Server, which may be anywhere it keeps blobs."""
 
 CONTEXT = Binding(lp(b"context"))
 """The token of a context in Agent Server."""

@@ -2,7 +2,7 @@
 
 ``LP(x)`` is a field with its length before it, ``PL(x)`` one with its length behind it, which is read from the end, and
 ``pairs(m)`` a canonical map of text to text. All are injective: two different inputs never share an encoding. That is what
-allows them to be fed to HKDF and to stand in associated data. Parsers accept exactly what the encoders produce and nothing
+allows them to be fed to HKDF and to be in associated data. Parsers accept exactly what the encoders produce and nothing
 else.
 """
 

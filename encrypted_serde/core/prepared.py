@@ -159,7 +159,7 @@ class Readers:
         sealed = Sealed.of_blob(type_tag, blob)
         if sealed.is_bound:
             _ = sealed.claims  # malformed ones are said to be so first
-            raise WrongLocation("a value that is bound to a place (by EncryptedSaver) stands where unbound ones belong")
+            raise WrongLocation("a value that is bound to a place (by EncryptedSaver) is stored where unbound ones belong")
         start, tail = blob[self.start], blob[sealed.end :]
         if (reader := self._whole.get(start + tail)) is None:
             return Reader(sealed.head, self.nonce.stop, tail)

@@ -73,7 +73,7 @@ _BATCH_ID_SIZE = 8
 class Sealer:
     """Seals and opens values. Everything of this package that encrypts goes through one of these.
 
-    `seal` and `open` are for values that may stand anywhere, `seal_bound` and `open_bound` for values that belong to one
+    `seal` and `open` are for values that may be stored anywhere, `seal_bound` and `open_bound` for values that belong to one
     place. Neither opens what the other sealed. A copy of a sealer is the sealer itself.
 
     Args:
@@ -143,7 +143,7 @@ class Sealer:
     def __deepcopy__(self, memo: object) -> Sealer:
         return self
 
-    # --- values that may stand anywhere
+    # --- values that may be stored anywhere
 
     def seal(self, inner_type: str, plaintext: bytes, *, context: EncryptionContext | None = None) -> tuple[str, bytes]:
         """Seals a value that is not bound to a place.
@@ -270,7 +270,7 @@ class Sealer:
 
         Args:
             sealed: As stored, or parsed already.
-            binding: Where it was found, and what else the reader knows of the place: each of these claims must stand in the
+            binding: Where it was found, and what else the reader knows of the place: each of these claims must be in the
                 value, equal.
             context: As for `open`.
 
@@ -285,7 +285,7 @@ class Sealer:
         is_same = parsed.encoded_claims == binding.encoded
         claims = (is_same and binding.given) or parsed.claims
         if not head.flags & FLAG_BOUND:
-            raise WrongLocation("a value that is not bound to a place stands where only bound ones belong")
+            raise WrongLocation("a value that is not bound to a place is stored where only bound ones belong")
         expected = current.get() if context is None else context
         if expected is None:
             if self.require_context_to_read:

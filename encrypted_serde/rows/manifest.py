@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .verify import Rules
 
 KEY = "es1"
-"""The metadata key under which the manifest stands."""
+"""The metadata key that holds the manifest."""
 
 LANGGRAPH_KEYS = frozenset({"source", "step", "parents", "run_id", DELTA_COUNTERS, "delta_writes_versioned"})
 """Metadata keys that LangGraph and its savers read in the database."""
@@ -153,7 +153,7 @@ class Manifest(NamedTuple):
 
 
 def digest(checkpoint: Mapping[str, Any], readable: Mapping[str, Any]) -> bytes:
-    """Hashes what stands readable in a row: SHA-256 of msgpack of ``[checkpoint, metadata]``, first 16 bytes.
+    """Hashes what is readable in a row: SHA-256 of msgpack of ``[checkpoint, metadata]``, first 16 bytes.
 
     Both are in the form that no saver's JSON changes: keys as text and sorted, tuples and sets as lists, whole floats as
     integers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..core.binding import WriteClaims
 from ..errors import WrongLocation
@@ -37,20 +37,6 @@ class Write(NamedTuple):
         """Its place among all: checkpoint, task and position."""
         claims = self.claims or _UNCLAIMED
         return claims.checkpoint_id, self.task_id, claims.idx or 0
-
-
-class Task(NamedTuple):
-    """The writes of one task, deserialised, in their order.
-
-    Attributes:
-        task_id: Id of the task.
-        task_path: Its path; empty for writes from before the wrapper.
-        writes: Channel and value.
-    """
-
-    task_id: str
-    task_path: str
-    writes: list[tuple[str, Any]]
 
 
 def in_order(writes: list[Write]) -> list[Write]:

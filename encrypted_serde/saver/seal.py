@@ -1,7 +1,7 @@
 """Writing: how a checkpoint and its writes are sealed before an inner saver sees them.
 
 Every value is sealed on its own, bound to thread, namespace and channel (which every way of reading knows) and with claims
-about the rest of its place (which some ways of reading know). The claims stand in the header, readable as the row itself is.
+about the rest of its place (which some ways of reading know). The claims are in the header, readable as the row itself is.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class RowSealer:
         """Seals the writes of one task, and gives the id that is sealed into all of them.
 
         The ordinary ones form a batch, of which a reader takes all or none. Special ones (errors, interrupts, resume values)
-        replace each other one by one in the database, and stand alone.
+        replace each other one by one in the database, and form no batch.
         """
         batch = self._wiring.sealer.batch(len(writes), context=at.context)
         ordinary: dict[str, int] = {}

@@ -80,7 +80,7 @@ class Items:
 
         Args:
             batch: Seals it.
-            place: Where it will stand.
+            place: Where it will be stored.
             op: What the user puts.
             handles: What is indexed of it.
             named: Seal its names with it, since its place does not tell them.

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ..audit import AuditedSealer, AuditEvent, Sealing, tell
+from ..audit import AuditedSealer, AuditEvent, tell
 from ..core.context import EncryptionContext
 from ..core.format import split_type_tag
+from ..core.sealer import Sealer
 from ..errors import EncryptedSerdeError, PlaintextRefused, WrongLocation
 from .legacy import CIPHER as LEGACY_CIPHER
 from .legacy import LegacyReader
@@ -79,7 +80,7 @@ class Admission:
 
     def __init__(
         self,
-        sealer: Sealing,
+        sealer: Sealer,
         *,
         plaintext: bool = False,
         unbound: bool = False,
@@ -131,7 +132,7 @@ class Admission:
             PlaintextRefused: If the switch is off, or it is stored beside proof.
         """
         if not self.plaintext:
-            raise PlaintextRefused(f"{what} that was never sealed stands where sealed ones belong")
+            raise PlaintextRefused(f"{what} that was never sealed is stored where sealed ones belong")
         self.settle(Admitted(PLAINTEXT, inner_type, b""), None, is_proven=is_proven)
 
     def open(
@@ -161,7 +162,7 @@ class Admission:
             return Admitted(LEGACY, inner_type, self.legacy.open(inner_type, data))
         split_type_tag(type_tag)
         if not self.unbound:
-            raise WrongLocation("a value that is not bound to its place stands where only bound ones belong")
+            raise WrongLocation("a value that is not bound to its place is stored where only bound ones belong")
         return Admitted(UNBOUND, *self._sealer.open(type_tag, data, context=context))
 
     def settle(self, admitted: Admitted, size: int | None, *, is_proven: bool) -> None:
