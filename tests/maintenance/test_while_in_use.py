@@ -132,7 +132,8 @@ def test_rate_bounds_the_rows_that_are_rewritten_in_a_second(place: str, monkeyp
     write_every_form(place, {"plaintext": FORMS["plaintext"]})
     pauses: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: 0.0, sleep=pauses.append)
-    monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.reencrypt"], "time", clock)
+    for module in ("reencrypt", "opening"):
+        monkeypatch.setattr(sys.modules[f"encrypted_serde.maintenance.{module}"], "time", clock)
     monkeypatch.setattr(sys.modules["encrypted_serde.maintenance.reencrypt"], "PAGE_ROWS", 7)
     done = reencrypt(place, BOTH, **EVERYTHING, rate=10)
     assert sum(pauses) == pytest.approx(done.rewritten / 10)
