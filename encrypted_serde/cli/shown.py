@@ -68,13 +68,14 @@ def _bar(title: str, listen: ProgressListener) -> Iterator[ProgressListener]:
         yield listener
 
 
-def finish(report: Report, ending: Ending, more: Sequence[str] = ()) -> None:
+def finish(report: Report, ending: Ending, more: Sequence[str] = (), *, passed: str = "") -> None:
     """Prints or writes the report, says what did not pass, and exits.
 
     Args:
         report: What was found; printed by the caller already, unless as JSON.
         ending: What becomes of it.
         more: Why it did not pass, besides what the report says.
+        passed: What to print if it passed.
     """
     why = [*report.reasons(), *more]
     if report.is_empty and not ending.allow_empty:
@@ -89,6 +90,8 @@ def finish(report: Report, ending: Ending, more: Sequence[str] = ()) -> None:
         show_failures(report)
         for reason in why:
             print(f"encrypted-serde: {reason}", file=sys.stderr)
+        if passed and not why:
+            print(passed)
     if why:
         raise typer.Exit(EXIT_FOUND)
 

@@ -202,9 +202,10 @@ def test_verify_says_how_much_opened_and_fails_if_something_does_not(run, keys: 
     assert result.code == 0
     assert "rows opened, 0 failed" in result.out
     assert "rows/s" in result.out
+    assert result.out.splitlines()[-1] == "OK: every value that was read opens where it is stored"
     sql.run(place, "UPDATE checkpoints SET parent_checkpoint_id = 'x' WHERE parent_checkpoint_id IS NULL")
     result = run("verify", place)
-    assert result.code == LEFT
+    assert (result.code, "OK:" in result.out) == (LEFT, False)
     assert "checkpoints: WrongLocation: the checkpoint has another parent" in result.err
     assert len([line for line in result.err.splitlines() if "WrongLocation" in line]) == 1
 

@@ -127,6 +127,8 @@ def test_the_command_writes_evidence(command: Callable[..., subprocess.Completed
     done = command("app.db", "--erasure", "erasure.json", "--keys", "app_keys:keys", "--report", "evidence.json")
     assert done.returncode == 0, done.stderr
     assert "KeyErased" in done.stdout
+    assert "not compared: processes that run" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("OK: these keys are erased")
     evidence = json.loads((tmp_path / "evidence.json").read_text())
     assert (evidence["command"], evidence["verdict"], evidence["exit_code"]) == ("prove-erased", "passed", 0)
     assert evidence["result"]["outcomes"].keys() == {"KeyErased"}
