@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from encrypted_serde import EncryptedSaver, WrongLocation
+from encrypted_serde.anchor import MemoryAnchor
 from tests.saver.databases import PostgresDatabase
 from tests.saver.threads import make_checkpoint
 from tests.savers import async_postgres_saver, async_sqlite_saver
@@ -33,6 +34,16 @@ def test_a_history_is_what_was_written(database, verify):
     config = _written(database)
     expected = [f"{number} {step}" for step in range(2) for number in ("one", "two", "three")]
     assert _history(database.saver(verify_delta_history=verify), config) == expected
+
+
+@pytest.mark.parametrize("is_anchored", [False, True])
+def test_parents_that_go_round_are_refused_where_history_is_verified(database, is_anchored):
+    options = {"anchor": MemoryAnchor()} if is_anchored else {"verify_delta_history": True}
+    config = _written(database)
+    newest = config["configurable"]["checkpoint_id"]
+    database.sql("UPDATE checkpoints SET parent_checkpoint_id = ? WHERE parent_checkpoint_id IS NULL", newest)
+    with pytest.raises(WrongLocation, match="parent"):
+        _history(database.saver(**options), config)
 
 
 @pytest.mark.parametrize("verify", [False, True])

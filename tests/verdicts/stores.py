@@ -31,7 +31,7 @@ class Store:
         key, new: What is sealed with, and what is re-encrypted to.
         names: The table of each of `Rows.tables`.
         stored: What was stored last, where rows have fewer columns than these.
-        loops_for_ever: Whether the inner saver follows parents that go round, and never comes back. That takes no database.
+        loops_for_ever: Whether the inner saver follows parents that go round, and never comes back.
     """
 
     names: Mapping[str, str] = MappingProxyType({})
@@ -152,6 +152,7 @@ class SqlStore(Store):
     """Postgres, and MariaDB with a hash of the namespace in every key."""
 
     names = MappingProxyType({"checkpoints": "checkpoints", "writes": "checkpoint_writes", "values": "checkpoint_blobs"})
+    loops_for_ever = True
     _CHECKPOINTS = (*PLACE, "parent_checkpoint_id", "type", "checkpoint", "metadata")
     _WRITES = (*PLACE, "task_id", "task_path", "idx", "channel", "type", "blob")
     _VALUES = ("thread_id", "checkpoint_ns", "channel", "version", "type", "blob")
