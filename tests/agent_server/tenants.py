@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from langgraph_sdk.errors import APIStatusError
+from langgraph_sdk.errors import APIStatusError, ConflictError
 
 from encrypted_serde import Key
 from tests.agent_server.rows import context_header
@@ -73,6 +73,20 @@ async def run_cron(client: Any, thread_id: str) -> None:
         await asyncio.sleep(0.1)
     if "success" not in ended:
         raise Exception("the run of the cron failed, or was never made")
+
+
+async def update_once_idle(client: Any, thread_id: str, text: str) -> None:
+    """Updates the state of a thread. The server may still make a run of a cron that was just deleted: waits for its end."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            await client.threads.update_state(thread_id, said(text), as_node="act")
+        except ConflictError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
 
 
 async def _ended(client: Any, thread_id: str, before: set[str], seconds: float) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.agent_server.rows import is_sealed
 from tests.agent_server.server import WHOLE_ROWS, AgentServer, needs_server
-from tests.agent_server.tenants import FAILED, answer, client_of, run_cron, said, tenants_server
+from tests.agent_server.tenants import FAILED, answer, client_of, run_cron, said, tenants_server, update_once_idle
 
 pytestmark = needs_server
 
@@ -115,7 +115,7 @@ async def test_what_each_gets_on_a_thread_of_a_tenant(running: Running, operatio
         if operation == "delete" and got == 200:
             return
         # Whatever it was: the owner still reads all of it, and goes on.
-        await owner.threads.update_state(thread, said("more"), as_node="act")
+        await update_once_idle(owner, thread, "more")
         log = (await owner.threads.get_state(thread))["values"]["log"]
         assert (log[0], log[-1]) == ("secret", "more")
         assert (await owner.threads.get(thread))["metadata"]["subject"] == "private"
