@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import ormsgpack
 import pytest
@@ -32,6 +33,21 @@ def test_plain_values_come_back(value):
     assert unpack(pack(value)) == value
 
 
+needs_a_reader_that_does_not_crash = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="ormsgpack 1.12, the last for Python 3.10, ends the process on some bytes"
+)
+
+
+@needs_a_reader_that_does_not_crash
+@pytest.mark.parametrize(
+    "data", ["83ddc9c8d6060640dcf8923121073cd6c40032a64514604cec4cfc1e1935", "ddd8905fc64f0af9d9235ae8ffe3"]
+)
+def test_bytes_that_ended_the_process_are_malformed(data):
+    with pytest.raises(MalformedEnvelope):
+        unpack(bytes.fromhex(data))
+
+
+@needs_a_reader_that_does_not_crash
 @given(st.binary(max_size=60))
 def test_any_bytes_are_either_msgpack_or_malformed(data):
     with contextlib.suppress(MalformedEnvelope):
