@@ -18,12 +18,12 @@ stored nowhere, and not listed.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..core.binding import Place, version_text
-from ..core.encoding import lps
+from ..core.encoding import lp, lps, take_field
 
 REMEMBERED = 1 << 16
 """Values, and checkpoints, that a process remembers: those that it opened or stored last."""
@@ -84,10 +84,10 @@ class Remembered:
                 (listed.values if has_value else listed.nones).append(name)
         return listed
 
-    def forget(self, thread_id: object) -> None:
-        """Forgets the values of a thread, since they may be gone."""
-        thread = lps((str(thread_id),))
-        for key in [key for key in [*self._seen] if key[0].startswith(thread)]:
+    def forget(self, thread_ids: Iterable[object]) -> None:
+        """Forgets the values of threads, since they may be gone. Takes as long for many threads as for one."""
+        threads = {lps((str(thread_id),)) for thread_id in thread_ids}
+        for key in [key for key in [*self._seen] if lp(take_field(key[0], 0)[0]) in threads]:
             self._seen.pop(key, None)
 
     def forget_all(self) -> None:

@@ -100,8 +100,7 @@ class WiredSaver(BaseCheckpointSaver[Any]):
     def _forget(self, thread_ids: Iterable[str]) -> None:
         """Forgets which values of threads are stored: a run that goes on reads it anew, and stores again what is gone."""
         with suppress(ConfigurationError):  # of an id that no row of ours can have
-            for thread_id in thread_ids:
-                self._wiring.remembered.forget(thread_id)
+            self._wiring.remembered.forget(thread_ids)
 
     def _listed(
         self, config: RunnableConfig | None, wanted: dict[str, Any] | None, before: RunnableConfig | None, limit: int | None

@@ -85,8 +85,8 @@ def test_a_thread_is_forgotten_in_all_its_namespaces_and_no_other_thread():
     remembered, other = Remembered(), Place.of("thread 2", "")
     for place in (HERE, ELSEWHERE, other):
         _noted(remembered, "c1", {"a": True}, place=place)
-    remembered.forget("never seen")
+    remembered.forget(["never seen"])
     assert all(remembered.knows(place, "c1") for place in (HERE, ELSEWHERE, other))
-    remembered.forget("thread")
+    remembered.forget(["thread"])
     assert [remembered.knows(place, "c1") for place in (HERE, ELSEWHERE, other)] == [False, False, True]
     assert [_listed(remembered, {"a": "1"}, place=place) for place in (HERE, other)] == [([], []), (["a"], [])]
